@@ -1,0 +1,53 @@
+# The way in: `make demo` and `make test` set up all that they need on a machine with a Rust toolchain and Python 3 with
+# pip. Words for the programs go in ARGS, as in `make demo ARGS="--help"`.
+
+# Everything is built in ./target and nowhere else, since the demo and the tests start programs from there by path.
+override CARGO_TARGET_DIR := $(CURDIR)/target
+export CARGO_TARGET_DIR
+# Programs that the project brings along are found before the machine's own.
+export PATH := $(CURDIR)/.tools/bin:$(PATH)
+
+# A lock file that does not fit the manifests is an error in CI; at a desk cargo mends it.
+LOCKED := $(if $(CI),--locked)
+TOOLS := deploy/local/tools
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check build fleet jaeger tools lint-tools clean-tools
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: tools build ## show the whole fleet at work on this machine, end to end
+	@target/release/workfleet-local demo $(ARGS)
+
+test: tools ## run every test; ARGS go to cargo test
+	@# The tests start the fleet's programs, and `cargo test` alone builds only those of the crate under test.
+	cargo build $(LOCKED) --workspace --bins
+	cargo test $(LOCKED) --workspace $(ARGS)
+
+check: lint-tools ## everything that a change must pass: format, lints, docs, licences, spelling, tests
+	cargo fmt --all --check
+	cargo clippy $(LOCKED) --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc $(LOCKED) --workspace --no-deps
+	$(TOOLS)/deny
+	.tools/bin/typos
+	@$(MAKE) --no-print-directory test
+
+build: ## build the programs for use, into target/release
+	cargo build $(LOCKED) --release --workspace --bins
+
+fleet: tools build ## start a fleet on this machine and keep it up; ARGS go to `workfleet-local up`
+	@target/release/workfleet-local up $(ARGS)
+
+jaeger: ## build a real Jaeger into .tools (needs Go; minutes, once), so that the demo can show traces
+	@$(TOOLS)/jaeger
+
+tools: ## get the NATS server into .tools
+	@$(TOOLS)/nats-server
+
+lint-tools: ## get what `make check` needs beside cargo into .tools
+	@$(TOOLS)/lint-tools
+
+clean-tools: ## throw .tools away
+	rm -rf .tools
