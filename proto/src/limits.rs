@@ -1,0 +1,55 @@
+//! Every bound of the contract, by name, unit last. What is set per queue has its default in [`settings`](crate::settings).
+
+/// Longest name of a queue, in characters.
+pub const QUEUE_NAME_LENGTH_MAX: usize = 63;
+/// Largest payload, and largest output, of a task in bytes (700 KiB): with its envelope it must fit one NATS message,
+/// whose default limit is 1 MiB.
+pub const PAYLOAD_BYTES_MAX: usize = 700 * 1024;
+/// Attempts that are remembered in an envelope and a result; older ones are forgotten.
+pub const ATTEMPTS_KEPT_MAX: usize = 10;
+/// Longest message of a failure, in bytes.
+pub const FAILURE_MESSAGE_BYTES_MAX: usize = 1024;
+/// Longest code of a failure, in bytes.
+pub const FAILURE_CODE_BYTES_MAX: usize = 64;
+/// Longest progress message, in bytes.
+pub const PROGRESS_MESSAGE_BYTES_MAX: usize = 256;
+/// Longest idempotency key, in bytes.
+pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 256;
+/// Longest ordering key, in bytes.
+pub const ORDERING_KEY_BYTES_MAX: usize = 256;
+/// Longest tenant, in bytes.
+pub const TENANT_BYTES_MAX: usize = 64;
+/// Most labels of a task.
+pub const LABELS_MAX: usize = 16;
+/// Longest key or value of a label, in bytes.
+pub const LABEL_BYTES_MAX: usize = 63;
+/// Most lanes of a queue.
+pub const LANES_MAX: usize = 3;
+/// Deliveries after which a task runs alone in its process, so that a poison cannot drag its neighbours along.
+pub const DELIVERIES_SHARED_MAX: u64 = 2;
+/// Longest trace of a submit that stays one trace, in milliseconds: what is delayed beyond it starts a trace of its own.
+pub const TRACE_DELAY_MS_MAX: i64 = 60_000;
+/// How long a task with a schema unknown to the worker is handed back (a rolling deploy), in milliseconds.
+pub const SCHEMA_UNKNOWN_MS_MAX: i64 = 600_000;
+
+/// Cuts `text` to at most `bytes_max` bytes, at a character's border.
+#[must_use]
+pub fn cut(text: &str, bytes_max: usize) -> &str {
+    let mut end = text.len().min(bytes_max);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::cut;
+
+    #[test]
+    fn text_is_cut_at_a_characters_border() {
+        assert_eq!(cut("größe", 3), "gr");
+        assert_eq!(cut("größe", 4), "grö");
+        assert_eq!(cut("ab", 10), "ab");
+    }
+}

@@ -1,0 +1,388 @@
+//! Every subject, stream, consumer, bucket and header name in the system.
+//!
+//! One file, because these names are the protocol: who greps for a subject finds it here and nowhere else.
+//! `docs/protocol.md` says what travels on each.
+
+use std::str::FromStr;
+
+use crate::id::{QueueName, TaskId};
+
+/// What stands before every subject and stream, so that two fleets can share one account.
+///
+/// With the default, `wf`, streams have their bare names; with any other prefix, say `blue`, subjects begin with
+/// `blue.` and streams and buckets with `BLUE_`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Prefix(String);
+
+impl Default for Prefix {
+    fn default() -> Self {
+        Self("wf".to_owned())
+    }
+}
+
+impl FromStr for Prefix {
+    type Err = PrefixError;
+
+    fn from_str(text: &str) -> Result<Self, PrefixError> {
+        let fine = text.bytes().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
+        let starts_with_letter = text.bytes().next().is_some_and(|c| c.is_ascii_lowercase());
+        if fine && starts_with_letter && text.len() <= 16 { Ok(Self(text.to_owned())) } else { Err(PrefixError) }
+    }
+}
+
+/// The text is not a prefix.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a prefix is 1 to 16 characters, a-z and 0-9, and starts with a letter")]
+pub struct PrefixError;
+
+/// A group of tasks in a queue with a consumer of its own, `[a-z]`. `m` is the only one unless the queue asks for more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Lane(char);
+
+impl Lane {
+    /// The lane of tasks that ask for none.
+    pub const DEFAULT: Self = Self('m');
+}
+
+impl FromStr for Lane {
+    type Err = LaneError;
+
+    fn from_str(text: &str) -> Result<Self, LaneError> {
+        let mut characters = text.chars();
+        match (characters.next(), characters.next()) {
+            (Some(letter), None) if letter.is_ascii_lowercase() => Ok(Self(letter)),
+            _ => Err(LaneError),
+        }
+    }
+}
+
+impl std::fmt::Display for Lane {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+/// The text is not a lane.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a lane is one letter, a-z")]
+pub struct LaneError;
+
+/// Builds every name of one fleet.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Names {
+    prefix: Prefix,
+}
+
+/// Subjects.
+impl Names {
+    /// The names behind `prefix`.
+    #[must_use]
+    pub fn new(prefix: Prefix) -> Self {
+        Self { prefix }
+    }
+
+    fn root(&self) -> &str {
+        &self.prefix.0
+    }
+
+    /// Where a task waits: `wf.task.<q>.<b>.<lane>.<id>`.
+    #[must_use]
+    pub fn task(&self, id: &TaskId, lane: Lane) -> String {
+        format!("{}.task.{}.{}.{lane}.{id}", self.root(), id.queue_str(), id.bucket())
+    }
+
+    /// Every task of a queue: `wf.task.<q>.>`.
+    #[must_use]
+    pub fn task_all(&self, queue: &QueueName) -> String {
+        format!("{}.task.{queue}.>", self.root())
+    }
+
+    /// Every task of one lane: `wf.task.<q>.*.<lane>.*`.
+    #[must_use]
+    pub fn task_lane(&self, queue: &QueueName, lane: Lane) -> String {
+        format!("{}.task.{queue}.*.{lane}.*", self.root())
+    }
+
+    /// The one schedule that a task can have: `wf.delay.at.<q>.<id>`.
+    #[must_use]
+    pub fn delay_at(&self, id: &TaskId) -> String {
+        format!("{}.delay.at.{}.{id}", self.root(), id.queue_str())
+    }
+
+    /// What is due and on its way into the queue: `wf.delay.due.<q>.<b>.<lane>.<id>`.
+    #[must_use]
+    pub fn delay_due(&self, id: &TaskId, lane: Lane) -> String {
+        format!("{}.delay.due.{}.{}.{lane}.{id}", self.root(), id.queue_str(), id.bucket())
+    }
+
+    /// One of a queue's delay subjects as a whole: `wf.delay.<part>.<q>.>`.
+    #[must_use]
+    pub fn delay_all(&self, part: DelayPart, queue: &QueueName) -> String {
+        format!("{}.delay.{}.{queue}.>", self.root(), part.token())
+    }
+
+    /// Where a deadline fires: `wf.delay.expired.<q>.<id>`.
+    #[must_use]
+    pub fn delay_expired(&self, id: &TaskId) -> String {
+        format!("{}.delay.expired.{}.{id}", self.root(), id.queue_str())
+    }
+
+    /// The one record of how a task ended: `wf.result.<q>.<b>.<id>`.
+    #[must_use]
+    pub fn result(&self, id: &TaskId) -> String {
+        format!("{}.result.{}.{}.{id}", self.root(), id.queue_str(), id.bucket())
+    }
+
+    /// Every result of a queue, one token for each wildcard: `wf.result.<q>.*.*`.
+    #[must_use]
+    pub fn result_all(&self, queue: &QueueName) -> String {
+        format!("{}.result.{queue}.*.*", self.root())
+    }
+
+    /// What an idempotency key was used for: `wf.key.<q>.<id>`.
+    #[must_use]
+    pub fn key(&self, id: &TaskId) -> String {
+        format!("{}.key.{}.{id}", self.root(), id.queue_str())
+    }
+
+    /// Every key of a queue: `wf.key.<q>.*`.
+    #[must_use]
+    pub fn key_all(&self, queue: &QueueName) -> String {
+        format!("{}.key.{queue}.*", self.root())
+    }
+
+    /// Where a stored result is republished: `wf.done.<q>.<id>`.
+    #[must_use]
+    pub fn done(&self, id: &TaskId) -> String {
+        format!("{}.done.{}.{id}", self.root(), id.queue_str())
+    }
+
+    /// The republish rule of a queue's results: the second wildcard of [`result_all`](Self::result_all) is the id.
+    #[must_use]
+    pub fn done_transform(&self, queue: &QueueName) -> String {
+        format!("{}.done.{queue}.{{{{wildcard(2)}}}}", self.root())
+    }
+
+    /// What is said about a running task: `wf.event.<q>.<id>`.
+    #[must_use]
+    pub fn event(&self, id: &TaskId) -> String {
+        format!("{}.event.{}.{id}", self.root(), id.queue_str())
+    }
+
+    /// Every event of a queue: `wf.event.<q>.*`.
+    #[must_use]
+    pub fn event_all(&self, queue: &QueueName) -> String {
+        format!("{}.event.{queue}.*", self.root())
+    }
+
+    /// A task that was given up: `wf.dead.<q>.<id>`.
+    #[must_use]
+    pub fn dead(&self, id: &TaskId) -> String {
+        format!("{}.dead.{}.{id}", self.root(), id.queue_str())
+    }
+
+    /// Every dead letter of a queue: `wf.dead.<q>.*`.
+    #[must_use]
+    pub fn dead_all(&self, queue: &QueueName) -> String {
+        format!("{}.dead.{queue}.*", self.root())
+    }
+
+    /// Every dead letter: `wf.dead.>`.
+    #[must_use]
+    pub fn dead_everywhere(&self) -> String {
+        format!("{}.dead.>", self.root())
+    }
+
+    /// Direct calls: `wf.call.<q>`, a core NATS queue group named like the queue.
+    #[must_use]
+    pub fn call(&self, queue: &QueueName) -> String {
+        format!("{}.call.{queue}", self.root())
+    }
+}
+
+/// Streams, consumers and buckets.
+impl Names {
+    fn stored(&self, name: &str) -> String {
+        if self.prefix == Prefix::default() {
+            name.to_owned()
+        } else {
+            format!("{}_{name}", self.prefix.0.to_ascii_uppercase())
+        }
+    }
+
+    /// The work queue: `TASKS_<q>`.
+    #[must_use]
+    pub fn tasks_stream(&self, queue: &QueueName) -> String {
+        self.stored(&format!("TASKS_{queue}"))
+    }
+
+    /// Schedules and what is due: `DELAY_<q>`.
+    #[must_use]
+    pub fn delay_stream(&self, queue: &QueueName) -> String {
+        self.stored(&format!("DELAY_{queue}"))
+    }
+
+    /// Results and idempotency keys: `RESULTS_<q>`.
+    #[must_use]
+    pub fn results_stream(&self, queue: &QueueName) -> String {
+        self.stored(&format!("RESULTS_{queue}"))
+    }
+
+    /// Events: `EVENTS_<q>`.
+    #[must_use]
+    pub fn events_stream(&self, queue: &QueueName) -> String {
+        self.stored(&format!("EVENTS_{queue}"))
+    }
+
+    /// Dead letters of all queues: `DEAD`.
+    #[must_use]
+    pub fn dead_stream(&self) -> String {
+        self.stored("DEAD")
+    }
+
+    /// The durable consumer of one lane, shared by all replicas: `WORK_<lane>`.
+    #[must_use]
+    pub fn work_consumer(&self, lane: Lane) -> String {
+        format!("WORK_{lane}")
+    }
+
+    /// The consumer through which `TASKS_<q>` sources what is due in `DELAY_<q>`: `SRC`.
+    #[must_use]
+    pub fn source_consumer(&self) -> &'static str {
+        "SRC"
+    }
+
+    /// Where that consumer delivers to: `wf.source.<q>`.
+    #[must_use]
+    pub fn source_deliver(&self, queue: &QueueName) -> String {
+        format!("{}.source.{queue}", self.root())
+    }
+
+    /// Key-value bucket of contracts: `KINDS`, with keys [`kind_key`](Self::kind_key) and [`schema_key`](Self::schema_key).
+    #[must_use]
+    pub fn kinds_bucket(&self) -> String {
+        self.stored("KINDS")
+    }
+
+    /// Key-value bucket of live worker processes: `WORKERS`, with keys `<queue>.<worker id>`.
+    #[must_use]
+    pub fn workers_bucket(&self) -> String {
+        self.stored("WORKERS")
+    }
+
+    /// Key-value bucket of settings: `QUEUES`, with keys `<queue>`.
+    #[must_use]
+    pub fn queues_bucket(&self) -> String {
+        self.stored("QUEUES")
+    }
+
+    /// Key in `KINDS` of a queue's contract: `kind.<q>`.
+    #[must_use]
+    pub fn kind_key(&self, queue: &QueueName) -> String {
+        format!("kind.{queue}")
+    }
+
+    /// Key in `KINDS` of a descriptor set: `schema.<hash>`.
+    #[must_use]
+    pub fn schema_key(&self, hash: &str) -> String {
+        format!("schema.{hash}")
+    }
+
+    /// Key in `WORKERS` of a process: `<q>.<worker id>`.
+    #[must_use]
+    pub fn worker_key(&self, queue: &QueueName, worker: &str) -> String {
+        format!("{queue}.{worker}")
+    }
+}
+
+/// The four parts of a delay stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DelayPart {
+    /// Schedules that have not fired.
+    At,
+    /// Fired, or handed back; on the way into the queue.
+    Due,
+    /// Ticks of cron schedules.
+    Tick,
+    /// Deadlines that have passed.
+    Expired,
+}
+
+impl DelayPart {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::At, Self::Due, Self::Tick, Self::Expired];
+
+    fn token(self) -> &'static str {
+        match self {
+            Self::At => "at",
+            Self::Due => "due",
+            Self::Tick => "tick",
+            Self::Expired => "expired",
+        }
+    }
+}
+
+/// Names of message headers. NATS compares them letter by letter, so they are written here only.
+pub mod header {
+    /// Counts redrives, from 1.
+    pub const RUN: &str = "Wf-Run";
+    /// Counts the attempts of a run, from 1; the delivered count less one is added to it.
+    pub const ATTEMPT: &str = "Wf-Attempt";
+    /// Counts hand-backs of one attempt, from 0.
+    pub const BACK: &str = "Wf-Back";
+    /// Sequence of the record that the result must replace; absent: there is none yet.
+    pub const RESULT_SEQ: &str = "Wf-Result-Seq";
+    /// Present: read the result before starting, whatever the delivery looks like (keyed and redriven tasks).
+    pub const CHECK: &str = "Wf-Check";
+    /// Hash of the schema that the payload was written with.
+    pub const SCHEMA: &str = "Wf-Schema";
+    /// When this copy could first be taken, milliseconds since the Unix epoch.
+    pub const DUE_MS: &str = "Wf-Due-Ms";
+    /// `link`: the attempt starts a trace of its own, linked to `traceparent`.
+    pub const TRACE: &str = "Wf-Trace";
+    /// Deadline of a direct call, milliseconds since the Unix epoch.
+    pub const DEADLINE_MS: &str = "Wf-Deadline-Ms";
+    /// The id by which JetStream recognises a repeated publish.
+    pub const MESSAGE_ID: &str = "Nats-Msg-Id";
+    /// Compare-and-set: the last sequence on the subject.
+    pub const EXPECTED_SEQUENCE: &str = "Nats-Expected-Last-Subject-Sequence";
+    /// When a message is to be published to [`SCHEDULE_TARGET`]: `@at <RFC 3339>`.
+    pub const SCHEDULE: &str = "Nats-Schedule";
+    /// Subject that a schedule publishes to.
+    pub const SCHEDULE_TARGET: &str = "Nats-Schedule-Target";
+    /// Set by the server on messages that a stream took from another.
+    pub const STREAM_SOURCE: &str = "Nats-Stream-Source";
+    /// W3C trace context.
+    pub const TRACEPARENT: &str = "traceparent";
+    /// W3C trace context, vendors' part.
+    pub const TRACESTATE: &str = "tracestate";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{DelayPart, Lane, Names};
+    use crate::id::{QueueName, TaskId};
+
+    #[test]
+    fn subjects_are_built_from_the_id_alone() {
+        let names = Names::default();
+        let id: TaskId = "mail_01h455vb4pex5vsknk084sn02q".parse().expect("an id");
+        let queue: QueueName = "mail".parse().expect("a name");
+        assert_eq!(names.task(&id, Lane::DEFAULT), "wf.task.mail.q.m.mail_01h455vb4pex5vsknk084sn02q");
+        assert_eq!(names.result(&id), "wf.result.mail.q.mail_01h455vb4pex5vsknk084sn02q");
+        assert_eq!(names.delay_all(DelayPart::Due, &queue), "wf.delay.due.mail.>");
+        assert_eq!(names.done_transform(&queue), "wf.done.mail.{{wildcard(2)}}");
+        assert_eq!(names.tasks_stream(&queue), "TASKS_mail");
+    }
+
+    #[test]
+    fn two_fleets_share_no_name() {
+        let blue = Names::new("blue".parse().expect("a prefix"));
+        let queue: QueueName = "mail".parse().expect("a name");
+        assert_eq!(blue.tasks_stream(&queue), "BLUE_TASKS_mail");
+        assert_eq!(blue.task_all(&queue), "blue.task.mail.>");
+        for bad in ["", "A", "a.b", "a*", "1a", "a-b"] {
+            assert!(bad.parse::<super::Prefix>().is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! Descriptor sets by hash, and which change of a kind is compatible.
+//!
+//! A schema's name is a hash of its bytes rather than a number somebody must remember to raise: two builds of one file
+//! agree without asking anybody, and a change can never go by unnoticed.
+
+use std::collections::HashSet;
+use std::fmt::Write as _;
+
+use prost_reflect::{DescriptorPool, EnumDescriptor, FieldDescriptor, Kind, MessageDescriptor};
+use sha2::{Digest, Sha256};
+
+/// The name of a schema: the first 16 hexadecimal digits of the SHA-256 of its descriptor set.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct SchemaHash(String);
+
+impl SchemaHash {
+    /// The hash of a descriptor set.
+    #[must_use]
+    pub fn of(descriptors: &[u8]) -> Self {
+        let mut text = String::with_capacity(16);
+        for byte in &Sha256::digest(descriptors)[..8] {
+            let _ = write!(text, "{byte:02x}");
+        }
+        Self(text)
+    }
+
+    /// The hash as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// A kind, ready to transcode with.
+#[derive(Debug, Clone)]
+pub struct KindSchema {
+    /// The schema's name.
+    pub hash: SchemaHash,
+    /// The input message.
+    pub input: MessageDescriptor,
+    /// The output message.
+    pub output: MessageDescriptor,
+}
+
+impl KindSchema {
+    /// Reads a descriptor set and finds the service in it.
+    ///
+    /// # Errors
+    /// When the bytes are no descriptor set, or there is no such service with one method.
+    pub fn read(descriptors: &[u8], service: &str) -> Result<Self, SchemaError> {
+        let pool =
+            DescriptorPool::decode(descriptors).map_err(|error| SchemaError::NotDescriptors(error.to_string()))?;
+        let found = pool.get_service_by_name(service).ok_or_else(|| SchemaError::NoService(service.to_owned()))?;
+        let method = found.methods().next().ok_or_else(|| SchemaError::NoService(service.to_owned()))?;
+        Ok(Self { hash: SchemaHash::of(descriptors), input: method.input(), output: method.output() })
+    }
+
+    /// Checks that what was written with `older` can be read with this schema, in protobuf and in JSON.
+    ///
+    /// A field may come or go; what may not happen is that a number or a name that stays means something else.
+    ///
+    /// # Errors
+    /// Every field at fault, in words.
+    pub fn check_replaces(&self, older: &Self) -> Result<(), SchemaError> {
+        let mut faults = Faults::default();
+        faults.compare_messages(&older.input, &self.input);
+        faults.compare_messages(&older.output, &self.output);
+        if faults.found.is_empty() { Ok(()) } else { Err(SchemaError::Incompatible(faults.found.join("; "))) }
+    }
+}
+
+/// Why a schema is refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SchemaError {
+    /// The bytes are not a descriptor set.
+    #[error("not a descriptor set: {0}")]
+    NotDescriptors(String),
+    /// The kind's service is not in the set.
+    #[error("the descriptor set has no service `{0}` with a method")]
+    NoService(String),
+    /// Tasks that wait could not be read any more.
+    #[error("incompatible with the schema that waiting tasks were written with: {0}")]
+    Incompatible(String),
+}
+
+#[derive(Default)]
+struct Faults {
+    seen: HashSet<String>,
+    found: Vec<String>,
+}
+
+impl Faults {
+    fn compare_messages(&mut self, older: &MessageDescriptor, newer: &MessageDescriptor) {
+        // Messages may hold themselves; each is compared once.
+        if !self.seen.insert(older.full_name().to_owned()) {
+            return;
+        }
+        for field in older.fields() {
+            let place = format!("{}.{}", older.name(), field.name());
+            match newer.get_field(field.number()) {
+                Some(now) => self.compare_fields(&place, &field, &now),
+                None if newer.get_field_by_name(field.name()).is_some() => {
+                    self.found.push(format!("{place} had number {}, and its name now has another", field.number()));
+                }
+                None => {}
+            }
+        }
+    }
+
+    fn compare_fields(&mut self, place: &str, older: &FieldDescriptor, newer: &FieldDescriptor) {
+        if older.name() != newer.name() {
+            self.found.push(format!("{place} (number {}) is now called {}", older.number(), newer.name()));
+        }
+        if older.cardinality() != newer.cardinality() {
+            self.found.push(format!("{place} was {:?} and is {:?}", older.cardinality(), newer.cardinality()));
+        }
+        match (older.kind(), newer.kind()) {
+            (Kind::Message(older), Kind::Message(newer)) => self.compare_messages(&older, &newer),
+            (Kind::Enum(older), Kind::Enum(newer)) => self.compare_enums(&older, &newer),
+            (older, newer) if older == newer => {}
+            (older, newer) => self.found.push(format!("{place} was {older:?} and is {newer:?}")),
+        }
+    }
+
+    fn compare_enums(&mut self, older: &EnumDescriptor, newer: &EnumDescriptor) {
+        for value in older.values() {
+            match newer.get_value(value.number()) {
+                Some(now) if now.name() == value.name() => {}
+                Some(now) => self.found.push(format!("{} is now called {}", value.full_name(), now.name())),
+                None => self.found.push(format!("{} is gone", value.full_name())),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{KindSchema, SchemaError, SchemaHash};
+    use crate::kinds::thumbnail::ThumbnailRequest;
+    use crate::task::Task;
+    use prost::Message;
+    use prost_types::FileDescriptorSet;
+
+    fn read(set: &FileDescriptorSet) -> KindSchema {
+        KindSchema::read(&set.encode_to_vec(), ThumbnailRequest::SERVICE).expect("the kind's own schema")
+    }
+
+    fn changed(change: impl FnOnce(&mut prost_types::DescriptorProto)) -> Result<(), SchemaError> {
+        let old = FileDescriptorSet::decode(ThumbnailRequest::DESCRIPTORS).expect("descriptors");
+        let mut new = old.clone();
+        change(&mut new.file.last_mut().expect("a file").message_type[0]);
+        read(&new).check_replaces(&read(&old))
+    }
+
+    #[test]
+    fn the_same_bytes_have_the_same_name() {
+        let hash = SchemaHash::of(ThumbnailRequest::DESCRIPTORS);
+        assert_eq!(hash.as_str().len(), 16);
+        assert_eq!(hash, SchemaHash::of(ThumbnailRequest::DESCRIPTORS));
+        assert_ne!(hash, SchemaHash::of(b"other"));
+    }
+
+    #[test]
+    fn a_field_may_come_or_go() {
+        assert_eq!(changed(|message| drop(message.field.pop())), Ok(()));
+        assert_eq!(changed(|message| message.field.last_mut().expect("a field").number = Some(40)).is_err(), true);
+    }
+
+    #[test]
+    fn a_number_that_means_something_else_is_refused_with_the_reason() {
+        let refused = changed(|message| message.field[1].r#type = Some(9)).expect_err("uint32 is not string");
+        assert!(refused.to_string().contains("ThumbnailRequest.width_px"), "{refused}");
+        let renamed = changed(|message| message.field[1].name = Some("breadth".to_owned())).expect_err("JSON breaks");
+        assert!(renamed.to_string().contains("breadth"), "{renamed}");
+    }
+
+    #[test]
+    fn bytes_that_are_no_descriptor_set_are_an_error() {
+        assert!(matches!(KindSchema::read(b"\xff\xff", "x.Y"), Err(SchemaError::NotDescriptors(_))));
+        let missing = KindSchema::read(ThumbnailRequest::DESCRIPTORS, "x.Y");
+        assert!(matches!(missing, Err(SchemaError::NoService(_))));
+    }
+}

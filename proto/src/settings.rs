@@ -1,0 +1,107 @@
+//! What is set per queue: defaults, bounds, and the relations between them.
+
+use crate::id::QueueName;
+use crate::names::Lane;
+use crate::v1;
+
+/// The settings of a queue that names none.
+#[must_use]
+pub fn defaults(queue: &QueueName) -> v1::QueueSettings {
+    v1::QueueSettings {
+        queue: queue.to_string(),
+        lanes: vec![Lane::DEFAULT.to_string()],
+        attempts_max: 5,
+        backoff: Some(v1::Backoff { base_ms: 1_000, max_ms: 60_000 }),
+        lease_ms: 8_000,
+        timeout_ms: 300_000,
+        retention_ms: 24 * 3_600_000,
+        tasks_max: 1_000_000,
+        tasks_bytes_max: 1 << 30,
+        scheduled_max: 1_000_000,
+        results_bytes_max: 1 << 30,
+        running_max: 100_000,
+        replicas: 1,
+    }
+}
+
+/// Every mistake in `settings`, in words that say what to change; empty when there is none.
+#[must_use]
+pub fn mistakes(settings: &v1::QueueSettings) -> Vec<String> {
+    let mut mistakes = Vec::new();
+    let mut bound = |name: &str, value: i64, min: i64, max: i64| {
+        if value < min || value > max {
+            mistakes.push(format!("{name} is {value}, but must be from {min} to {max}"));
+        }
+    };
+    let backoff = settings.backoff.unwrap_or_default();
+    const DAY_MS: i64 = 24 * 3_600_000;
+    bound("attempts_max", settings.attempts_max.into(), 1, 1_000);
+    bound("backoff_base_ms", backoff.base_ms, 0, DAY_MS);
+    bound("backoff_max_ms", backoff.max_ms, backoff.base_ms.max(0), 7 * DAY_MS);
+    bound("lease_ms", settings.lease_ms, 1_000, 600_000);
+    bound("timeout_ms", settings.timeout_ms, 1, 7 * DAY_MS);
+    // A result must outlive every redelivery of its task, or a late copy would find nothing and run again.
+    bound("retention_ms", settings.retention_ms, 600_000.max(2 * settings.lease_ms), 365 * DAY_MS);
+    bound("tasks_max", settings.tasks_max, 1, 1_000_000_000);
+    bound("tasks_bytes_max", settings.tasks_bytes_max, 1 << 20, 1 << 44);
+    bound("scheduled_max", settings.scheduled_max, 0, 1_000_000_000);
+    bound("results_bytes_max", settings.results_bytes_max, 1 << 20, 1 << 44);
+    bound("running_max", settings.running_max, 1, 10_000_000);
+    if ![1, 3, 5].contains(&settings.replicas) {
+        mistakes.push(format!("replicas is {}, but must be 1, 3 or 5", settings.replicas));
+    }
+    mistakes.extend(lane_mistakes(settings));
+    mistakes
+}
+
+fn lane_mistakes(settings: &v1::QueueSettings) -> Vec<String> {
+    let mut mistakes: Vec<String> = settings
+        .lanes
+        .iter()
+        .filter(|lane| lane.parse::<Lane>().is_err())
+        .map(|lane| format!("lane {lane:?} is not one letter, a-z"))
+        .collect();
+    if settings.lanes.is_empty() || settings.lanes.len() > crate::limits::LANES_MAX {
+        mistakes.push(format!("a queue has 1 to {} lanes", crate::limits::LANES_MAX));
+    }
+    let mut sorted = settings.lanes.clone();
+    sorted.sort_unstable();
+    sorted.dedup();
+    if sorted.len() != settings.lanes.len() {
+        mistakes.push("a lane is named twice".to_owned());
+    }
+    mistakes
+}
+
+/// The lanes of checked settings, most urgent first.
+#[must_use]
+pub fn lanes(settings: &v1::QueueSettings) -> Vec<Lane> {
+    settings.lanes.iter().filter_map(|lane| lane.parse().ok()).collect()
+}
+
+/// The lane of a task that names none: `m` where there is one, else the queue's last.
+#[must_use]
+pub fn default_lane(settings: &v1::QueueSettings) -> Lane {
+    let lanes = lanes(settings);
+    if lanes.contains(&Lane::DEFAULT) { Lane::DEFAULT } else { lanes.last().copied().unwrap_or(Lane::DEFAULT) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{defaults, mistakes};
+
+    #[test]
+    fn the_defaults_have_no_mistakes() {
+        assert_eq!(mistakes(&defaults(&"mail".parse().expect("a name"))), Vec::<String>::new());
+    }
+
+    #[test]
+    fn all_mistakes_are_named_together() {
+        let mut settings = defaults(&"mail".parse().expect("a name"));
+        settings.attempts_max = 0;
+        settings.lease_ms = 5;
+        settings.replicas = 2;
+        settings.lanes = vec!["mm".to_owned(), "h".to_owned(), "h".to_owned()];
+        assert_eq!(mistakes(&settings).len(), 5, "{:?}", mistakes(&settings));
+    }
+}
