@@ -163,7 +163,7 @@ mod tests {
     #[test]
     fn a_field_may_come_or_go() {
         assert_eq!(changed(|message| drop(message.field.pop())), Ok(()));
-        assert_eq!(changed(|message| message.field.last_mut().expect("a field").number = Some(40)).is_err(), true);
+        assert!(changed(|message| message.field.last_mut().expect("a field").number = Some(40)).is_err());
     }
 
     #[test]

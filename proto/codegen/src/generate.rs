@@ -1,4 +1,5 @@
 //! What a build script calls.
+#![allow(clippy::print_stdout, reason = "a build script speaks to cargo on its standard output")]
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};

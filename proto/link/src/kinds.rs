@@ -1,0 +1,127 @@
+//! The contracts in the bucket `KINDS`: which messages a queue takes and gives, and every schema by its hash.
+//!
+//! `provision` registers the kinds it knows, a worker registers its own when it starts; both go through [`register`], so
+//! that an incompatible change is refused in either way, with the reason.
+
+use async_nats::jetstream::kv;
+use bytes::Bytes;
+use prost::Message as _;
+use workfleet_proto::id::QueueName;
+use workfleet_proto::schema::{KindSchema, SchemaError, SchemaHash};
+use workfleet_proto::v1::KindRecord;
+
+use crate::broker::Broker;
+use crate::read::{self, ReadError};
+
+/// How often a registration is tried that meets another one.
+const TRIES_MAX: usize = 10;
+
+/// Makes `descriptors` the schema that new tasks of `queue` are written with. Registering the same again changes
+/// nothing.
+///
+/// # Errors
+/// When waiting tasks could not be read with it, or the bucket is not there.
+pub async fn register(
+    broker: &Broker,
+    queue: &QueueName,
+    service: &str,
+    descriptors: &[u8],
+) -> Result<SchemaHash, KindError> {
+    let schema = KindSchema::read(descriptors, service)?;
+    let bucket = bucket(broker).await?;
+    for _ in 0..TRIES_MAX {
+        let stored = read::key_value(broker, &bucket.name, &broker.names.kind_key(queue)).await?;
+        let known = stored.as_ref().map(|entry| decode(queue, entry.payload.clone())).transpose()?;
+        if known.as_ref().is_some_and(|known| known.schema == schema.hash.as_str()) {
+            return Ok(schema.hash);
+        }
+        if let Some(known) = &known {
+            check(broker, known, &schema).await?;
+        }
+        // The bytes first: a record must never name a schema that is not there.
+        let key = broker.names.schema_key(schema.hash.as_str());
+        bucket.put(key, Bytes::copy_from_slice(descriptors)).await.map_err(|error| KindError::store(&error))?;
+        let record = replace(queue, service, known, &schema).encode_to_vec();
+        let revision = stored.map_or(0, |entry| entry.sequence);
+        match bucket.update(broker.names.kind_key(queue), record.into(), revision).await {
+            Ok(_) => return Ok(schema.hash),
+            Err(error) if error.kind() == kv::UpdateErrorKind::WrongLastRevision => {}
+            Err(error) => return Err(KindError::store(&error)),
+        }
+    }
+    Err(KindError::Store("others change the kind all the time".to_owned()))
+}
+
+/// The contract of a queue; `None`: nobody has registered one.
+///
+/// # Errors
+/// When the bucket is not there or does not answer.
+pub async fn record(broker: &Broker, queue: &QueueName) -> Result<Option<KindRecord>, KindError> {
+    let stored = read::key_value(broker, &broker.names.kinds_bucket(), &broker.names.kind_key(queue)).await?;
+    stored.map(|entry| decode(queue, entry.payload)).transpose()
+}
+
+/// The descriptor set with this hash.
+///
+/// # Errors
+/// When the bucket is not there or does not answer.
+pub async fn schema(broker: &Broker, hash: &str) -> Result<Option<Bytes>, KindError> {
+    // A hash comes from headers that anybody may have written; what is no hash is no key.
+    if hash.is_empty() || !hash.bytes().all(|c| c.is_ascii_hexdigit()) {
+        return Ok(None);
+    }
+    let key = broker.names.schema_key(hash);
+    Ok(read::key_value(broker, &broker.names.kinds_bucket(), &key).await?.map(|entry| entry.payload))
+}
+
+async fn bucket(broker: &Broker) -> Result<kv::Store, KindError> {
+    let name = broker.names.kinds_bucket();
+    broker.jetstream.get_key_value(name).await.map_err(|error| KindError::store(&error))
+}
+
+async fn check(broker: &Broker, known: &KindRecord, newer: &KindSchema) -> Result<(), KindError> {
+    let Some(descriptors) = schema(broker, &known.schema).await? else {
+        return Err(KindError::Store(format!("the schema {} is missing", known.schema)));
+    };
+    newer.check_replaces(&KindSchema::read(&descriptors, &known.service)?)?;
+    Ok(())
+}
+
+fn replace(queue: &QueueName, service: &str, known: Option<KindRecord>, schema: &KindSchema) -> KindRecord {
+    let mut schemas = known.map(|known| known.schemas).unwrap_or_default();
+    schemas.retain(|hash| hash != schema.hash.as_str());
+    schemas.push(schema.hash.as_str().to_owned());
+    KindRecord {
+        queue: queue.to_string(),
+        service: service.to_owned(),
+        input: schema.input.full_name().to_owned(),
+        output: schema.output.full_name().to_owned(),
+        schema: schema.hash.as_str().to_owned(),
+        schemas,
+    }
+}
+
+fn decode(queue: &QueueName, bytes: Bytes) -> Result<KindRecord, KindError> {
+    KindRecord::decode(bytes)
+        .map_err(|error| ReadError::Garbled { place: format!("kind {queue}"), reason: error.to_string() }.into())
+}
+
+/// Why a kind is not registered, or not known.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum KindError {
+    /// The schema is no good, or not compatible.
+    #[error(transparent)]
+    Schema(#[from] SchemaError),
+    /// The bucket cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// The bucket cannot be written.
+    #[error("the bucket of kinds cannot be written: {0}")]
+    Store(String),
+}
+
+impl KindError {
+    fn store(error: &impl std::fmt::Display) -> Self {
+        Self::Store(error.to_string())
+    }
+}
