@@ -1,0 +1,79 @@
+//! The commands for people and scripts.
+//!
+//! `serve` and `provision` speak to the broker; every other command speaks to a dispatcher over REST, as any client
+//! would. A second way in, straight to the broker, would be faster and would also be a second admission that could
+//! disagree with the first.
+
+mod call;
+mod fault;
+mod follow;
+mod get;
+mod payload;
+mod print;
+mod progress;
+mod queues;
+mod remote;
+mod sse;
+mod submit;
+mod task;
+mod watch;
+
+use clap::{Parser, Subcommand};
+
+pub(crate) use fault::Fault;
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done; where a task was waited for, it completed
+  1  the task, or the call, ended without an output: failed, cancelled or expired
+  2  wrong use: an option, a payload or a file that cannot be read
+  3  not served now, later may help: dispatcher or broker not reachable, queue full, no worker, all busy
+  4  the time that was given passed first; the task itself goes on
+  5  refused: unknown queue or task, invalid payload, conflict
+
+Examples:
+  workfleet serve --queues deploy/local/queues.toml
+  workfleet submit thumbnail --field image=@cat.jpg --field width_px=128 --field height_px=128 --wait
+  workfleet watch thumbnail_01jd7zk2v0e6tr4y8m3q5x9abc
+  workfleet queues --json | jq '.queues[].waiting'";
+
+/// Durable tasks and direct calls over NATS, with one trace for each.
+#[derive(Debug, Parser)]
+#[command(name = "workfleet", version, after_help = EXIT_CODES, max_term_width = 110)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Submit(submit::Submit),
+    Call(call::Call),
+    Get(get::Get),
+    Watch(watch::Watch),
+    Queues(queues::Queues),
+}
+
+impl Cli {
+    /// Runs the command that was asked for.
+    pub(crate) async fn run(self) -> Result<(), Fault> {
+        match self.command {
+            Command::Submit(submit) => submit.run().await,
+            Command::Call(call) => call.run().await,
+            Command::Get(get) => get.run().await,
+            Command::Watch(watch) => watch.run().await,
+            Command::Queues(queues) => queues.run().await,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Cli;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_options_of_all_commands_fit_together() {
+        Cli::command().debug_assert();
+    }
+}

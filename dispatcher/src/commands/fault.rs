@@ -1,0 +1,141 @@
+//! What ends a command early, and the exit code that a script sees.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use serde::Deserialize;
+
+/// A problem document (RFC 9457), as far as a person needs it.
+#[derive(Debug, Clone, Default, Deserialize)]
+pub(crate) struct Problem {
+    #[serde(default)]
+    pub(crate) status: u16,
+    #[serde(default)]
+    pub(crate) code: String,
+    #[serde(default)]
+    pub(crate) title: String,
+    #[serde(default)]
+    pub(crate) detail: String,
+    #[serde(default)]
+    pub(crate) known: Vec<String>,
+    #[serde(default)]
+    pub(crate) retry_after_ms: Option<u64>,
+    /// A task that may have been stored nevertheless.
+    #[serde(default)]
+    pub(crate) task_id: Option<String>,
+}
+
+/// Why a command did not do what it was asked for.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Fault {
+    /// The task, or the call, ended without an output. What it was has been printed already.
+    #[error("{0}")]
+    Ended(String),
+    /// An argument, a variable or a file is wrong.
+    #[error("{0}")]
+    Usage(String),
+    /// Nobody answers.
+    #[error("{0}")]
+    Unreachable(String),
+    /// The time that was given is over.
+    #[error("{0}")]
+    TimedOut(String),
+    /// The dispatcher said no.
+    #[error("{}", words(.0))]
+    Refused(Box<Problem>),
+    /// Whoever read our output has gone, as `head` does: no reason to complain.
+    #[error("the reader of the output has gone")]
+    PipeClosed,
+    /// The output cannot be written.
+    #[error("cannot write the output: {0}")]
+    Output(io::Error),
+}
+
+impl Fault {
+    /// What a script sees; `workfleet --help` says the same in words.
+    pub(crate) fn exit_code(&self) -> ExitCode {
+        ExitCode::from(match self {
+            Self::PipeClosed => 0,
+            Self::Ended(_) | Self::Output(_) => 1,
+            Self::Usage(_) => 2,
+            Self::Unreachable(_) => 3,
+            Self::TimedOut(_) => 4,
+            Self::Refused(problem) => match problem.status {
+                429 | 502 | 503 => 3,
+                504 => 4,
+                _ => 5,
+            },
+        })
+    }
+
+    /// Says it to the person, and gives the exit code.
+    pub(crate) fn report(&self) -> ExitCode {
+        if !matches!(self, Self::PipeClosed) {
+            // Where even this cannot be written, the exit code still tells.
+            let _ = writeln!(io::stderr(), "workfleet: {self}");
+        }
+        self.exit_code()
+    }
+
+    /// Whether the same request may succeed in a moment.
+    pub(crate) fn is_passing(&self) -> bool {
+        match self {
+            Self::Unreachable(_) => true,
+            Self::Refused(problem) => matches!(problem.status, 429 | 502 | 503 | 504),
+            Self::Ended(_) | Self::Usage(_) | Self::TimedOut(_) | Self::PipeClosed | Self::Output(_) => false,
+        }
+    }
+}
+
+impl From<io::Error> for Fault {
+    fn from(error: io::Error) -> Self {
+        if error.kind() == io::ErrorKind::BrokenPipe { Self::PipeClosed } else { Self::Output(error) }
+    }
+}
+
+fn words(problem: &Problem) -> String {
+    let what = if problem.detail.is_empty() { &problem.title } else { &problem.detail };
+    let mut words = format!("{what} [{}, HTTP {}]", problem.code, problem.status);
+    // The dispatcher's sentence may name them already.
+    if !problem.known.iter().all(|name| what.contains(name.as_str())) {
+        words.push_str("\nknown: ");
+        words.push_str(&problem.known.join(", "));
+    }
+    if let Some(id) = &problem.task_id {
+        words.push_str(&format!("\nthe task may be there: workfleet get {id}"));
+    }
+    if let Some(ms) = problem.retry_after_ms {
+        words.push_str(&format!("\ntry again in {ms} ms"));
+    }
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Fault, Problem};
+    use std::io;
+    use std::process::ExitCode;
+
+    #[test]
+    fn a_script_can_tell_later_from_never() {
+        let refused = |status| Fault::Refused(Box::new(Problem { status, ..Problem::default() })).exit_code();
+        assert_eq!(refused(404), ExitCode::from(5));
+        assert_eq!(refused(429), ExitCode::from(3));
+        assert_eq!(refused(504), ExitCode::from(4));
+    }
+
+    #[test]
+    fn a_reader_that_left_is_no_failure() {
+        let fault = Fault::from(io::Error::from(io::ErrorKind::BrokenPipe));
+        assert_eq!(fault.exit_code(), ExitCode::SUCCESS);
+    }
+
+    #[test]
+    fn alternatives_are_named_once() {
+        let problem = Problem { detail: "no queue `a`".into(), known: vec!["b".into()], ..Problem::default() };
+        assert!(Fault::Refused(Box::new(problem)).to_string().ends_with("known: b"));
+        let problem =
+            Problem { detail: "no queue `a`; there is b".into(), known: vec!["b".into()], ..Problem::default() };
+        assert!(!Fault::Refused(Box::new(problem)).to_string().contains("known"));
+    }
+}

@@ -1,0 +1,155 @@
+//! The dispatcher at the other end of a URL.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use clap::Args;
+use reqwest::{Method, RequestBuilder, Response, StatusCode, Url, header};
+use serde_json::Value;
+
+use super::fault::{Fault, Problem};
+
+const CONNECT_TIMEOUT_MS: u64 = 5_000;
+const ANSWER_TIMEOUT_MS: u64 = 30_000;
+/// The dispatcher sends a comment every 15 s, so three of them in a row are missing when this has passed.
+const EVENTS_SILENCE_MS_MAX: u64 = 45_000;
+
+/// Which dispatcher, and in which form to print.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Remote {
+    /// Where the dispatcher listens; plain HTTP
+    #[arg(long, env = "WORKFLEET_URL", default_value = "http://127.0.0.1:8080")]
+    url: Url,
+    /// Print what the dispatcher answered, as JSON and unshortened
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+impl Remote {
+    /// A client for it; connects with the first request.
+    pub(crate) fn client(&self) -> Result<Client, Fault> {
+        if self.url.scheme() != "http" {
+            return Err(Fault::Usage(format!("--url must begin with http://, not {}://", self.url.scheme())));
+        }
+        let mut builder = reqwest::Client::builder().connect_timeout(Duration::from_millis(CONNECT_TIMEOUT_MS));
+        if is_loopback(&self.url) {
+            // A proxy, set for the wide world in HTTP_PROXY, cannot reach this machine's own loopback.
+            builder = builder.no_proxy();
+        }
+        let http = builder.build().map_err(|error| Fault::Usage(describe(&error)))?;
+        Ok(Client { http, url: self.url.clone() })
+    }
+}
+
+/// Makes requests and turns everything that is not a success into a [`Fault`].
+#[derive(Debug)]
+pub(crate) struct Client {
+    http: reqwest::Client,
+    url: Url,
+}
+
+impl Client {
+    /// A request to the path of `segments`, which may hold any characters.
+    pub(crate) fn request(&self, method: Method, segments: &[&str]) -> RequestBuilder {
+        self.endless(method, segments).timeout(Duration::from_millis(ANSWER_TIMEOUT_MS))
+    }
+
+    fn endless(&self, method: Method, segments: &[&str]) -> RequestBuilder {
+        let mut url = self.url.clone();
+        if let Ok(mut path) = url.path_segments_mut() {
+            path.pop_if_empty().extend(segments);
+        }
+        self.http.request(method, url)
+    }
+
+    /// Reads a document.
+    pub(crate) async fn get(&self, segments: &[&str]) -> Result<Value, Fault> {
+        self.json(self.request(Method::GET, segments)).await
+    }
+
+    /// Sends a request whose answer is JSON.
+    pub(crate) async fn json(&self, request: RequestBuilder) -> Result<Value, Fault> {
+        let response = self.send(request).await?;
+        response.json().await.map_err(|error| self.unreachable(&error))
+    }
+
+    /// Opens the stream of a task's events, behind `cursor` where there is one.
+    pub(crate) async fn events(&self, id: &str, cursor: Option<&str>) -> Result<Response, Fault> {
+        let mut request =
+            self.endless(Method::GET, &["v1", "tasks", id, "events"]).header(header::ACCEPT, "text/event-stream");
+        if let Some(cursor) = cursor {
+            request = request.header("Last-Event-ID", cursor);
+        }
+        self.send(request).await
+    }
+
+    /// Sends a request; an answer that is not a success is a fault.
+    pub(crate) async fn send(&self, request: RequestBuilder) -> Result<Response, Fault> {
+        let response = request.send().await.map_err(|error| self.unreachable(&error))?;
+        if response.status().is_success() { Ok(response) } else { Err(refusal(response).await) }
+    }
+
+    /// In words that say what to do.
+    pub(crate) fn unreachable(&self, error: &reqwest::Error) -> Fault {
+        let url = self.url.as_str().trim_end_matches('/');
+        Fault::Unreachable(if error.is_connect() {
+            format!(
+                "no dispatcher at {url}: is it running? Start one with `workfleet serve`, or name another with --url"
+            )
+        } else if error.is_timeout() {
+            format!("the dispatcher at {url} did not answer in time; what it was asked for may have happened")
+        } else {
+            format!("the connection to the dispatcher at {url} broke: {}", describe(error))
+        })
+    }
+}
+
+/// The next bytes of a stream of events, or `None` at its end.
+pub(crate) async fn next_bytes(response: &mut Response, client: &Client) -> Result<Option<bytes::Bytes>, Fault> {
+    let silence = Duration::from_millis(EVENTS_SILENCE_MS_MAX);
+    match tokio::time::timeout(silence, response.chunk()).await {
+        Ok(chunk) => chunk.map_err(|error| client.unreachable(&error)),
+        Err(_) => Err(Fault::Unreachable("the dispatcher has fallen silent".to_owned())),
+    }
+}
+
+async fn refusal(response: Response) -> Fault {
+    let status = response.status();
+    let body = response.bytes().await.unwrap_or_default();
+    let mut problem: Problem = serde_json::from_slice(&body).unwrap_or_default();
+    if problem.code.is_empty() {
+        // Not one of ours: something between us and the dispatcher, or no dispatcher at all.
+        let known = StatusCode::canonical_reason(&status).unwrap_or("unknown status");
+        problem.detail = format!("{known}; is this URL a Workfleet dispatcher?");
+        "http_error".clone_into(&mut problem.code);
+    }
+    problem.status = status.as_u16();
+    Fault::Refused(Box::new(problem))
+}
+
+fn is_loopback(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+/// The innermost cause: `reqwest` names the URL three times around it.
+fn describe(error: &reqwest::Error) -> String {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_loopback;
+
+    #[test]
+    fn only_this_machine_is_reached_without_a_proxy() {
+        for near in ["http://localhost:8080", "http://127.0.0.1", "http://[::1]:9"] {
+            assert!(is_loopback(&near.parse().expect("a URL")), "{near}");
+        }
+        assert!(!is_loopback(&"http://10.0.0.1".parse().expect("a URL")));
+    }
+}

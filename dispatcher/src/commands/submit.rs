@@ -1,0 +1,114 @@
+//! `workfleet submit`: stores a task, and waits for its end if asked to.
+
+use std::io::IsTerminal;
+use std::time::Duration;
+
+use clap::Args;
+use humantime::format_duration;
+use reqwest::Method;
+
+use super::fault::Fault;
+use super::follow::follow;
+use super::payload::Payload;
+use super::print;
+use super::progress::Progress;
+use super::remote::{Client, Remote};
+use super::task::Task;
+
+/// Store a task in a queue; it is carried out even if every worker is down just now
+///
+/// Prints the task's id. With --wait it follows the task and prints how it ended.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  workfleet submit thumbnail --field image=@cat.jpg --field width_px=128 --field height_px=128 --wait
+  workfleet submit thumbnail @request.json --key order-17 --attempts-max 3
+  id=$(echo '{\"text\": \"hello\"}' | workfleet submit word-count - --delay 10m)")]
+pub(crate) struct Submit {
+    /// The queue, which is the name of the kind of task
+    queue: String,
+    #[command(flatten)]
+    payload: Payload,
+    /// Follow the task until it has ended, or until this time has passed (exit code 4; the task goes on)
+    #[arg(long, value_name = "DURATION", num_args = 0..=1, default_missing_value = "1h", require_equals = true,
+          value_parser = humantime::parse_duration)]
+    wait: Option<Duration>,
+    /// Start no sooner than in this time, as 1500ms, 10s or 5m
+    #[arg(long, value_name = "DURATION", conflicts_with = "at")]
+    delay: Option<String>,
+    /// Start no sooner than at this time (RFC 3339), as 2026-11-23T14:00:00Z
+    #[arg(long, value_name = "TIME")]
+    at: Option<String>,
+    /// The lane: h, m or l, where the queue has them
+    #[arg(long, value_name = "LANE")]
+    priority: Option<String>,
+    /// Tasks with one ordering key share a bucket
+    #[arg(long, value_name = "KEY")]
+    ordering_key: Option<String>,
+    /// How often a handler may be started for it, the first time included
+    #[arg(long, value_name = "N")]
+    attempts_max: Option<u32>,
+    /// Idempotency key: the same key gives the same task, so that repeating this command is safe
+    #[arg(long, value_name = "KEY")]
+    key: Option<String>,
+    #[command(flatten)]
+    remote: Remote,
+}
+
+impl Submit {
+    /// Runs the command.
+    pub(crate) async fn run(self) -> Result<(), Fault> {
+        let payload = self.payload.read()?;
+        let client = self.remote.client()?;
+        let mut request =
+            client.request(Method::POST, &["v1", "queues", &self.queue, "tasks"]).query(&self.options()).json(&payload);
+        if let Some(key) = &self.key {
+            request = request.header("Idempotency-Key", key);
+        }
+        let task = Task::read(client.json(request).await?)?;
+        match self.wait {
+            None => self.tell_stored(&task),
+            Some(wait) => self.tell_end(&client, &task.fields.id, wait).await,
+        }
+    }
+
+    fn options(&self) -> Vec<(&'static str, String)> {
+        let texts = [
+            ("delay", &self.delay),
+            ("at", &self.at),
+            ("priority", &self.priority),
+            ("ordering_key", &self.ordering_key),
+        ];
+        let mut options: Vec<_> = texts.into_iter().filter_map(|(name, value)| Some((name, value.clone()?))).collect();
+        options.extend(self.attempts_max.map(|n| ("attempts_max", n.to_string())));
+        options
+    }
+
+    /// The id alone, so that a script can take it as it stands.
+    fn tell_stored(&self, task: &Task) -> Result<(), Fault> {
+        if self.remote.json { print::json(&task.document) } else { print::line(&task.fields.id) }
+    }
+
+    async fn tell_end(&self, client: &Client, id: &str, wait: Duration) -> Result<(), Fault> {
+        let progress = (!self.remote.json && std::io::stderr().is_terminal()).then(|| Progress::start("stored"));
+        let following = follow(client, id, |task| {
+            progress.iter().for_each(|progress| progress.show(task));
+            Ok(())
+        });
+        let followed = tokio::time::timeout(wait, following).await;
+        progress.iter().for_each(Progress::clear);
+        let Ok(task) = followed else {
+            return Err(Fault::TimedOut(format!(
+                "task {id} has not ended within {}; it goes on: workfleet watch {id}",
+                format_duration(wait)
+            )));
+        };
+        let task = task?;
+        if self.remote.json {
+            print::json(&task.document)?
+        } else {
+            task.show()?
+        }
+        task.verdict()
+    }
+}

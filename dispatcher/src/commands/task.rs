@@ -1,0 +1,197 @@
+//! A task as the dispatcher's JSON tells of it, and how a person is shown it.
+
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde_json::Value;
+use workfleet_proto::v1::State;
+
+use super::fault::Fault;
+use super::print;
+
+/// What is read of a task; the whole document is kept for `--json`.
+#[derive(Debug, Clone)]
+pub(crate) struct Task {
+    /// As the dispatcher sent it.
+    pub(crate) document: Value,
+    pub(crate) fields: Fields,
+}
+
+/// The fields that the commands act on. Unknown ones are no mistake: a newer dispatcher may say more.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Fields {
+    pub(crate) id: String,
+    pub(crate) state: String,
+    #[serde(default)]
+    pub(crate) attempt: u32,
+    #[serde(default)]
+    pub(crate) attempts_max: u32,
+    pub(crate) submitted_at: Option<Timestamp>,
+    pub(crate) not_before: Option<Timestamp>,
+    pub(crate) started_at: Option<Timestamp>,
+    pub(crate) ended_at: Option<Timestamp>,
+    pub(crate) progress: Option<Progress>,
+    pub(crate) output: Option<Value>,
+    pub(crate) failure: Option<Failure>,
+    pub(crate) trace_id: Option<String>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Progress {
+    #[serde(default)]
+    pub(crate) percent: u32,
+    #[serde(default)]
+    pub(crate) message: String,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Failure {
+    #[serde(default)]
+    pub(crate) code: String,
+    #[serde(default)]
+    pub(crate) message: String,
+    #[serde(default)]
+    pub(crate) attempts: Vec<Attempt>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Attempt {
+    pub(crate) attempt: u32,
+    #[serde(default)]
+    pub(crate) worker: String,
+    #[serde(default)]
+    pub(crate) code: String,
+    #[serde(default)]
+    pub(crate) message: String,
+}
+
+impl Task {
+    /// Reads a document.
+    pub(crate) fn read(document: Value) -> Result<Self, Fault> {
+        match Fields::deserialize(&document) {
+            Ok(fields) => Ok(Self { document, fields }),
+            Err(error) => Err(Fault::Unreachable(format!("the answer is not a task ({error}); is this a dispatcher?"))),
+        }
+    }
+
+    /// Whether nothing follows any more.
+    pub(crate) fn has_ended(&self) -> bool {
+        State::from_word(&self.fields.state).is_some_and(State::is_end)
+    }
+
+    /// A fault for a task that ended in any way but completed.
+    pub(crate) fn verdict(&self) -> Result<(), Fault> {
+        if !self.has_ended() || self.fields.state == State::Completed.word() {
+            return Ok(());
+        }
+        let why = self.fields.failure.as_ref().map_or_else(String::new, |failure| format!(": {}", failure.words()));
+        Err(Fault::Ended(format!("task {} {}{why}", self.fields.id, self.fields.state)))
+    }
+
+    /// Where it stands, in one line.
+    pub(crate) fn line(&self) -> String {
+        let fields = &self.fields;
+        let mut line = format!("{:<9}", fields.state);
+        if fields.attempt > 0 {
+            line.push_str(&format!(" attempt {}/{}", fields.attempt, fields.attempts_max));
+        }
+        if let Some(progress) = fields.progress.as_ref().filter(|_| !self.has_ended()) {
+            line.push_str(&format!(" {:>3} % {}", progress.percent, progress.message));
+        }
+        if let Some(failure) = &fields.failure {
+            line.push_str(&format!(" {}", failure.words()));
+        }
+        line.trim_end().to_owned()
+    }
+
+    /// All that a person wants to know, with long values cut.
+    pub(crate) fn show(&self) -> Result<(), Fault> {
+        let fields = &self.fields;
+        let mut rows = vec![("task", fields.id.clone()), ("state", fields.state.clone())];
+        rows.push(("attempt", format!("{} of {}", fields.attempt, fields.attempts_max)));
+        rows.extend(fields.submitted_at.map(|at| ("submitted", at.to_string())));
+        rows.extend(fields.not_before.map(|at| ("not before", at.to_string())));
+        if let (Some(from), Some(to)) = (fields.submitted_at.max(fields.not_before), fields.started_at) {
+            rows.push(("waited", between(from, to)));
+        }
+        if let (Some(from), Some(to)) = (fields.started_at, fields.ended_at) {
+            rows.push(("ran", between(from, to)));
+        }
+        if let Some(progress) = fields.progress.as_ref().filter(|_| !self.has_ended()) {
+            rows.push(("progress", format!("{} % {}", progress.percent, progress.message)));
+        }
+        rows.extend(fields.trace_id.clone().filter(|id| !id.is_empty()).map(|id| ("trace", id)));
+        if let Some(failure) = &fields.failure {
+            rows.push(("failure", failure.words()));
+            rows.extend(failure.attempts.iter().map(|attempt| ("", attempt.words())));
+        }
+        rows.extend(fields.output.as_ref().map(|output| ("output", print::shortened(output).to_string())));
+        print::pairs(rows)
+    }
+}
+
+impl Failure {
+    fn words(&self) -> String {
+        format!("{}: {}", self.code, self.message)
+    }
+}
+
+impl Attempt {
+    fn words(&self) -> String {
+        format!("attempt {} on {}: {}: {}", self.attempt, self.worker, self.code, self.message)
+    }
+}
+
+/// In the unit that a person would choose. Clocks of two machines may disagree by a little, hence no negative times.
+pub(crate) fn between(from: Timestamp, to: Timestamp) -> String {
+    milliseconds(u64::try_from(to.as_millisecond() - from.as_millisecond()).unwrap_or(0))
+}
+
+/// The same for a number of milliseconds.
+pub(crate) fn milliseconds(ms: u64) -> String {
+    match ms {
+        0..1_000 => format!("{ms} ms"),
+        1_000..60_000 => format!("{}.{} s", ms / 1_000, ms % 1_000 / 100),
+        60_000..3_600_000 => format!("{} min {} s", ms / 60_000, ms / 1_000 % 60),
+        _ => format!("{} h {} min", ms / 3_600_000, ms / 60_000 % 60),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Task, milliseconds};
+    use serde_json::json;
+
+    fn task(state: &str) -> Task {
+        Task::read(json!({
+            "id": "a_1", "state": state, "attempt": 2, "attempts_max": 5, "started_at": "2026-11-23T14:00:00.123Z",
+            "progress": {"percent": 40, "message": "decoded"}, "something_new": 1,
+            "failure": {"code": "bad_image", "message": "no image", "attempts": []},
+        }))
+        .expect("a task")
+    }
+
+    #[test]
+    fn only_an_end_without_an_output_is_a_fault() {
+        assert!(task("running").verdict().is_ok());
+        assert!(task("completed").verdict().is_ok());
+        let fault = task("failed").verdict().expect_err("failed");
+        assert_eq!(fault.to_string(), "task a_1 failed: bad_image: no image");
+        assert!(task("expired").verdict().is_err());
+    }
+
+    #[test]
+    fn progress_is_told_until_the_end() {
+        assert_eq!(task("running").line(), "running   attempt 2/5  40 % decoded bad_image: no image");
+        assert_eq!(task("failed").line(), "failed    attempt 2/5 bad_image: no image");
+    }
+
+    #[test]
+    fn times_are_told_in_the_unit_that_fits() {
+        assert_eq!([12, 1_250, 61_000, 3_660_000].map(milliseconds), ["12 ms", "1.2 s", "1 min 1 s", "1 h 1 min"]);
+    }
+
+    #[test]
+    fn a_document_that_is_no_task_is_a_fault() {
+        assert!(Task::read(json!({"hello": "world"})).is_err());
+    }
+}
