@@ -1,0 +1,191 @@
+//! The calls.
+
+use serde_json::{Value, json};
+use workfleet_proto::id::QueueName;
+
+use super::{Members, reference};
+
+/// A queue's name, and the names under which its messages are described.
+pub(super) struct KindNames<'a> {
+    pub(super) queue: &'a QueueName,
+    pub(super) input: &'a str,
+    pub(super) output: &'a str,
+}
+
+impl KindNames<'_> {
+    /// The schema of this queue's tasks.
+    pub(super) fn task(&self) -> String {
+        format!("Task.{}", self.queue)
+    }
+
+    /// The schema of the answers to this queue's direct calls.
+    pub(super) fn answer(&self) -> String {
+        format!("CallAnswer.{}", self.queue)
+    }
+}
+
+/// Every path that does not depend on a kind.
+pub(super) fn common() -> Members {
+    let mut paths = Members::new();
+    let mut add = |path: &str, item: Value| paths.insert(path.to_owned(), item);
+    add("/v1/queues", json!({ "get": list_queues() }));
+    add("/v1/queues/{queue}", json!({ "parameters": [parameter("queue")], "get": get_queue() }));
+    let any_input = json!({ "type": "object", "description": "The kind's input." });
+    let submit = submit("submit", "tasks", &any_input, &reference("schemas", "Task"));
+    add("/v1/queues/{queue}/tasks", json!({ "parameters": [parameter("queue")], "post": submit }));
+    let call = call("call", "calls", &any_input, &reference("schemas", "CallAnswer"));
+    add("/v1/queues/{queue}/calls", json!({ "parameters": [parameter("queue")], "post": call }));
+    add("/v1/tasks/{id}", json!({ "parameters": [parameter("id")], "get": get_task() }));
+    add("/v1/tasks/{id}/result", json!({ "parameters": [parameter("id")], "get": get_result() }));
+    add("/v1/tasks/{id}/events", json!({ "parameters": [parameter("id")], "get": get_events() }));
+    add("/v1/scale/{queue}", json!({ "parameters": [parameter("queue")], "get": get_scale() }));
+    add("/livez", json!({ "get": probe("livez", "Whether the process lives.") }));
+    add("/readyz", json!({ "get": probe("readyz", "Whether it can serve: 503 while the broker is away.") }));
+    add("/metrics", json!({ "get": probe("metrics", "Metrics in the Prometheus text format.") }));
+    add("/openapi.json", json!({ "get": {
+        "operationId": "openapi", "tags": ["operations"], "summary": "This document.",
+        "responses": { "200": answer("The document", &json!({ "type": "object" })) },
+    } }));
+    paths
+}
+
+/// The paths of one queue, with its kind's types. A path without a variable goes before one with it.
+pub(super) fn of_queue(kind: &KindNames<'_>) -> Members {
+    let (queue, input) = (kind.queue, reference("schemas", kind.input));
+    let tag = format!("queue {queue}");
+    let suffix = queue.as_str().replace('-', "_");
+    let submit = submit(&format!("submit_{suffix}"), &tag, &input, &reference("schemas", &kind.task()));
+    let call = call(&format!("call_{suffix}"), &tag, &input, &reference("schemas", &kind.answer()));
+    let mut paths = Members::new();
+    paths.insert(format!("/v1/queues/{queue}/tasks"), json!({ "post": submit }));
+    paths.insert(format!("/v1/queues/{queue}/calls"), json!({ "post": call }));
+    paths
+}
+
+fn submit(operation: &str, tag: &str, input: &Value, task: &Value) -> Value {
+    let names =
+        ["delay", "at", "priority", "ordering_key", "attempts_max", "idempotency_key", "prefer", "traceparent"];
+    let location = json!({ "Location": reference("headers", "Location") });
+    let mut waited = answer("The task ended within the time of `Prefer: wait=N`, completed or not", task);
+    waited["headers"] = location.clone();
+    waited["headers"]["Preference-Applied"] = reference("headers", "Preference-Applied");
+    let mut stored = answer("The task is stored", task);
+    stored["headers"] = location;
+    let mut operation = json!({
+        "operationId": operation, "tags": [tag], "summary": "Submit a task.",
+        "parameters": names.map(parameter),
+        "requestBody": body(input),
+        "responses": { "200": waited, "202": stored },
+    });
+    refuse(&mut operation, &[400, 404, 409, 413, 415, 422, 429, 503]);
+    operation
+}
+
+fn call(operation: &str, tag: &str, input: &Value, reply: &Value) -> Value {
+    let mut operation = json!({
+        "operationId": operation, "tags": [tag], "summary": "Ask a worker directly; at most once, nothing is stored.",
+        "parameters": ["timeout", "traceparent"].map(parameter),
+        "requestBody": body(input),
+        "responses": { "200": answer("The worker's answer", reply) },
+    });
+    refuse(&mut operation, &[400, 404, 413, 415, 422, 429, 502, 503, 504]);
+    operation
+}
+
+fn get_task() -> Value {
+    let mut operation = json!({
+        "operationId": "get_task", "tags": ["tasks"], "summary": "Where a task is, and what came of it.",
+        "responses": { "200": answer("The task", &reference("schemas", "Task")) },
+    });
+    refuse(&mut operation, &[404, 503]);
+    operation
+}
+
+fn get_result() -> Value {
+    let mut operation = json!({
+        "operationId": "get_result", "tags": ["tasks"],
+        "summary": "The output alone, as JSON or, with `Accept: application/x-protobuf`, as the worker encoded it.",
+        "responses": { "200": {
+            "description": "The output",
+            "content": {
+                "application/json": { "schema": { "type": "object" } },
+                "application/x-protobuf": {},
+            },
+        } },
+    });
+    refuse(&mut operation, &[404, 409, 503]);
+    operation
+}
+
+fn get_events() -> Value {
+    let about = "Server-sent events: `event: state` or `event: progress`, `id:` a cursor for `Last-Event-ID`, `data:` \
+                 the Task. The stream ends behind the task's end; a comment is sent every 15 s.";
+    let mut operation = json!({
+        "operationId": "get_events", "tags": ["tasks"], "summary": "Follow a task.", "description": about,
+        "parameters": [parameter("last_event_id")],
+        "responses": { "200": {
+            "description": "The events",
+            "content": { "text/event-stream": { "schema": { "type": "string" } } },
+        } },
+    });
+    refuse(&mut operation, &[400, 404, 503]);
+    operation
+}
+
+fn list_queues() -> Value {
+    let mut operation = json!({
+        "operationId": "list_queues", "tags": ["queues"], "summary": "All queues.",
+        "responses": { "200": answer("The queues", &reference("schemas", "QueueList")) },
+    });
+    refuse(&mut operation, &[503]);
+    operation
+}
+
+fn get_queue() -> Value {
+    let mut operation = json!({
+        "operationId": "get_queue", "tags": ["queues"], "summary": "One queue with its workers.",
+        "responses": { "200": answer("The queue", &reference("schemas", "Queue")) },
+    });
+    refuse(&mut operation, &[404, 503]);
+    operation
+}
+
+fn get_scale() -> Value {
+    let mut operation = json!({
+        "operationId": "get_scale", "tags": ["queues"], "summary": "The number that an autoscaler needs.",
+        "responses": { "200": answer("The numbers, 0 included", &reference("schemas", "Scale")) },
+    });
+    refuse(&mut operation, &[404, 503]);
+    operation
+}
+
+fn probe(operation: &str, about: &str) -> Value {
+    json!({
+        "operationId": operation, "tags": ["operations"], "summary": about,
+        "responses": {
+            "200": { "description": "Yes", "content": { "text/plain": { "schema": { "type": "string" } } } },
+            "503": { "description": "No", "content": { "text/plain": { "schema": { "type": "string" } } } },
+        },
+    })
+}
+
+fn body(input: &Value) -> Value {
+    json!({
+        "required": true,
+        "content": { "application/json": { "schema": input }, "application/x-protobuf": {} },
+    })
+}
+
+fn answer(about: &str, schema: &Value) -> Value {
+    json!({ "description": about, "content": { "application/json": { "schema": schema } } })
+}
+
+fn parameter(name: &str) -> Value {
+    reference("parameters", name)
+}
+
+fn refuse(operation: &mut Value, statuses: &[u16]) {
+    for status in statuses {
+        operation["responses"][status.to_string()] = reference("responses", &format!("Problem{status}"));
+    }
+}
