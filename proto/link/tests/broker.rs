@@ -1,0 +1,152 @@
+//! The link against a real server: what the broker answers must arrive as what it means.
+
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use async_nats::jetstream::stream::{Config, DiscardPolicy, RetentionPolicy};
+use bytes::Bytes;
+use workfleet_link::broker::{Broker, BrokerConfig};
+use workfleet_link::config::Vars;
+use workfleet_link::pipeline::{Pipeline, Publish, PublishError};
+use workfleet_link::read;
+
+/// A server of its own for each test, gone with it.
+struct Server {
+    process: Child,
+    store: tempfile::TempDir,
+    url: String,
+}
+
+impl Server {
+    async fn start() -> Self {
+        let store = tempfile::tempdir().expect("a temporary folder");
+        let binary = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../.tools/bin/nats-server");
+        let process = Command::new(&binary)
+            .args(["--jetstream", "--addr", "127.0.0.1", "--port", "-1", "--ports_file_dir"])
+            .arg(store.path())
+            .arg("--store_dir")
+            .arg(store.path().join("store"))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap_or_else(|error| panic!("{}: {error}; run `make tools`", binary.display()));
+        let ports = store.path().join(format!("nats-server_{}.ports", process.id()));
+        let url = loop {
+            // The file appears when the server listens.
+            let text = std::fs::read_to_string(&ports).unwrap_or_default();
+            if let Ok(ports) = serde_json::from_str::<serde_json::Value>(&text) {
+                break ports["nats"][0].as_str().expect("an address").to_owned();
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        };
+        Self { process, store, url }
+    }
+
+    async fn connect(&self) -> Broker {
+        let mut vars = Vars::from_pairs([("WORKFLEET_NATS_URL", self.url.as_str())]);
+        Broker::connect(&BrokerConfig::read(&mut vars, "test")).await.expect("a connection")
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+        let _ = self.store.path();
+    }
+}
+
+async fn stream(broker: &Broker, config: Config) {
+    broker.jetstream.create_stream(config).await.expect("a stream");
+}
+
+fn message(subject: &str) -> Publish {
+    Publish::new(subject.to_owned(), Bytes::from_static(b"x"))
+}
+
+#[tokio::test]
+async fn a_lost_compare_and_set_is_told_from_everything_else() {
+    let server = Server::start().await;
+    let broker = server.connect().await;
+    stream(&broker, Config { name: "R".into(), subjects: vec!["r.*".into()], ..Config::default() }).await;
+    let pipeline = Pipeline::start(&broker);
+    let first = |subject: &str| Publish { expected_sequence: Some(0), ..message(subject) };
+
+    let racers = futures::future::join_all((0..32).map(|_| pipeline.publish(first("r.a")))).await;
+    assert_eq!(racers.iter().filter(|outcome| outcome.is_ok()).count(), 1, "{racers:?}");
+    assert!(racers.iter().all(|outcome| matches!(outcome, Ok(_) | Err(PublishError::Lost))), "{racers:?}");
+
+    let nowhere = pipeline.publish(message("nowhere.a")).await;
+    assert!(matches!(nowhere, Err(PublishError::NoStream { .. })), "{nowhere:?}");
+}
+
+#[tokio::test]
+async fn a_repeated_id_is_acknowledged_as_a_duplicate() {
+    let server = Server::start().await;
+    let broker = server.connect().await;
+    stream(&broker, Config { name: "R".into(), subjects: vec!["r.*".into()], ..Config::default() }).await;
+    let pipeline = Pipeline::start(&broker);
+    let named = || Publish { message_id: Some("id/1/1".to_owned()), ..message("r.a") };
+    assert!(!pipeline.publish(named()).await.expect("stored").duplicate);
+    assert!(pipeline.publish(named()).await.expect("stored before").duplicate);
+}
+
+#[tokio::test]
+async fn a_full_work_queue_says_that_it_is_full() {
+    let server = Server::start().await;
+    let broker = server.connect().await;
+    let config = Config {
+        name: "Q".into(),
+        subjects: vec!["q.*".into()],
+        retention: RetentionPolicy::WorkQueue,
+        discard: DiscardPolicy::New,
+        max_messages: 2,
+        ..Config::default()
+    };
+    stream(&broker, config).await;
+    let pipeline = Pipeline::start(&broker);
+    for _ in 0..2 {
+        pipeline.publish(message("q.a")).await.expect("room");
+    }
+    assert_eq!(pipeline.publish(message("q.a")).await, Err(PublishError::Full));
+}
+
+#[tokio::test]
+async fn the_leader_is_read_by_subject_and_absence_is_not_an_error() {
+    let server = Server::start().await;
+    let broker = server.connect().await;
+    stream(&broker, Config { name: "R".into(), subjects: vec!["r.*".into()], ..Config::default() }).await;
+    let stored = Pipeline::start(&broker).publish(message("r.a")).await.expect("stored");
+    let found = read::last_on_subject(&broker, "R", "r.a").await.expect("an answer").expect("a message");
+    assert_eq!((found.sequence, found.payload.as_ref()), (stored.sequence, b"x".as_ref()));
+    assert!(read::last_on_subject(&broker, "R", "r.b").await.expect("an answer").is_none());
+    let missing = read::last_on_subject(&broker, "MISSING", "r.a").await;
+    assert!(matches!(missing, Err(read::ReadError::NoStream { .. })), "{missing:?}");
+}
+
+#[tokio::test]
+async fn a_publish_without_a_broker_is_unanswered_and_never_hangs() {
+    let mut server = Server::start().await;
+    let broker = server.connect().await;
+    stream(&broker, Config { name: "R".into(), subjects: vec!["r.*".into()], ..Config::default() }).await;
+    let pipeline = Pipeline::start(&broker);
+    server.process.kill().expect("a running server");
+    server.process.wait().expect("its end");
+    let outcome = tokio::time::timeout(Duration::from_secs(15), pipeline.publish(message("r.a"))).await;
+    assert_eq!(outcome.expect("an answer in time"), Err(PublishError::Unanswered));
+}
+
+#[tokio::test]
+async fn what_was_published_before_close_is_there_after_it() {
+    let server = Server::start().await;
+    let broker = server.connect().await;
+    stream(&broker, Config { name: "R".into(), subjects: vec!["r.*".into()], ..Config::default() }).await;
+    for _ in 0..200 {
+        broker.client.publish("r.a", Bytes::from_static(b"x")).await.expect("buffered");
+    }
+    broker.close().await;
+    let other = server.connect().await;
+    let count = other.jetstream.get_stream("R").await.expect("the stream").cached_info().state.messages;
+    assert_eq!(count, 200);
+}
