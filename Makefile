@@ -35,7 +35,7 @@ check: lint-tools ## everything that a change must pass: format, lints, docs, li
 	@$(MAKE) --no-print-directory test
 
 build: ## build the programs for use, into target/release
-	cargo build $(LOCKED) --release --workspace --bins
+	cargo build $(LOCKED) --release --workspace --exclude workfleet-tests --bins
 
 fleet: tools build ## start a fleet on this machine and keep it up; ARGS go to `workfleet-local up`
 	@target/release/workfleet-local up $(ARGS)
