@@ -1,1 +1,47 @@
-//! Under construction.
+//! The dispatcher: takes tasks, stores them in NATS JetStream, and says what became of them.
+//!
+//! In the order in which a task meets them:
+//! - [`accept`]: HTTP and gRPC, bytes to [`Submit`].
+//! - [`admit`]: a submit to an envelope, or a refusal; pure. With [`kinds`] and [`transcode`], JSON to protobuf and back.
+//! - [`publish`]: an envelope to JetStream's acknowledgement. With [`idempotency`], one task for one key.
+//! - [`state`], [`wait`], [`watch`]: where a task is, until it ends.
+//! - [`call`]: direct questions over a queue group, beside all of that.
+//! - [`queues`], [`scale`]: what is in a queue.
+//! - [`streams`]: creates all that JetStream has to hold, from a [`queues_file`].
+//!
+//! [`Dispatcher`] is all of it without a port, for use inside any service; [`serve()`] puts it behind HTTP and gRPC.
+
+pub mod accept;
+pub mod admit;
+pub mod config;
+pub mod error;
+pub mod limits;
+pub mod openapi;
+pub mod queues_file;
+pub mod streams;
+pub mod view;
+
+mod broker_info;
+mod call;
+mod dispatcher;
+mod idempotency;
+mod kinds;
+mod metrics;
+mod publish;
+mod queues;
+mod scale;
+mod serve;
+mod spans;
+mod state;
+mod transcode;
+mod wait;
+mod watch;
+
+pub use admit::{Options, Payload, Submit};
+pub use call::{Call, Called};
+pub use config::Config;
+pub use dispatcher::{Dispatcher, Output, Submitted};
+pub use error::{ApiError, Code, Problem};
+pub use serve::{ServeError, serve};
+pub use view::{Cursor, QueueList, QueueView, ScaleView, TaskView};
+pub use watch::Watch;

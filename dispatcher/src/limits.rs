@@ -1,0 +1,65 @@
+//! Every bound of the dispatcher, by name, unit last. Those of the contract are in `workfleet_proto::limits`.
+
+use std::time::Duration;
+
+/// Largest body of a request, in bytes: JSON carries `bytes` as base64, so a payload of the largest size needs 4/3 of
+/// it, and a little for the names around it.
+pub const BODY_BYTES_MAX: usize = workfleet_proto::limits::PAYLOAD_BYTES_MAX / 3 * 4 + 64 * 1024;
+/// How deep JSON may be nested before it is refused.
+pub const JSON_DEPTH_MAX: usize = 64;
+/// Longest time that `Prefer: wait` may ask for.
+pub const WAIT_MAX: Duration = Duration::from_secs(60);
+/// Requests that wait for an end at once; the next one is answered without waiting.
+pub const WAITS_MAX: usize = 10_000;
+/// Readers of live events at once; the next one is refused.
+pub const WATCHES_MAX: usize = 10_000;
+/// Direct calls at once; the next one is refused.
+pub const CALLS_MAX: usize = 10_000;
+/// Time that a direct call has when it names none.
+pub const CALL_TIMEOUT_DEFAULT: Duration = Duration::from_secs(10);
+/// Longest time that a direct call may have.
+pub const CALL_TIMEOUT_MAX: Duration = Duration::from_secs(60);
+/// Pause before a busy queue group is asked again: it doubles from the first to the second.
+pub const CALL_BUSY_PAUSES: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(100));
+/// A wait and a watch read the result again this often, since a republished message is not a promise.
+pub const REREAD_INTERVAL: Duration = Duration::from_secs(5);
+/// A silent event stream says that it is alive this often.
+pub const SSE_COMMENT_INTERVAL: Duration = Duration::from_secs(15);
+/// Longest time from a connection's first byte to the end of a request's headers.
+pub const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(10);
+/// Longest time that a request's body may take to arrive.
+pub const BODY_READ_TIMEOUT: Duration = Duration::from_secs(30);
+/// HTTP connections at once; the next one waits in the listener's backlog.
+pub const CONNECTIONS_MAX: usize = 20_000;
+/// How long requests in flight may take once the dispatcher is asked to stop.
+pub const SHUTDOWN_GRACE: Duration = Duration::from_secs(10);
+/// How long a kind is used before its record is read again.
+pub const KIND_FRESH: Duration = Duration::from_secs(2);
+/// How long it is remembered that a queue does not exist.
+pub const UNKNOWN_FRESH: Duration = Duration::from_millis(500);
+/// Names of queues that do not exist which are remembered at once.
+pub const UNKNOWN_MAX: usize = 1_024;
+/// Kinds that are looked for at once.
+pub const LOOKUPS_MAX: usize = 16;
+/// Schemas that are kept ready per dispatcher; past it all are dropped and read again.
+pub const SCHEMAS_MAX: usize = 1_024;
+/// How long counts of a queue are used before they are asked for again.
+pub const COUNTS_FRESH: Duration = Duration::from_millis(500);
+/// Longest delay of a task.
+pub const DELAY_MAX: Duration = Duration::from_secs(365 * 24 * 3_600);
+/// Queues that are listed at once, in answers and in lists of what is known.
+pub const QUEUES_LISTED_MAX: usize = 1_000;
+/// Most workers that are listed of one queue.
+pub const WORKERS_LISTED_MAX: usize = 1_000;
+/// How long the broker may take to answer a question about a stream.
+pub const BROKER_TIMEOUT: Duration = Duration::from_secs(5);
+/// When a caller that met a full queue should come again.
+pub const QUEUE_FULL_RETRY_AFTER_MS: u64 = 1_000;
+/// When a caller that met a lost broker should come again.
+pub const BROKER_RETRY_AFTER_MS: u64 = 1_000;
+/// Publishes that met a write in flight are tried again this often.
+pub const IN_FLIGHT_TRIES_MAX: u32 = 20;
+/// Pause between them.
+pub const IN_FLIGHT_PAUSE: Duration = Duration::from_millis(25);
+/// Results of a queue are refused to make room before this age: while the oldest is younger, submits are.
+pub const RETENTION_MIN: Duration = Duration::from_secs(600);
