@@ -1,1 +1,51 @@
-//! Under construction.
+//! The harness: starts a real fleet in a temporary folder and speaks to it, so that a test is a few lines.
+//!
+//! ```no_run
+//! # async fn a_test() {
+//! use workfleet_tests::{Fleet, Probe};
+//! let fleet = Fleet::start().await;
+//! let id = fleet.submit(&Probe::echo("hello")).await;
+//! let task = fleet.ended(&id).await;
+//! assert_eq!(task["output"]["echo"], "hello");
+//! # }
+//! ```
+//!
+//! Everything is real: the pinned nats-server, the programs as `make test` has built them, signals, ports and files. The
+//! alternative, dispatcher and worker as tasks inside the test's process, would start faster, but no task can be killed
+//! with SIGKILL or frozen with SIGSTOP, and that is what the fleet's guarantees are about.
+//!
+//! In the order in which a test meets them:
+//! - [`Fleet`]: what is started, and everything a test asks of it.
+//! - [`Probe`]: the input of the worker that does what a test tells it, and [`runs`], what that worker wrote down.
+//! - [`Http`] and [`sse`]: the REST edge; the gRPC edge is the generated client.
+//! - [`Worker`], [`Nats`], [`Process`]: what is killed, frozen and started again.
+//! - [`Observer`]: counts how often each result was stored.
+//! - [`Traces`] and [`jaeger`]: where spans arrive.
+//! - [`eventually`]: how a test waits.
+
+mod fleet;
+mod http;
+pub mod jaeger;
+mod nats;
+mod observer;
+mod place;
+mod probe;
+mod process;
+mod queues;
+pub mod runs;
+pub mod sse;
+mod traces;
+mod wait;
+mod worker;
+
+pub use fleet::{Fleet, FleetBuilder};
+pub use http::{Answer, Http, Request};
+pub use nats::Nats;
+pub use observer::Observer;
+pub use place::{program, workspace};
+pub use probe::Probe;
+pub use process::{Process, Spec};
+pub use queues::QueueSettings;
+pub use traces::{Span, Traces};
+pub use wait::{eventually, eventually_within};
+pub use worker::Worker;

@@ -1,0 +1,52 @@
+//! Counts stores of results.
+//!
+//! `RESULTS_<q>` keeps one message per subject, so a second store would hide the first. The observer is a stream without
+//! that limit over the subjects on which each stored result is republished.
+
+use std::collections::BTreeMap;
+
+use async_nats::jetstream;
+use futures::TryStreamExt as _;
+
+const STREAM: &str = "OBSERVED";
+
+/// A stream of its own beside the fleet's.
+#[derive(Debug)]
+pub struct Observer {
+    stream: jetstream::stream::Stream,
+}
+
+impl Observer {
+    /// Begins to count.
+    ///
+    /// # Panics
+    /// When the broker does not take the stream.
+    pub async fn start(jetstream: &jetstream::Context) -> Self {
+        let config = jetstream::stream::Config {
+            name: STREAM.to_owned(),
+            subjects: vec!["wf.done.>".to_owned()],
+            ..Default::default()
+        };
+        let stream = jetstream.create_stream(config).await.expect("the broker takes one more stream");
+        Self { stream }
+    }
+
+    /// How often a result was stored, for each task that has one.
+    ///
+    /// # Panics
+    /// When the broker is down.
+    pub async fn stores(&self) -> BTreeMap<String, usize> {
+        let subjects = self.stream.info_with_subjects("wf.done.>").await.expect("the broker answers");
+        let counts: Vec<(String, usize)> = subjects.try_collect().await.expect("the broker answers");
+        counts.into_iter().map(|(subject, count)| (last_token(&subject), count)).collect()
+    }
+
+    /// The same, for one task.
+    pub async fn stores_of(&self, id: &str) -> usize {
+        self.stores().await.get(id).copied().unwrap_or(0)
+    }
+}
+
+fn last_token(subject: &str) -> String {
+    subject.rsplit('.').next().unwrap_or_default().to_owned()
+}

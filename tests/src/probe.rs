@@ -1,0 +1,90 @@
+//! What the probe worker is told to do.
+
+use std::path::Path;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Map, Value, json};
+
+/// The input of a probe task, as JSON. Its fields are those of `tests/proto/probe.proto`.
+#[derive(Debug, Clone, Default)]
+pub struct Probe {
+    fields: Map<String, Value>,
+}
+
+impl Probe {
+    /// Answers with `text`.
+    #[must_use]
+    pub fn echo(text: &str) -> Self {
+        Self::default().with("echo", text)
+    }
+
+    /// Waits without a thread before it answers.
+    #[must_use]
+    pub fn sleeps_ms(self, ms: u32) -> Self {
+        self.with("sleep_ms", ms)
+    }
+
+    /// Holds its thread that long.
+    #[must_use]
+    pub fn blocks_ms(self, ms: u32) -> Self {
+        self.with("block_ms", ms)
+    }
+
+    /// Fails in its first `times` attempts; with a code the failure is permanent.
+    #[must_use]
+    pub fn fails(self, times: u32) -> Self {
+        self.with("fail_times", times)
+    }
+
+    /// Fails for good, with a code.
+    #[must_use]
+    pub fn fails_with(self, code: &str) -> Self {
+        self.with("fail_times", 1_000).with("fail_code", code)
+    }
+
+    /// Panics.
+    #[must_use]
+    pub fn panics(self) -> Self {
+        self.with("panic", true)
+    }
+
+    /// Ends the worker's process.
+    #[must_use]
+    pub fn exits(self) -> Self {
+        self.with("exit", true)
+    }
+
+    /// Reports progress in so many steps, spread over its sleep.
+    #[must_use]
+    pub fn progress_steps(self, steps: u32) -> Self {
+        self.with("progress_steps", steps)
+    }
+
+    /// Carries so many bytes.
+    #[must_use]
+    pub fn padding(self, bytes: usize) -> Self {
+        self.with("padding", STANDARD.encode(vec![7; bytes]))
+    }
+
+    /// Answers with so many bytes.
+    #[must_use]
+    pub fn output_bytes(self, bytes: u32) -> Self {
+        self.with("output_bytes", bytes)
+    }
+
+    pub(crate) fn logs_to(self, file: &Path) -> Self {
+        self.with("log_file", json!(file))
+    }
+
+    /// The input as JSON.
+    #[must_use]
+    pub fn json(&self) -> Value {
+        Value::Object(self.fields.clone())
+    }
+
+    fn with(mut self, field: &str, value: impl Into<Value>) -> Self {
+        self.fields.insert(field.to_owned(), value.into());
+        self
+    }
+}

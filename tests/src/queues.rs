@@ -1,0 +1,85 @@
+//! The queues file of a fleet under test.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use crate::place::workspace;
+
+/// What a test changes about a queue. Everything else is quick by default, so that no test waits for a human's time.
+#[derive(Debug, Clone)]
+pub struct QueueSettings {
+    kind: PathBuf,
+    pairs: BTreeMap<&'static str, String>,
+}
+
+impl QueueSettings {
+    pub(crate) fn new(queue: &str) -> Self {
+        let folder = if queue == "probe" { "tests/proto" } else { "proto/kinds" };
+        let settings = Self { kind: workspace().join(folder).join(format!("{queue}.proto")), pairs: BTreeMap::new() };
+        settings.lease("2s").timeout("30s").attempts_max(3).backoff("50ms", "200ms")
+    }
+
+    /// How long a worker may be silent about a task.
+    #[must_use]
+    pub fn lease(self, duration: &str) -> Self {
+        self.text("lease", duration)
+    }
+
+    /// The longest time of one attempt.
+    #[must_use]
+    pub fn timeout(self, duration: &str) -> Self {
+        self.text("timeout", duration)
+    }
+
+    /// First and longest wait between attempts.
+    #[must_use]
+    pub fn backoff(self, base: &str, max: &str) -> Self {
+        self.text("backoff_base", base).text("backoff_max", max)
+    }
+
+    /// How often the handler may be started.
+    #[must_use]
+    pub fn attempts_max(self, attempts: u32) -> Self {
+        self.set("attempts_max", attempts.to_string())
+    }
+
+    /// Most tasks that wait and run.
+    #[must_use]
+    pub fn tasks_max(self, tasks: u32) -> Self {
+        self.set("tasks_max", tasks.to_string())
+    }
+
+    /// Most tasks that are scheduled.
+    #[must_use]
+    pub fn scheduled_max(self, tasks: u32) -> Self {
+        self.set("scheduled_max", tasks.to_string())
+    }
+
+    /// The lanes, most urgent first.
+    #[must_use]
+    pub fn lanes(self, lanes: &[&str]) -> Self {
+        self.set("lanes", format!("{lanes:?}"))
+    }
+
+    fn text(self, name: &'static str, value: &str) -> Self {
+        self.set(name, format!("{value:?}"))
+    }
+
+    fn set(mut self, name: &'static str, value: String) -> Self {
+        self.pairs.insert(name, value);
+        self
+    }
+}
+
+/// Writes the file.
+pub(crate) fn write(path: &Path, queues: &BTreeMap<String, QueueSettings>) {
+    let mut text = String::new();
+    for (queue, settings) in queues {
+        let _ = writeln!(text, "[queue.{queue}]\nproto = {:?}", settings.kind);
+        for (name, value) in &settings.pairs {
+            let _ = writeln!(text, "{name} = {value}");
+        }
+    }
+    std::fs::write(path, text).expect("a temporary folder takes files");
+}
