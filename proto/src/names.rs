@@ -1,71 +1,14 @@
 //! Every subject, stream, consumer, bucket and header name in the system.
 //!
-//! One file, because these names are the protocol: who greps for a subject finds it here and nowhere else.
+//! One place, because these names are the protocol: who greps for a subject or a header finds it here and nowhere else.
 //! `docs/protocol.md` says what travels on each.
 
-use std::str::FromStr;
+pub mod header;
+mod token;
 
 use crate::id::{QueueName, TaskId};
 
-/// What stands before every subject and stream, so that two fleets can share one account.
-///
-/// With the default, `wf`, streams have their bare names; with any other prefix, say `blue`, subjects begin with
-/// `blue.` and streams and buckets with `BLUE_`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Prefix(String);
-
-impl Default for Prefix {
-    fn default() -> Self {
-        Self("wf".to_owned())
-    }
-}
-
-impl FromStr for Prefix {
-    type Err = PrefixError;
-
-    fn from_str(text: &str) -> Result<Self, PrefixError> {
-        let fine = text.bytes().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
-        let starts_with_letter = text.bytes().next().is_some_and(|c| c.is_ascii_lowercase());
-        if fine && starts_with_letter && text.len() <= 16 { Ok(Self(text.to_owned())) } else { Err(PrefixError) }
-    }
-}
-
-/// The text is not a prefix.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a prefix is 1 to 16 characters, a-z and 0-9, and starts with a letter")]
-pub struct PrefixError;
-
-/// A group of tasks in a queue with a consumer of its own, `[a-z]`. `m` is the only one unless the queue asks for more.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Lane(char);
-
-impl Lane {
-    /// The lane of tasks that ask for none.
-    pub const DEFAULT: Self = Self('m');
-}
-
-impl FromStr for Lane {
-    type Err = LaneError;
-
-    fn from_str(text: &str) -> Result<Self, LaneError> {
-        let mut characters = text.chars();
-        match (characters.next(), characters.next()) {
-            (Some(letter), None) if letter.is_ascii_lowercase() => Ok(Self(letter)),
-            _ => Err(LaneError),
-        }
-    }
-}
-
-impl std::fmt::Display for Lane {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}", self.0)
-    }
-}
-
-/// The text is not a lane.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a lane is one letter, a-z")]
-pub struct LaneError;
+pub use token::{Lane, LaneError, Prefix, PrefixError};
 
 /// Builds every name of one fleet.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -320,42 +263,6 @@ impl DelayPart {
             Self::Expired => "expired",
         }
     }
-}
-
-/// Names of message headers. NATS compares them letter by letter, so they are written here only.
-pub mod header {
-    /// Counts redrives, from 1.
-    pub const RUN: &str = "Wf-Run";
-    /// Counts the attempts of a run, from 1; the delivered count less one is added to it.
-    pub const ATTEMPT: &str = "Wf-Attempt";
-    /// Counts hand-backs of one attempt, from 0.
-    pub const BACK: &str = "Wf-Back";
-    /// Sequence of the record that the result must replace; absent: there is none yet.
-    pub const RESULT_SEQ: &str = "Wf-Result-Seq";
-    /// Present: read the result before starting, whatever the delivery looks like (keyed and redriven tasks).
-    pub const CHECK: &str = "Wf-Check";
-    /// Hash of the schema that the payload was written with.
-    pub const SCHEMA: &str = "Wf-Schema";
-    /// When this copy could first be taken, milliseconds since the Unix epoch.
-    pub const DUE_MS: &str = "Wf-Due-Ms";
-    /// `link`: the attempt starts a trace of its own, linked to `traceparent`.
-    pub const TRACE: &str = "Wf-Trace";
-    /// Deadline of a direct call, milliseconds since the Unix epoch.
-    pub const DEADLINE_MS: &str = "Wf-Deadline-Ms";
-    /// The id by which JetStream recognises a repeated publish.
-    pub const MESSAGE_ID: &str = "Nats-Msg-Id";
-    /// Compare-and-set: the last sequence on the subject.
-    pub const EXPECTED_SEQUENCE: &str = "Nats-Expected-Last-Subject-Sequence";
-    /// When a message is to be published to [`SCHEDULE_TARGET`]: `@at <RFC 3339>`.
-    pub const SCHEDULE: &str = "Nats-Schedule";
-    /// Subject that a schedule publishes to.
-    pub const SCHEDULE_TARGET: &str = "Nats-Schedule-Target";
-    /// Set by the server on messages that a stream took from another.
-    pub const STREAM_SOURCE: &str = "Nats-Stream-Source";
-    /// W3C trace context.
-    pub const TRACEPARENT: &str = "traceparent";
-    /// W3C trace context, vendors' part.
-    pub const TRACESTATE: &str = "tracestate";
 }
 
 #[cfg(test)]

@@ -1,0 +1,34 @@
+//! Names of message headers. NATS compares them letter by letter, so they are written here only.
+
+/// Counts redrives, from 1.
+pub const RUN: &str = "Wf-Run";
+/// Counts the attempts of a run, from 1; the delivered count less one is added to it.
+pub const ATTEMPT: &str = "Wf-Attempt";
+/// Counts hand-backs of one attempt, from 0.
+pub const BACK: &str = "Wf-Back";
+/// Sequence of the record that the result must replace; absent: there is none yet.
+pub const RESULT_SEQ: &str = "Wf-Result-Seq";
+/// Present: read the result before starting, whatever the delivery looks like (keyed and redriven tasks).
+pub const CHECK: &str = "Wf-Check";
+/// Hash of the schema that the payload was written with.
+pub const SCHEMA: &str = "Wf-Schema";
+/// When this copy could first be taken, milliseconds since the Unix epoch.
+pub const DUE_MS: &str = "Wf-Due-Ms";
+/// `link`: the attempt starts a trace of its own, linked to `traceparent`.
+pub const TRACE: &str = "Wf-Trace";
+/// Deadline of a direct call, milliseconds since the Unix epoch.
+pub const DEADLINE_MS: &str = "Wf-Deadline-Ms";
+/// The id by which JetStream recognises a repeated publish.
+pub const MESSAGE_ID: &str = "Nats-Msg-Id";
+/// Compare-and-set: the last sequence on the subject.
+pub const EXPECTED_SEQUENCE: &str = "Nats-Expected-Last-Subject-Sequence";
+/// When a message is to be published to [`SCHEDULE_TARGET`]: `@at <RFC 3339>`.
+pub const SCHEDULE: &str = "Nats-Schedule";
+/// Subject that a schedule publishes to.
+pub const SCHEDULE_TARGET: &str = "Nats-Schedule-Target";
+/// Set by the server on messages that a stream took from another.
+pub const STREAM_SOURCE: &str = "Nats-Stream-Source";
+/// W3C trace context.
+pub const TRACEPARENT: &str = "traceparent";
+/// W3C trace context, vendors' part.
+pub const TRACESTATE: &str = "tracestate";
