@@ -2,5 +2,41 @@
 //!
 //! One binary, because each one links the whole harness: twelve of them would cost a minute of linking.
 
+/// A task goes in and its result comes out, over every edge and encoding.
+mod submit;
+
+/// What is not a task is refused, with a status and a code that a program can go by.
+mod refuse;
+
+/// Direct calls, and how they differ from tasks.
+mod call;
+
+/// Watching a task: server-sent events and gRPC `Watch`.
+mod watch;
+
+/// The same idempotency key gives the same task.
+mod idempotency;
+
+/// Attempts that fail: retries, permanent failures, dead letters.
+mod attempts;
+
+/// Workers that die, freeze, block or drain.
+mod workers;
+
+/// The broker's restarts, and times that it keeps: delays and retries.
+mod broker;
+
+/// Kinds that the dispatcher was not built with.
+mod kinds;
+
+/// One trace per task.
+mod traces;
+
+/// Exactly one result per task, whatever dies.
+mod exactly_one;
+
+/// The commands for people.
+mod commands;
+
 /// What the harness promises to the tests above.
 mod harness;

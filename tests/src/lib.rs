@@ -49,3 +49,9 @@ pub use queues::QueueSettings;
 pub use traces::{Span, Traces};
 pub use wait::{eventually, eventually_within};
 pub use worker::Worker;
+
+/// The probe's messages, generated as a worker's are.
+#[allow(rustdoc::all)]
+pub mod kinds {
+    include!(concat!(env!("OUT_DIR"), "/kinds.rs"));
+}

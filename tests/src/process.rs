@@ -57,7 +57,7 @@ impl Spec {
         let mut command = match place::built("workfleet-local") {
             Some(local) => {
                 let mut command = Command::new(local);
-                command.arg("guard").arg("--").arg(&self.program);
+                command.arg("guard").arg("--parent").arg(std::process::id().to_string()).arg("--").arg(&self.program);
                 command
             }
             None => Command::new(&self.program),

@@ -1,0 +1,151 @@
+use std::time::{Duration, Instant};
+
+use workfleet_tests::runs::Run;
+use workfleet_tests::{Fleet, Probe, eventually, eventually_within};
+
+#[tokio::test]
+async fn a_task_whose_worker_is_killed_runs_again_elsewhere() {
+    let mut fleet = Fleet::builder().workers("probe", 2).start().await;
+    let id = fleet.submit(&Probe::echo("survivor").sleeps_ms(1_500)).await;
+    let first = fleet.started(&id).await;
+    let killed = Instant::now();
+    fleet.worker_of(&first).kill();
+    let task = fleet.completed(&id).await;
+    assert!(killed.elapsed() < Duration::from_secs(10), "{:?}", killed.elapsed());
+    assert_eq!(task["attempt"], 2, "a crash spends an attempt: {task:#}");
+    let runs = fleet.runs_of(&id);
+    assert_eq!(runs.len(), 2);
+    assert_ne!(runs[1].pid, first.pid);
+    assert_eq!(fleet.observer.stores_of(&id).await, 1);
+}
+
+#[tokio::test]
+async fn a_worker_that_was_frozen_past_its_lease_records_nothing_more() {
+    let mut fleet = Fleet::builder().probe(|queue| queue.lease("1s")).workers("probe", 2).start().await;
+    let id = fleet.submit(&Probe::echo("one result").sleeps_ms(1_500)).await;
+    let frozen = fleet.started(&id).await;
+    fleet.worker_of(&frozen).freeze();
+    let task = fleet.completed(&id).await;
+    fleet.worker_of(&frozen).thaw();
+    eventually("the frozen handler comes to its end", async || {
+        fleet.runs_of(&id).iter().any(|run| run.pid == frozen.pid && run.ended).then_some(())
+    })
+    .await;
+    // A drained worker has settled all that it will ever settle.
+    fleet.worker_of(&frozen).drain().await;
+    assert_eq!(fleet.observer.stores_of(&id).await, 1);
+    let now = fleet.task(&id).await;
+    assert_eq!((&now["ended_at"], &now["output"]), (&task["ended_at"], &task["output"]));
+}
+
+#[tokio::test]
+async fn a_frozen_worker_that_would_have_failed_changes_nothing() {
+    let mut fleet = Fleet::builder().probe(|queue| queue.lease("1s")).workers("probe", 2).start().await;
+    let id = fleet.submit_with("?attempts_max=2", &Probe::echo("late").sleeps_ms(1_500).fails(1)).await;
+    let frozen = fleet.started(&id).await;
+    fleet.worker_of(&frozen).freeze();
+    fleet.completed(&id).await;
+    fleet.worker_of(&frozen).thaw();
+    fleet.worker_of(&frozen).drain().await;
+    assert_eq!(fleet.task(&id).await["state"], "completed");
+    assert_eq!(fleet.observer.stores_of(&id).await, 1);
+    assert!(fleet.dead_letter(&id).await.is_none());
+}
+
+#[tokio::test]
+async fn a_handler_that_blocks_its_thread_keeps_its_lease() {
+    let fleet = Fleet::builder().probe(|queue| queue.lease("1s")).workers("probe", 2).start().await;
+    // One for each thread of a runtime on two cores, and more.
+    let probes = (0..4).map(|_| Probe::echo("busy").blocks_ms(3_500));
+    let mut ids = Vec::new();
+    for probe in probes {
+        ids.push(fleet.submit(&probe).await);
+    }
+    for id in ids {
+        assert_eq!(fleet.completed(&id).await["attempt"], 1);
+        assert_eq!(fleet.runs_of(&id).len(), 1, "no redelivery");
+    }
+}
+
+/// What a worker of one slot holds is one task: the broker must not hand it a second one to keep.
+#[tokio::test]
+async fn a_short_task_does_not_wait_behind_a_long_one() {
+    let fleet = Fleet::builder().workers("probe", 2).slots(1).start().await;
+    let long = fleet.submit(&Probe::echo("long").sleeps_ms(10_000)).await;
+    let holder = fleet.started(&long).await;
+    for _ in 0..5 {
+        let begun = Instant::now();
+        let short = fleet.submit(&Probe::echo("short").sleeps_ms(100)).await;
+        let run: Run = fleet.started(&short).await;
+        assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+        assert_ne!(run.pid, holder.pid);
+        assert_eq!(fleet.completed(&short).await["attempt"], 1);
+        assert_eq!(fleet.runs_of(&short).len(), 1);
+    }
+    assert_eq!(fleet.completed(&long).await["attempt"], 1);
+    assert_eq!(fleet.runs_of(&long).len(), 1);
+}
+
+#[tokio::test]
+async fn a_drain_lets_work_end_that_ends_in_time() {
+    let mut fleet = Fleet::start().await;
+    let id = fleet.submit(&Probe::echo("nearly done").sleeps_ms(1_500)).await;
+    fleet.started(&id).await;
+    fleet.workers[0].drain().await;
+    assert_eq!(fleet.completed(&id).await["attempt"], 1);
+    assert_eq!(fleet.runs_of(&id).len(), 1);
+}
+
+#[tokio::test]
+async fn a_drain_hands_back_what_does_not_end_and_spends_no_attempt() {
+    let builder = Fleet::builder().probe(|queue| queue.lease("20s")).variable("WORKFLEET_DRAIN_TIMEOUT", "500ms");
+    let mut fleet = builder.slots(2).start().await;
+    let mut ids = Vec::new();
+    for _ in 0..3 {
+        ids.push(fleet.submit_with("?attempts_max=1", &Probe::echo("moved").sleeps_ms(2_500)).await);
+    }
+    let two_run = async || (fleet.runs().len() == 2).then_some(());
+    eventually("both slots are taken", two_run).await;
+    fleet.workers[0].drain().await;
+
+    let drained = Instant::now();
+    fleet.add_worker("probe").await;
+    for id in &ids {
+        let task = fleet.completed(id).await;
+        assert_eq!(task["attempt"], 1, "{task:#}");
+        assert_eq!(fleet.observer.stores_of(id).await, 1);
+    }
+    assert!(drained.elapsed() < Duration::from_secs(15), "nobody waited for a lease: {:?}", drained.elapsed());
+    assert_eq!(fleet.runs().len(), 5);
+}
+
+#[tokio::test]
+async fn a_worker_that_leaves_is_gone_from_the_queue() {
+    let mut fleet = Fleet::builder().workers("probe", 2).start().await;
+    let workers = async |fleet: &Fleet| {
+        let queue = fleet.http.get("/v1/queues/probe").send().await.expect(200).json();
+        queue["workers"].as_array().map_or(0, Vec::len)
+    };
+    eventually("both are listed", async || (workers(&fleet).await == 2).then_some(())).await;
+    fleet.workers[0].drain().await;
+    assert_eq!(workers(&fleet).await, 1, "a drained worker takes its record along");
+    fleet.workers[1].kill();
+    let vanishes = async || (workers(&fleet).await == 0).then_some(());
+    eventually_within(Duration::from_secs(20), "a killed one vanishes by itself", vanishes).await;
+}
+
+#[tokio::test]
+async fn a_worker_tells_that_it_lives_and_what_it_does() {
+    let fleet = Fleet::start().await;
+    let id = fleet.submit(&Probe::echo("counted")).await;
+    fleet.completed(&id).await;
+    let admin = fleet.workers[0].admin();
+    for path in ["livez", "readyz"] {
+        let answer = reqwest::get(format!("http://{admin}/{path}")).await.expect("an answer");
+        assert_eq!(answer.status(), 200, "{path}");
+    }
+    let metrics = reqwest::get(format!("http://{admin}/metrics")).await.expect("an answer");
+    let metrics = metrics.text().await.expect("text");
+    assert!(metrics.contains("messaging_process_duration_seconds"), "{metrics}");
+    assert!(!metrics.contains(&id), "no task id ever becomes a label");
+}
