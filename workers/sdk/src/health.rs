@@ -1,0 +1,135 @@
+//! Health over HTTP: `/livez`, `/readyz`, `/metrics`.
+//!
+//! Live means: the io loop beats, and consumes where it could. A worker that is connected and no longer consumes is the
+//! classic silent failure of the field, so it must fail here. A broker that is away is none: a restart would not bring
+//! it back.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use workfleet_link::admin::{self, HealthCheck};
+use workfleet_link::broker::Broker;
+use workfleet_link::ready;
+use workfleet_link::telemetry::Telemetry;
+
+use crate::pulse::Pulse;
+use crate::worker::RunError;
+
+/// Longest silence of the io loop.
+const SILENCE_MAX: Duration = Duration::from_secs(10);
+/// Longest time in which a worker that could consume hears nothing of its pulls.
+const DEAF_TIME_MAX: Duration = Duration::from_secs(30);
+/// How long the last answers may take.
+const STOP_TIME_MAX: Duration = Duration::from_secs(1);
+
+/// What the process says about itself.
+#[derive(Debug)]
+pub(crate) struct Health {
+    pulse: Pulse,
+    broker: OnceLock<Broker>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+enum State {
+    /// Not yet, or not now, for this reason.
+    Waiting(String),
+    /// Pulls are out; something was heard of them at this time.
+    Consuming(Instant),
+    Draining,
+}
+
+impl Health {
+    pub(crate) fn new(pulse: Pulse) -> Self {
+        let state = Mutex::new(State::Waiting("no connection to the broker yet".to_owned()));
+        Self { pulse, broker: OnceLock::new(), state }
+    }
+
+    pub(crate) fn connected(&self, broker: Broker) {
+        // Set once: the connection is made once.
+        let _ = self.broker.set(broker);
+    }
+
+    /// Tasks are not taken now, and a restart would not help.
+    pub(crate) fn waiting(&self, reason: String) {
+        self.set(State::Waiting(reason));
+    }
+
+    /// Something was heard of the pulls, or there is nothing to ask for.
+    pub(crate) fn consuming(&self) {
+        self.set(State::Consuming(Instant::now()));
+    }
+
+    pub(crate) fn draining(&self) {
+        self.set(State::Draining);
+    }
+
+    fn set(&self, next: State) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if !matches!(*state, State::Draining) {
+            *state = next;
+        }
+    }
+
+    fn is_connected(&self) -> bool {
+        self.broker.get().is_some_and(Broker::is_connected)
+    }
+}
+
+impl HealthCheck for Health {
+    fn live(&self) -> Result<(), String> {
+        if self.pulse.silence() > SILENCE_MAX {
+            return Err("the io loop does not beat".to_owned());
+        }
+        match &*self.state.lock().unwrap_or_else(PoisonError::into_inner) {
+            State::Consuming(heard) if self.is_connected() && heard.elapsed() > DEAF_TIME_MAX => {
+                Err(format!("connected, but nothing was heard of the pulls for {} s", heard.elapsed().as_secs()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn ready(&self) -> Result<(), String> {
+        self.live()?;
+        if !self.is_connected() {
+            return Err("no connection to the broker".to_owned());
+        }
+        match &*self.state.lock().unwrap_or_else(PoisonError::into_inner) {
+            State::Waiting(reason) => Err(reason.clone()),
+            State::Consuming(_) => Ok(()),
+            State::Draining => Err("draining".to_owned()),
+        }
+    }
+}
+
+/// The running HTTP server.
+pub(crate) struct Admin {
+    shutdown: CancellationToken,
+    running: JoinHandle<std::io::Result<()>>,
+}
+
+/// Serves health and metrics, and tells whoever started this process where.
+pub(crate) async fn serve(address: SocketAddr, health: Arc<Health>, telemetry: Telemetry) -> Result<Admin, RunError> {
+    let what = || format!("WORKFLEET_ADMIN_ADDR={address}: cannot listen");
+    let listener = TcpListener::bind(address).await.map_err(|source| RunError::system(what(), source))?;
+    let bound = listener.local_addr().map_err(|source| RunError::system(what(), source))?;
+    ready::announce(&[("admin", bound)])
+        .map_err(|source| RunError::system("cannot write the file that WORKFLEET_ADDR_FILE names", source))?;
+    let shutdown = CancellationToken::new();
+    let running = tokio::spawn(admin::serve(listener, health, telemetry, shutdown.clone().cancelled_owned()));
+    tracing::info!(address = %bound, "health and metrics");
+    Ok(Admin { shutdown, running })
+}
+
+impl Admin {
+    pub(crate) async fn stop(self) {
+        self.shutdown.cancel();
+        if tokio::time::timeout(STOP_TIME_MAX, self.running).await.is_err() {
+            tracing::debug!("a reader of health or metrics does not hang up");
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! What is counted and timed. No task id ever becomes a label.
+
+use std::time::Duration;
+
+use opentelemetry::metrics::{Counter, Histogram, UpDownCounter};
+use opentelemetry::{KeyValue, global};
+use workfleet_link::telemetry::attribute;
+use workfleet_proto::id::QueueName;
+use workfleet_proto::settlement::Plan;
+
+use crate::settle::Settled;
+use crate::slots::Slots;
+
+/// The conventions' buckets end at 10 s; tasks may take an hour.
+const SECONDS: [f64; 18] =
+    [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0, 30.0, 60.0, 300.0, 3_600.0];
+
+/// The instruments of one worker process.
+#[derive(Debug)]
+pub(crate) struct Metrics {
+    base: [KeyValue; 2],
+    process: Histogram<f64>,
+    consumed: Counter<u64>,
+    in_flight: UpDownCounter<i64>,
+    attempts: Counter<u64>,
+    wait: Histogram<f64>,
+    end_to_end: Histogram<f64>,
+    failures: Counter<u64>,
+    calls: Counter<u64>,
+    rebuilds: Counter<u64>,
+}
+
+impl Metrics {
+    pub(crate) fn new(queue: &QueueName, slots: &Slots) -> Self {
+        let meter = global::meter("workfleet");
+        let base = [
+            KeyValue::new(attribute::MESSAGING_SYSTEM, attribute::NATS),
+            KeyValue::new(attribute::MESSAGING_DESTINATION_NAME, queue.to_string()),
+        ];
+        let total = meter.i64_up_down_counter("workfleet.worker.slots").with_unit("{slot}").build();
+        total.add(slots.total().into(), &base);
+        let seconds =
+            |name: &'static str| meter.f64_histogram(name).with_unit("s").with_boundaries(SECONDS.to_vec()).build();
+        let count = |name: &'static str, unit: &'static str| meter.u64_counter(name).with_unit(unit).build();
+        Self {
+            process: seconds("messaging.process.duration"),
+            wait: seconds("workfleet.task.wait"),
+            end_to_end: seconds("workfleet.task.end_to_end"),
+            consumed: count("messaging.client.consumed.messages", "{message}"),
+            attempts: count("workfleet.task.attempts", "{attempt}"),
+            failures: count("workfleet.task.failures", "{failure}"),
+            calls: count("workfleet.calls", "{call}"),
+            rebuilds: count("workfleet.pull.rebuilds", "{pull}"),
+            in_flight: meter.i64_up_down_counter("workfleet.task.in_flight").with_unit("{task}").build(),
+            base,
+        }
+    }
+
+    fn with<const N: usize>(&self, more: [KeyValue; N]) -> Vec<KeyValue> {
+        self.base.iter().cloned().chain(more).collect()
+    }
+
+    /// A message was delivered.
+    pub(crate) fn consumed(&self) {
+        let operation = KeyValue::new(attribute::MESSAGING_OPERATION_NAME, "process");
+        self.consumed.add(1, &self.with([operation]));
+    }
+
+    /// A handler starts, after its task has waited for so long.
+    pub(crate) fn started(&self, waited: Duration) {
+        self.wait.record(waited.as_secs_f64(), &self.base);
+        self.in_flight.add(1, &self.base);
+    }
+
+    /// The handler ended; `error` is the code of its failure.
+    pub(crate) fn processed(&self, took: Duration, error: Option<&str>) {
+        self.in_flight.add(-1, &self.base);
+        let mut labels = self.with([KeyValue::new(attribute::MESSAGING_OPERATION_NAME, "process")]);
+        labels.extend(error.map(|code| KeyValue::new(attribute::ERROR_TYPE, code.to_owned())));
+        self.process.record(took.as_secs_f64(), &labels);
+    }
+
+    /// A delivery was settled.
+    pub(crate) fn settled(&self, outcome: &'static str) {
+        self.attempts.add(1, &self.with([KeyValue::new(attribute::TASK_OUTCOME, outcome)]));
+    }
+
+    /// An attempt failed.
+    pub(crate) fn failed(&self, code: &str, last: bool) {
+        let code = KeyValue::new(attribute::ERROR_TYPE, code.to_owned());
+        self.failures.add(1, &self.with([code, KeyValue::new(attribute::TASK_FINAL, last)]));
+    }
+
+    /// A task ended, so long after its submit.
+    pub(crate) fn ended(&self, since_submit: Duration) {
+        self.end_to_end.record(since_submit.as_secs_f64(), &self.base);
+    }
+
+    /// A direct call was answered.
+    pub(crate) fn called(&self, outcome: &'static str) {
+        self.calls.add(1, &self.with([KeyValue::new(attribute::TASK_OUTCOME, outcome)]));
+    }
+
+    /// A pull went silent and was made anew.
+    pub(crate) fn rebuilt(&self) {
+        self.rebuilds.add(1, &self.base);
+    }
+}
+
+/// How a delivery ended, in one word, the same in metrics and spans.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// The task is completed.
+    Completed,
+    /// The task failed.
+    Failed,
+    /// It is tried again.
+    Retry,
+    /// Another worker takes it, its attempt not spent.
+    HandedBack,
+    /// There was nothing to do any more.
+    Dropped,
+    /// A dead letter was completed that a crash had left out.
+    DeadLetter,
+    /// Somebody else had recorded an end.
+    Superseded,
+    /// The lease had lapsed.
+    Left,
+    /// It could not be stored, and comes again.
+    Released,
+}
+
+impl Ended {
+    pub(crate) fn of(plan: Plan, settled: Settled) -> Self {
+        match (settled, plan) {
+            (Settled::Superseded, _) => Self::Superseded,
+            (Settled::Left, _) | (_, Plan::Leave) => Self::Left,
+            (Settled::Released, _) => Self::Released,
+            (Settled::Done, Plan::Complete) => Self::Completed,
+            (Settled::Done, Plan::Fail) => Self::Failed,
+            (Settled::Done, Plan::Retry) => Self::Retry,
+            (Settled::Done, Plan::HandBack) => Self::HandedBack,
+            (Settled::Done, Plan::FinishDeadLetter) => Self::DeadLetter,
+            (Settled::Done, Plan::Drop) => Self::Dropped,
+        }
+    }
+
+    /// Whether the task ended with it.
+    pub(crate) fn is_last(self) -> bool {
+        matches!(self, Self::Completed | Self::Failed)
+    }
+
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Completed => "completed",
+            Self::Failed => "failed",
+            Self::Retry => "retry",
+            Self::HandedBack => "handed_back",
+            Self::Dropped => "dropped",
+            Self::DeadLetter => "dead_letter",
+            Self::Superseded => "superseded",
+            Self::Left => "left",
+            Self::Released => "released",
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! What is stored of an attempt: results, dead letters, and the task's next copies. Pure: clocks and random numbers are
+//! arguments.
+
+use std::time::Duration;
+
+use async_nats::{HeaderMap, HeaderValue};
+use bytes::Bytes;
+use prost::Message as _;
+use workfleet_link::pipeline::Publish;
+use workfleet_link::time::rfc3339_ms;
+use workfleet_proto::limits::{ATTEMPTS_KEPT_MAX, TRACE_DELAY_MS_MAX};
+use workfleet_proto::names::{Names, header};
+use workfleet_proto::settlement::Generation;
+use workfleet_proto::v1::{self, Attempt, DeadLetter, Envelope, Failure, State};
+use workfleet_proto::wire::{CopyHeaders, TraceMode};
+
+use crate::task::Held;
+
+/// One attempt in this worker.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Ran<'a> {
+    pub(crate) held: &'a Held,
+    pub(crate) worker: &'a str,
+    /// Absent where no handler was started.
+    pub(crate) started_at_ms: Option<i64>,
+    pub(crate) ended_at_ms: i64,
+}
+
+impl Ran<'_> {
+    /// The record of a task that ended with an output.
+    pub(crate) fn completed(&self, output: Bytes, schema: &str) -> v1::Result {
+        let attempts = self.held.envelope.attempts.clone();
+        v1::Result { output, schema: schema.to_owned(), attempts, ..self.result(State::Completed) }
+    }
+
+    /// The record of a task that failed for good.
+    pub(crate) fn failed(&self, failure: Failure) -> v1::Result {
+        let attempts = self.attempts(&failure);
+        v1::Result { failure: Some(failure), attempts, ..self.result(State::Failed) }
+    }
+
+    fn result(&self, state: State) -> v1::Result {
+        let envelope = &self.held.envelope;
+        v1::Result {
+            id: self.held.id.to_string(),
+            state: state.into(),
+            run: self.held.copy.generation.run,
+            // Attempts beyond the last were never started.
+            attempt: self.held.attempt().min(self.held.attempts_max()),
+            attempts_max: self.held.attempts_max(),
+            submitted_at_ms: envelope.submitted_at_ms,
+            not_before_ms: envelope.not_before_ms,
+            started_at_ms: self.started_at_ms,
+            ended_at_ms: self.ended_at_ms,
+            deadline_ms: envelope.deadline_ms,
+            worker: self.worker.to_owned(),
+            trace_id: envelope.trace_id.clone(),
+            parent_id: envelope.parent_id.clone(),
+            labels: envelope.labels.clone(),
+            ordering_key: envelope.ordering_key.clone(),
+            tenant: envelope.tenant.clone(),
+            ..Default::default()
+        }
+    }
+
+    /// The attempts before this one, and this one: the last ten.
+    fn attempts(&self, failure: &Failure) -> Vec<Attempt> {
+        let mut attempts = self.held.envelope.attempts.clone();
+        attempts.extend(self.started_at_ms.map(|started_at_ms| Attempt {
+            attempt: self.held.attempt(),
+            started_at_ms,
+            ended_at_ms: self.ended_at_ms,
+            worker: self.worker.to_owned(),
+            code: failure.code.clone(),
+            message: failure.message.clone(),
+        }));
+        attempts.split_off(attempts.len().saturating_sub(ATTEMPTS_KEPT_MAX))
+    }
+
+    /// The schedule of the next attempt.
+    pub(crate) fn retry(&self, names: &Names, failure: &Failure, delay: Duration) -> Publish {
+        let delay_ms = i64::try_from(delay.as_millis()).unwrap_or(i64::MAX);
+        let envelope = Envelope { attempts: self.attempts(failure), ..self.held.envelope.clone() };
+        let trace = if delay_ms > TRACE_DELAY_MS_MAX { TraceMode::Linked } else { self.held.copy.trace };
+        let copy = CopyHeaders {
+            generation: self.held.copy.generation.retry_after(self.held.attempt()),
+            due_ms: self.ended_at_ms.saturating_add(delay_ms),
+            trace,
+            ..self.held.copy.clone()
+        };
+        schedule(names, self.held, &copy, &envelope)
+    }
+
+    /// The same task once more, its attempt not spent: due now, or after a while.
+    pub(crate) fn hand_back(&self, names: &Names, delay: Duration) -> Publish {
+        let delay_ms = i64::try_from(delay.as_millis()).unwrap_or(i64::MAX);
+        let copy = CopyHeaders {
+            generation: self.held.copy.generation.handed_back(self.held.attempt()),
+            due_ms: self.ended_at_ms.saturating_add(delay_ms),
+            ..self.held.copy.clone()
+        };
+        if delay.is_zero() {
+            let subject = names.delay_due(&self.held.id, self.held.lane);
+            return publish(subject, self.held, &copy, &self.held.envelope);
+        }
+        schedule(names, self.held, &copy, &self.held.envelope)
+    }
+}
+
+/// The record that keeps a failed task.
+pub(crate) fn dead_letter(result: v1::Result, held: &Held, dead_at_ms: i64) -> DeadLetter {
+    let failure = result.failure.clone().unwrap_or_default();
+    let reason = format!("{} in attempt {} of {}", failure.code, result.attempt, result.attempts_max);
+    DeadLetter { result: Some(result), envelope: Some(held.envelope.clone()), dead_at_ms, reason }
+}
+
+/// Headers of a message about a task: the trace context of the copy it came from.
+fn traced(held: &Held) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    for name in [header::TRACEPARENT, header::TRACESTATE] {
+        if let Some(value) = held.headers.get(name) {
+            headers.insert(name, value.clone());
+        }
+    }
+    headers
+}
+
+fn publish(subject: String, held: &Held, copy: &CopyHeaders, envelope: &Envelope) -> Publish {
+    let mut headers = traced(held);
+    for (name, value) in copy.pairs() {
+        // Nothing that came in as a header can fail to go out as one.
+        if let Ok(value) = value.parse::<HeaderValue>() {
+            headers.insert(name, value);
+        }
+    }
+    let message_id = Generation::message_id(copy.generation, &held.id);
+    let payload = envelope.encode_to_vec().into();
+    Publish { headers, message_id: Some(message_id), ..Publish::new(subject, payload) }
+}
+
+fn schedule(names: &Names, held: &Held, copy: &CopyHeaders, envelope: &Envelope) -> Publish {
+    let mut message = publish(names.delay_at(&held.id), held, copy, envelope);
+    message.headers.insert(header::SCHEDULE, format!("@at {}", rfc3339_ms(copy.due_ms)));
+    message.headers.insert(header::SCHEDULE_TARGET, names.delay_due(&held.id, held.lane));
+    message
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Ran, dead_letter};
+    use crate::task::tests::held;
+    use prost::Message as _;
+    use std::time::Duration;
+    use workfleet_link::broker::NatsHeaders;
+    use workfleet_proto::names::{Names, header};
+    use workfleet_proto::settlement::Generation;
+    use workfleet_proto::v1::{Envelope, Failure, State};
+    use workfleet_proto::wire::{CopyHeaders, TraceMode};
+
+    fn failure() -> Failure {
+        Failure { code: "error".to_owned(), message: "no route".to_owned() }
+    }
+
+    #[test]
+    fn a_retry_is_a_schedule_that_brings_the_next_attempt_and_remembers_this_one() {
+        let held = held();
+        let ran = Ran { held: &held, worker: "w", started_at_ms: Some(1_000), ended_at_ms: 2_000 };
+        let retry = ran.retry(&Names::default(), &failure(), Duration::from_secs(3));
+        let copy = CopyHeaders::read(&NatsHeaders(&retry.headers)).expect("our headers");
+        assert_eq!(copy.generation, Generation { run: 1, attempt: 4, back: 0 });
+        assert_eq!((copy.due_ms, copy.trace), (5_000, TraceMode::Child));
+        assert_eq!(retry.message_id.as_deref(), Some("mail_01h455vb4pex5vsknk084sn02q/1/4"));
+        let at = retry.headers.get(header::SCHEDULE).expect("a schedule");
+        assert_eq!(at.as_str(), "@at 1970-01-01T00:00:05.000Z");
+        let envelope = Envelope::decode(retry.payload).expect("an envelope");
+        assert_eq!((envelope.attempts.len(), envelope.attempts[0].attempt), (1, 3));
+    }
+
+    #[test]
+    fn a_retry_after_long_starts_a_trace_of_its_own() {
+        let held = held();
+        let ran = Ran { held: &held, worker: "w", started_at_ms: Some(0), ended_at_ms: 0 };
+        let retry = ran.retry(&Names::default(), &failure(), Duration::from_secs(61));
+        assert_eq!(retry.headers.get(header::TRACE).map(async_nats::HeaderValue::as_str), Some("link"));
+    }
+
+    #[test]
+    fn handing_back_spends_no_attempt_and_is_due_at_once() {
+        let held = held();
+        let ran = Ran { held: &held, worker: "w", started_at_ms: None, ended_at_ms: 7 };
+        let back = ran.hand_back(&Names::default(), Duration::ZERO);
+        assert_eq!(back.subject, "wf.delay.due.mail.q.m.mail_01h455vb4pex5vsknk084sn02q");
+        let copy = CopyHeaders::read(&NatsHeaders(&back.headers)).expect("our headers");
+        assert_eq!(copy.generation, Generation { run: 1, attempt: 3, back: 1 });
+        assert!(ran.hand_back(&Names::default(), Duration::from_secs(1)).headers.get(header::SCHEDULE).is_some());
+    }
+
+    #[test]
+    fn ten_attempts_are_remembered() {
+        let mut held = held();
+        let ran = |held: &crate::task::Held| {
+            let ran = Ran { held, worker: "w", started_at_ms: Some(1), ended_at_ms: 2 };
+            ran.failed(failure()).attempts
+        };
+        for _ in 0..12 {
+            held.envelope.attempts = ran(&held);
+        }
+        assert_eq!(ran(&held).len(), 10);
+    }
+
+    #[test]
+    fn a_dead_letter_says_why_in_one_line() {
+        let held = held();
+        let ran = Ran { held: &held, worker: "w", started_at_ms: Some(1), ended_at_ms: 2 };
+        let letter = dead_letter(ran.failed(failure()), &held, 3);
+        assert_eq!(letter.reason, "error in attempt 3 of 5");
+        assert_eq!(letter.result.map(|result| result.state()), Some(State::Failed));
+    }
+}

@@ -1,0 +1,230 @@
+//! From a message to a task in this worker's hands.
+
+use std::time::Instant;
+
+use async_nats::{HeaderMap, Message, Subject};
+use workfleet_link::broker::NatsHeaders;
+use workfleet_proto::id::{QueueName, TaskId};
+use workfleet_proto::names::Lane;
+use workfleet_proto::settlement::{Delivered, Generation};
+use workfleet_proto::v1::Envelope;
+use workfleet_proto::wire::{self, CopyHeaders, TraceMode};
+
+/// A message as a pull brought it.
+#[derive(Debug)]
+pub(crate) struct Pulled {
+    pub(crate) lane: Lane,
+    /// How often it was delivered, this time included.
+    pub(crate) deliveries: u64,
+    /// The earliest moment at which its lease may have begun.
+    pub(crate) received_at: Instant,
+    pub(crate) message: Message,
+}
+
+/// What the reply subject of a delivery tells: `$JS.ACK.<stream>.<consumer>.<deliveries>.<...>`, or with domain and
+/// account before the stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct AckAddress {
+    pub(crate) consumer: String,
+    pub(crate) deliveries: u64,
+}
+
+impl AckAddress {
+    pub(crate) fn read(reply: &str) -> Option<Self> {
+        let tokens: Vec<&str> = reply.split('.').collect();
+        let stream = match (tokens.len(), tokens.get(..2)?) {
+            (9, ["$JS", "ACK"]) => 2,
+            (11.., ["$JS", "ACK"]) => 4,
+            _ => return None,
+        };
+        Some(Self { consumer: tokens[stream + 1].to_owned(), deliveries: tokens[stream + 2].parse().ok()? })
+    }
+}
+
+/// A task that this worker holds.
+#[derive(Debug)]
+pub(crate) struct Held {
+    pub(crate) id: TaskId,
+    pub(crate) lane: Lane,
+    pub(crate) copy: CopyHeaders,
+    pub(crate) delivered: Delivered,
+    pub(crate) envelope: Envelope,
+    /// Where acknowledgements go.
+    pub(crate) ack: Subject,
+    /// For the trace context.
+    pub(crate) headers: HeaderMap,
+    pub(crate) received_at: Instant,
+}
+
+impl Held {
+    /// Which attempt this delivery is, if its handler starts.
+    pub(crate) fn attempt(&self) -> u32 {
+        self.delivered.attempt()
+    }
+
+    pub(crate) fn attempts_max(&self) -> u32 {
+        self.envelope.attempts_max.max(1)
+    }
+
+    /// Hash of the schema that the payload was written with.
+    pub(crate) fn schema(&self) -> &str {
+        if self.copy.schema.is_empty() { &self.envelope.schema } else { &self.copy.schema }
+    }
+}
+
+/// A message that is no task.
+#[derive(Debug)]
+pub(crate) enum Unreadable {
+    /// It was meant to be the task of this id, which fails.
+    Task {
+        /// What can be made of it; its payload is the whole body, so that nothing is lost.
+        held: Box<Held>,
+        reason: String,
+    },
+    /// It has no id, so nobody waits for it.
+    Nameless { ack: Subject, subject: String, reason: String },
+}
+
+/// Reads a message.
+pub(crate) fn open(queue: &QueueName, pulled: Pulled) -> Result<Held, Unreadable> {
+    let Pulled { lane, deliveries, received_at, message } = pulled;
+    // A delivery without a reply subject is not let through by the pull.
+    let ack = message.reply.unwrap_or_else(|| Subject::from_static(""));
+    let subject = message.subject.to_string();
+    let Some(id) = id_of_subject(queue, &subject) else {
+        let reason = "the subject does not end in an id of this queue".to_owned();
+        return Err(Unreadable::Nameless { ack, subject, reason });
+    };
+    let headers = message.headers.unwrap_or_default();
+    let copy = CopyHeaders::read(&NatsHeaders(&headers));
+    let envelope = wire::read_envelope(message.payload.clone());
+    let fault = match (&copy, &envelope) {
+        (Err(error), _) | (_, Err(error)) => Some(error.to_string()),
+        (_, Ok((inner, _))) if *inner != id => Some(format!("the envelope is that of {inner}")),
+        _ => None,
+    };
+    let copy = copy.unwrap_or_else(|_| unknown_copy());
+    let delivered = copy.delivered(&NatsHeaders(&headers), deliveries);
+    let held = |envelope| Held { id: id.clone(), lane, copy, delivered, envelope, ack, headers, received_at };
+    match (fault, envelope) {
+        (None, Ok((_, envelope))) => Ok(held(envelope)),
+        (fault, _) => {
+            let envelope = Envelope { id: id.to_string(), payload: message.payload, ..Default::default() };
+            Err(Unreadable::Task { held: Box::new(held(envelope)), reason: fault.unwrap_or_default() })
+        }
+    }
+}
+
+fn id_of_subject(queue: &QueueName, subject: &str) -> Option<TaskId> {
+    let id: TaskId = subject.rsplit('.').next()?.parse().ok()?;
+    (id.queue_str() == queue.as_str()).then_some(id)
+}
+
+fn unknown_copy() -> CopyHeaders {
+    CopyHeaders {
+        generation: Generation::FIRST,
+        result_sequence: 0,
+        check: true,
+        schema: String::new(),
+        due_ms: 0,
+        trace: TraceMode::Child,
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::{AckAddress, Held, Pulled, Unreadable, open};
+    use async_nats::{HeaderMap, Message};
+    use bytes::Bytes;
+    use prost::Message as _;
+    use std::time::Instant;
+    use workfleet_proto::id::QueueName;
+    use workfleet_proto::names::Lane;
+    use workfleet_proto::settlement::Generation;
+    use workfleet_proto::v1::{Backoff, Envelope};
+    use workfleet_proto::wire::{CopyHeaders, TraceMode};
+
+    const ID: &str = "mail_01h455vb4pex5vsknk084sn02q";
+
+    fn queue() -> QueueName {
+        "mail".parse().expect("a name")
+    }
+
+    fn message(subject: &str, headers: HeaderMap, payload: Bytes) -> Pulled {
+        let message = Message {
+            subject: subject.into(),
+            reply: Some("$JS.ACK.TASKS_mail.WORK_m.2.7.9.1.0".into()),
+            payload,
+            headers: Some(headers),
+            status: None,
+            description: None,
+            length: 0,
+        };
+        Pulled { lane: Lane::DEFAULT, deliveries: 2, received_at: Instant::now(), message }
+    }
+
+    fn headers() -> HeaderMap {
+        let copy = CopyHeaders {
+            generation: Generation { run: 1, attempt: 2, back: 0 },
+            result_sequence: 0,
+            check: false,
+            schema: "0123456789abcdef".to_owned(),
+            due_ms: 5,
+            trace: TraceMode::Child,
+        };
+        let mut headers = HeaderMap::new();
+        for (name, value) in copy.pairs() {
+            headers.insert(name, value);
+        }
+        headers
+    }
+
+    /// A task in its third attempt, of five.
+    pub(crate) fn held() -> Held {
+        let backoff = Some(Backoff { base_ms: 1_000, max_ms: 60_000 });
+        let envelope =
+            Envelope { id: ID.to_owned(), attempts_max: 5, backoff, timeout_ms: 1_000, ..Default::default() };
+        let pulled = message(&format!("wf.task.mail.q.m.{ID}"), headers(), envelope.encode_to_vec().into());
+        open(&queue(), pulled).expect("a task")
+    }
+
+    #[test]
+    fn a_task_is_read_with_the_attempt_that_this_delivery_is() {
+        let held = held();
+        assert_eq!((held.id.as_str(), held.attempt(), held.attempts_max()), (ID, 3, 5));
+        assert_eq!(held.schema(), "0123456789abcdef");
+    }
+
+    #[test]
+    fn what_is_no_task_fails_under_the_id_of_its_subject_and_keeps_its_bytes() {
+        let subject = format!("wf.task.mail.q.m.{ID}");
+        let other = Envelope { id: ID.replace("01h4", "01h5"), ..Default::default() }.encode_to_vec();
+        for (headers, body) in [(HeaderMap::new(), other.clone()), (headers(), b"\xff".to_vec()), (headers(), other)] {
+            let Err(Unreadable::Task { held, reason }) =
+                open(&queue(), message(&subject, headers, body.clone().into()))
+            else {
+                panic!("read as a task");
+            };
+            assert_eq!((held.id.as_str(), &held.envelope.payload[..]), (ID, &body[..]));
+            assert!(!reason.is_empty());
+        }
+    }
+
+    #[test]
+    fn what_has_no_id_of_this_queue_is_nobodys() {
+        for subject in ["wf.task.mail.q.m.x", "wf.task.mail.q.m.text_01h455vb4pex5vsknk084sn02q"] {
+            let opened = open(&queue(), message(subject, headers(), Bytes::new()));
+            assert!(matches!(opened, Err(Unreadable::Nameless { .. })), "{subject}");
+        }
+    }
+
+    #[test]
+    fn the_reply_subject_is_read_in_both_forms() {
+        let expected = Some(AckAddress { consumer: "WORK_m".to_owned(), deliveries: 3 });
+        assert_eq!(AckAddress::read("$JS.ACK.TASKS_mail.WORK_m.3.1.1.1700000000000000000.0"), expected);
+        assert_eq!(AckAddress::read("$JS.ACK._.hash.TASKS_mail.WORK_m.3.1.1.1700000000000000000.0"), expected);
+        for bad in ["", "$JS.ACK.x", "a.b.c.d.e.f.g.h.i", "$JS.ACK.TASKS_mail.WORK_m.x.1.1.1.0"] {
+            assert_eq!(AckAddress::read(bad), None, "{bad}");
+        }
+    }
+}
