@@ -23,6 +23,8 @@ pub enum Command {
     Up(UpArgs),
     /// Change how many replicas of a worker run in a fleet that is up
     Scale(ScaleArgs),
+    /// Show a fleet at work: pictures in, thumbnails out, one trace
+    Demo(DemoArgs),
     /// Become another program that dies with the supervisor
     #[command(hide = true)]
     Guard(GuardArgs),
@@ -51,6 +53,14 @@ pub struct ScaleArgs {
     /// Replicas that are wanted; 0 is allowed
     #[arg(value_name = "QUEUE=N", required = true)]
     pub replicas: Vec<Replicas>,
+}
+
+/// How the demo ends.
+#[derive(Debug, Args)]
+pub struct DemoArgs {
+    /// Leave when all is shown; the exit code says whether all was well
+    #[arg(long)]
+    pub once: bool,
 }
 
 /// What a guard becomes.

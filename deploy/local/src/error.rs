@@ -36,9 +36,20 @@ pub(crate) enum LocalError {
     Interrupted,
     #[error("{0}")]
     Refused(String),
+    #[error("the dispatcher does not answer: {0}")]
+    Http(String),
+    #[error("not all was well:\n  {0}")]
+    NotWell(String),
 }
 
 impl LocalError {
+    /// An HTTP client's error with its causes, which it keeps to itself otherwise.
+    #[allow(clippy::needless_pass_by_value, reason = "this is for `map_err`")]
+    pub(crate) fn http(error: reqwest::Error) -> Self {
+        let causes = std::iter::successors(Some(&error as &dyn std::error::Error), |error| error.source());
+        Self::Http(causes.map(ToString::to_string).collect::<Vec<_>>().join(": "))
+    }
+
     /// For `map_err` on what is done with the file at `path`.
     pub(crate) fn file(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();

@@ -88,6 +88,11 @@ impl Fleet {
         (Self { data, roster, terminal, members, scaling, scalers, events, told, commands, phase }, sender)
     }
 
+    /// Where everything will be.
+    pub(crate) fn addresses(&self) -> &Addresses {
+        &self.roster.addresses
+    }
+
     /// Starts everything, says so through `ready`, and returns when all is drained.
     pub(crate) async fn run(mut self, ready: oneshot::Sender<Addresses>) -> Result<(), LocalError> {
         let mut done = self.start().await;
@@ -246,7 +251,8 @@ impl Fleet {
             if !up {
                 let _ = answer.send(Err("the fleet is draining".to_owned()));
             } else if reached {
-                let _ = answer.send(Ok(format!("{}: {} ready", asked.queue, asked.count)));
+                let _ =
+                    answer.send(Ok(format!("{}: {} of {} replicas are ready", asked.queue, asked.count, asked.count)));
             } else {
                 self.scalers.push((asked, answer));
             }

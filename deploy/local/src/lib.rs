@@ -11,13 +11,14 @@
 //! - `process`, `backoff`, `logs`: keeping one process alive.
 //! - `fleet`, `scaling`: starting, scaling and draining all of them, in order.
 //! - `report`, `control`: `fleet.json` and the socket, by which scripts find and change a running fleet.
-//! - `up`, `scale`: the commands.
+//! - `up`, `scale`, `demo`: the commands.
 
 mod backoff;
 mod checkout;
 pub mod cli;
 mod control;
 mod data;
+mod demo;
 mod error;
 mod fleet;
 mod guard;
@@ -48,6 +49,7 @@ pub fn main(cli: Cli) -> ExitCode {
     let done = match cli.command {
         Command::Guard(args) => Err(LocalError::Guard(guard::become_program(&args))),
         Command::Up(args) => block_on(up::up(args, terminal.clone())),
+        Command::Demo(args) => block_on(demo::demo(args, terminal.clone())),
         Command::Scale(args) => block_on(scale::scale(args, terminal.clone())),
     };
     match done {

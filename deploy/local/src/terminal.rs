@@ -1,6 +1,7 @@
 //! Words for whoever sits in front of it.
 //!
-//! Everything that is said while a fleet runs goes to stderr, line by line, and past progress bars where there are any.
+//! What is said while a fleet runs goes to stderr, line by line, and past progress bars where there are any; what was
+//! asked for goes to stdout.
 //! A terminal that went away is no reason to stop a fleet, so that writing never fails.
 
 use std::io::Write;
@@ -14,6 +15,13 @@ pub(crate) struct Terminal {
 }
 
 impl Terminal {
+    /// Puts a result to stdout, for people and for pipes.
+    pub(crate) fn print(&self, text: &str) {
+        self.bars.suspend(|| {
+            let _ = writeln!(std::io::stdout(), "{text}");
+        });
+    }
+
     /// Says one thing; may be several lines.
     pub(crate) fn say(&self, text: &str) {
         self.bars.suspend(|| {
