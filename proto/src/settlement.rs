@@ -5,56 +5,19 @@
 //! over the worker's stations next to their I/O, cannot be explored at all.
 //!
 //! A delivery goes through three decisions:
-//! 1. [`Delivered::look`]: what must be read before a handler may start;
+//! 1. [`Delivered::look`]: what must be read before a handler may start, and in which order;
 //! 2. [`judge`]: start, or drop, or finish what a crashed worker left;
-//! 3. [`plan`] and then [`Settlement`]: what is stored, step by step, with the acknowledgement last.
+//! 3. [`plan`] (or [`Verdict::plan`], where no handler runs) and then [`Settlement`]: what is stored, step by step, with the
+//!    acknowledgement last.
+
+mod generation;
+mod steps;
+
+pub use generation::{Generation, dead_letter_id};
+pub use steps::{Reply, Scheduled, Settlement, Step};
 
 use crate::limits::DELIVERIES_SHARED_MAX;
 use crate::v1::State;
-
-/// Where a copy of a task stands in the task's own history. A copy that a worker publishes (a retry, a hand-back, a
-/// redrive) is always later than the one it came from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Generation {
-    /// Counts redrives, from 1.
-    pub run: u32,
-    /// The attempt in the copy's header, from 1.
-    pub attempt: u32,
-    /// Counts hand-backs of that attempt, from 0.
-    pub back: u32,
-}
-
-impl Generation {
-    /// A task as it was submitted.
-    pub const FIRST: Self = Self { run: 1, attempt: 1, back: 0 };
-
-    /// The retry after `attempt` failed.
-    #[must_use]
-    pub fn retry_after(self, attempt: u32) -> Self {
-        Self { attempt: attempt.saturating_add(1), back: 0, ..self }
-    }
-
-    /// The copy that is handed back while `attempt` was held; the attempt is not spent.
-    #[must_use]
-    pub fn handed_back(self, attempt: u32) -> Self {
-        // A redelivery has raised the attempt beyond the header, so hand-backs count anew from there.
-        let back = if attempt == self.attempt { self.back.saturating_add(1) } else { 1 };
-        Self { attempt, back, ..self }
-    }
-
-    /// The first copy of the next run.
-    #[must_use]
-    pub fn redriven(self) -> Self {
-        Self { run: self.run.saturating_add(1), attempt: 1, back: 0 }
-    }
-
-    /// `Nats-Msg-Id` of the copy: `<id>/<run>/<attempt>`, and `/back<n>` for a hand-back.
-    #[must_use]
-    pub fn message_id(self, id: &crate::id::TaskId) -> String {
-        let Self { run, attempt, back } = self;
-        if back == 0 { format!("{id}/{run}/{attempt}") } else { format!("{id}/{run}/{attempt}/back{back}") }
-    }
-}
 
 /// How a copy came into the queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -89,6 +52,35 @@ pub enum Look {
     Result,
     /// The result, and whether a later copy of the task is already scheduled, due or queued.
     ResultAndCopies,
+}
+
+impl Look {
+    /// What is to be read, one after the other.
+    ///
+    /// The copies in the direction in which they travel, so that one that moves on meanwhile is met at its next station; the
+    /// result last, so that a copy that is not met any more has left its end there. In any other order a retry can run and end
+    /// between two reads, and nothing of it is seen.
+    #[must_use]
+    pub fn reads(self) -> &'static [Read] {
+        match self {
+            Self::No => &[],
+            Self::Result => &[Read::Result],
+            Self::ResultAndCopies => &[Read::Scheduled, Read::Due, Read::Queued, Read::Result],
+        }
+    }
+}
+
+/// One thing to read: the last message on a subject, from the stream's leader.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Read {
+    /// The task's schedule in DELAY.
+    Scheduled,
+    /// Its copy that is due in DELAY.
+    Due,
+    /// Its copy in TASKS, this delivery's own left out.
+    Queued,
+    /// Its record in RESULTS.
+    Result,
 }
 
 /// Whom a task shares its process with.
@@ -186,6 +178,23 @@ pub enum Lease {
     Lapsed,
 }
 
+impl Verdict {
+    /// What to store without a handler; `None`: start it.
+    ///
+    /// Rule 6: a delivery whose lease ran out before its handler started is left to whoever has it now. The acknowledgement
+    /// of one that is dropped does no harm, for it stays dropped.
+    #[must_use]
+    pub fn plan(self, lease: Lease) -> Option<Plan> {
+        match (self, lease) {
+            (Self::Drop, _) => Some(Plan::Drop),
+            (_, Lease::Lapsed) => Some(Plan::Leave),
+            (Self::Start, Lease::Held) => None,
+            (Self::FinishDeadLetter, Lease::Held) => Some(Plan::FinishDeadLetter),
+            (Self::Exhaust, Lease::Held) => Some(Plan::Fail),
+        }
+    }
+}
+
 /// How an attempt ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Ended {
@@ -229,91 +238,6 @@ pub fn plan(attempt: u32, attempts_max: u32, lease: Lease, ended: Ended) -> Plan
         (Ended::Retryable, Lease::Held) if attempt >= attempts_max.max(1) => Plan::Fail,
         (Ended::Retryable, Lease::Held) => Plan::Retry,
         (Ended::HandedBack, Lease::Held) => Plan::HandBack,
-    }
-}
-
-/// One thing to do at the broker.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Step {
-    /// Compare-and-set the result; the last sequence on its subject must be `expected`.
-    StoreResult {
-        /// 0: there is no record yet.
-        expected: u64,
-    },
-    /// Store the dead letter, made from the result that is recorded.
-    StoreDeadLetter,
-    /// Store the schedule of the next attempt.
-    StoreRetry,
-    /// Publish the task as due now.
-    StoreHandBack,
-    /// Acknowledge the delivery: the last thing ever done with it.
-    Acknowledge,
-}
-
-/// What came of a step.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Reply {
-    /// Stored, or was stored before under the same message id.
-    Stored,
-    /// 10071: somebody was first. Carries the record that is there now, read from the leader; `None`: it is gone.
-    Lost(Option<Recorded>),
-    /// 10164, 10158, a time-out, no answer: nobody knows. The step is tried again.
-    Unclear,
-}
-
-/// A plan being carried out. Result first, dead letter second, acknowledgement last: a crash between two steps costs a
-/// repeated, harmless write, never a result.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Settlement {
-    plan: Plan,
-    run: u32,
-    next: Option<Step>,
-}
-
-impl Settlement {
-    /// Begins to carry out `plan` for a delivery.
-    #[must_use]
-    pub fn new(plan: Plan, delivered: &Delivered) -> Self {
-        let next = match plan {
-            Plan::Complete | Plan::Fail => Some(Step::StoreResult { expected: delivered.result_sequence }),
-            Plan::Retry => Some(Step::StoreRetry),
-            Plan::HandBack => Some(Step::StoreHandBack),
-            Plan::FinishDeadLetter => Some(Step::StoreDeadLetter),
-            Plan::Drop => Some(Step::Acknowledge),
-            Plan::Leave => None,
-        };
-        Self { plan, run: delivered.generation.run, next }
-    }
-
-    /// The step to take now; `None`: all is done.
-    #[must_use]
-    pub fn step(&self) -> Option<Step> {
-        self.next
-    }
-
-    /// The same settlement after its current step was answered.
-    #[must_use]
-    pub fn after(self, reply: Reply) -> Self {
-        let Some(step) = self.next else { return self };
-        let next = match (step, reply) {
-            (Step::Acknowledge, _) => None,
-            (step, Reply::Unclear) => Some(step),
-            (Step::StoreResult { .. }, Reply::Stored) if self.plan == Plan::Fail => Some(Step::StoreDeadLetter),
-            (Step::StoreResult { .. }, Reply::Lost(winner)) => Some(self.after_loss(winner)),
-            // Only a result is compared and set; for the other steps `Lost` cannot come, and is as good as stored.
-            (_, Reply::Stored | Reply::Lost(_)) => Some(Step::Acknowledge),
-        };
-        Self { next, ..self }
-    }
-
-    fn after_loss(self, winner: Option<Recorded>) -> Step {
-        match winner {
-            // The winner may have died before its dead letter: whoever sees it completes it.
-            Some(winner) if winner.state == State::Failed && winner.run == self.run => Step::StoreDeadLetter,
-            Some(_) => Step::Acknowledge,
-            // The record that was to be replaced is older than the retention, so there is none to lose to.
-            None => Step::StoreResult { expected: 0 },
-        }
     }
 }
 

@@ -1,8 +1,8 @@
 //! Each rule of settling, one by one; `tests/model` has them together.
 
 use super::{
-    Company, Delivered, Ended, Generation, Lease, Look, Origin, Plan, Recorded, Reply, Seen, Settlement, Step, Verdict,
-    judge, plan,
+    Company, Delivered, Ended, Generation, Lease, Look, Origin, Plan, Read, Recorded, Reply, Scheduled, Seen,
+    Settlement, Step, Verdict, dead_letter_id, judge, plan,
 };
 use crate::v1::State;
 
@@ -22,7 +22,7 @@ fn steps(plan: Plan, replies: &[Reply]) -> Vec<Step> {
     let mut settlement = Settlement::new(plan, &NEW);
     let mut steps = Vec::new();
     let mut replies = replies.iter();
-    while let Some(step) = settlement.step() {
+    while let Some(step) = settlement.step(Lease::Held) {
         steps.push(step);
         settlement = settlement.after(*replies.next().unwrap_or(&Reply::Stored));
     }
@@ -36,6 +36,13 @@ fn only_a_delivery_that_is_certainly_new_starts_without_a_look() {
     assert_eq!(Delivered { origin: Origin::Sourced, ..NEW }.look(), Look::Result);
     assert_eq!(Delivered { check: true, ..NEW }.look(), Look::Result);
     assert_eq!(Delivered { result_sequence: 9, ..NEW }.look(), Look::Result);
+}
+
+#[test]
+fn a_look_follows_the_copies_and_reads_the_result_last() {
+    assert_eq!(Look::No.reads(), []);
+    assert_eq!(Look::Result.reads(), [Read::Result]);
+    assert_eq!(Look::ResultAndCopies.reads(), [Read::Scheduled, Read::Due, Read::Queued, Read::Result]);
 }
 
 #[test]
@@ -102,6 +109,7 @@ fn no_two_copies_share_a_message_id() {
     let first = Generation::FIRST;
     assert_eq!(first.message_id(&id), "mail_01h455vb4pex5vsknk084sn02q/1/1");
     assert_eq!(first.redriven().handed_back(1).message_id(&id), "mail_01h455vb4pex5vsknk084sn02q/2/1/back1");
+    assert_eq!(dead_letter_id(&id, 2), "mail_01h455vb4pex5vsknk084sn02q/2/dead");
 }
 
 #[test]
@@ -110,6 +118,48 @@ fn a_stale_attempt_may_only_record_success() {
     for ended in [Ended::Retryable, Ended::Permanent, Ended::HandedBack] {
         assert_eq!(plan(1, 3, Lease::Lapsed, ended), Plan::Leave);
     }
+}
+
+#[test]
+fn a_delivery_whose_lease_lapsed_before_its_start_is_left() {
+    assert_eq!(Verdict::Start.plan(Lease::Held), None);
+    assert_eq!(Verdict::Exhaust.plan(Lease::Held), Some(Plan::Fail));
+    for verdict in [Verdict::Start, Verdict::FinishDeadLetter, Verdict::Exhaust] {
+        assert_eq!(verdict.plan(Lease::Lapsed), Some(Plan::Leave));
+    }
+    assert_eq!(Verdict::Drop.plan(Lease::Lapsed), Some(Plan::Drop));
+}
+
+#[test]
+fn a_lease_that_lapses_in_the_middle_stops_all_but_a_success() {
+    for plan in [Plan::Fail, Plan::Retry, Plan::HandBack, Plan::FinishDeadLetter] {
+        assert_eq!(Settlement::new(plan, &NEW).step(Lease::Lapsed), None, "{plan:?}");
+    }
+    let complete = Settlement::new(Plan::Complete, &NEW);
+    assert_eq!(complete.step(Lease::Lapsed), Some(Step::StoreResult { expected: 0 }));
+    assert_eq!(complete.after(Reply::Stored).step(Lease::Lapsed), Some(Step::Acknowledge));
+    let failed = Settlement::new(Plan::Fail, &NEW).after(Reply::Stored);
+    assert_eq!(failed.step(Lease::Held), Some(Step::StoreDeadLetter));
+    assert_eq!(failed.step(Lease::Lapsed), None, "the next delivery completes it");
+    let lost = complete.after(Reply::Lost(Some(Recorded { state: State::Failed, run: 1 })));
+    assert_eq!(lost.step(Lease::Lapsed), None);
+}
+
+#[test]
+fn a_retry_takes_the_place_of_an_earlier_schedule_and_never_of_a_later_one() {
+    let retry = Step::StoreRetry { expected: 0 };
+    let met = |generation| Reply::Taken(Some(Scheduled { generation, sequence: 9 }));
+    let own = Generation::FIRST.retry_after(1);
+    assert_eq!(steps(Plan::Retry, &[met(own)]), [retry, Step::Acknowledge]);
+    assert_eq!(steps(Plan::Retry, &[met(own.retry_after(2))]), [retry, Step::Acknowledge]);
+    assert_eq!(
+        steps(Plan::Retry, &[met(Generation::FIRST)]),
+        [retry, Step::StoreRetry { expected: 9 }, Step::Acknowledge]
+    );
+    assert_eq!(steps(Plan::Retry, &[Reply::Taken(None)]), [retry, retry, Step::Acknowledge]);
+    let back = [0, 9].map(|expected| Step::StoreHandBack { expected });
+    assert_eq!(steps(Plan::HandBack, &[met(Generation::FIRST)]), [back[0], back[1], Step::Acknowledge]);
+    assert_eq!(steps(Plan::HandBack, &[met(own)]), [back[0], Step::Acknowledge]);
 }
 
 #[test]
@@ -125,8 +175,8 @@ fn the_result_comes_first_the_dead_letter_second_the_acknowledgement_last() {
     let result = Step::StoreResult { expected: 0 };
     assert_eq!(steps(Plan::Complete, &[]), [result, Step::Acknowledge]);
     assert_eq!(steps(Plan::Fail, &[]), [result, Step::StoreDeadLetter, Step::Acknowledge]);
-    assert_eq!(steps(Plan::Retry, &[]), [Step::StoreRetry, Step::Acknowledge]);
-    assert_eq!(steps(Plan::HandBack, &[]), [Step::StoreHandBack, Step::Acknowledge]);
+    assert_eq!(steps(Plan::Retry, &[]), [Step::StoreRetry { expected: 0 }, Step::Acknowledge]);
+    assert_eq!(steps(Plan::HandBack, &[]), [Step::StoreHandBack { expected: 0 }, Step::Acknowledge]);
     assert_eq!(steps(Plan::Leave, &[]), []);
 }
 
