@@ -43,7 +43,7 @@ pub fn generate_kinds<P: AsRef<Path>>(paths: &[P]) -> Result<(), CodegenError> {
             .map_err(|source| CodegenError::Write { path: path.to_owned(), source })?;
         let _ = write!(
             index,
-            "/// The kind in `{module}.proto`.\n#[allow(missing_docs, clippy::all, clippy::pedantic, unused_qualifications)]\n\
+            "/// The kind in `{module}.proto`.\n#[allow(missing_docs, unreachable_pub, clippy::all, clippy::pedantic, unused_qualifications)]\n\
              pub mod {module} {{ include!(concat!(env!(\"OUT_DIR\"), \"/{}.rs\")); }}\n",
             kind.package
         );

@@ -16,6 +16,15 @@ use workfleet_proto::wire::{CopyHeaders, TraceMode};
 
 use crate::task::Held;
 
+/// A later copy of a task.
+#[derive(Debug)]
+pub(crate) enum Copy {
+    /// Due now.
+    Due(Publish),
+    /// Due when its schedule fires.
+    Scheduled(Publish),
+}
+
 /// One attempt in this worker.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Ran<'a> {
@@ -78,7 +87,7 @@ impl Ran<'_> {
     }
 
     /// The schedule of the next attempt.
-    pub(crate) fn retry(&self, names: &Names, failure: &Failure, delay: Duration) -> Publish {
+    pub(crate) fn retry(&self, names: &Names, failure: &Failure, delay: Duration) -> Copy {
         let delay_ms = i64::try_from(delay.as_millis()).unwrap_or(i64::MAX);
         let envelope = Envelope { attempts: self.attempts(failure), ..self.held.envelope.clone() };
         let trace = if delay_ms > TRACE_DELAY_MS_MAX { TraceMode::Linked } else { self.held.copy.trace };
@@ -92,7 +101,7 @@ impl Ran<'_> {
     }
 
     /// The same task once more, its attempt not spent: due now, or after a while.
-    pub(crate) fn hand_back(&self, names: &Names, delay: Duration) -> Publish {
+    pub(crate) fn hand_back(&self, names: &Names, delay: Duration) -> Copy {
         let delay_ms = i64::try_from(delay.as_millis()).unwrap_or(i64::MAX);
         let copy = CopyHeaders {
             generation: self.held.copy.generation.handed_back(self.held.attempt()),
@@ -101,7 +110,7 @@ impl Ran<'_> {
         };
         if delay.is_zero() {
             let subject = names.delay_due(&self.held.id, self.held.lane);
-            return publish(subject, self.held, &copy, &self.held.envelope);
+            return Copy::Due(publish(subject, self.held, &copy, &self.held.envelope));
         }
         schedule(names, self.held, &copy, &self.held.envelope)
     }
@@ -138,24 +147,30 @@ fn publish(subject: String, held: &Held, copy: &CopyHeaders, envelope: &Envelope
     Publish { headers, message_id: Some(message_id), ..Publish::new(subject, payload) }
 }
 
-fn schedule(names: &Names, held: &Held, copy: &CopyHeaders, envelope: &Envelope) -> Publish {
+fn schedule(names: &Names, held: &Held, copy: &CopyHeaders, envelope: &Envelope) -> Copy {
     let mut message = publish(names.delay_at(&held.id), held, copy, envelope);
     message.headers.insert(header::SCHEDULE, format!("@at {}", rfc3339_ms(copy.due_ms)));
     message.headers.insert(header::SCHEDULE_TARGET, names.delay_due(&held.id, held.lane));
-    message
+    Copy::Scheduled(message)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Ran, dead_letter};
+    use super::{Copy, Ran, dead_letter};
     use crate::task::tests::held;
     use prost::Message as _;
     use std::time::Duration;
     use workfleet_link::broker::NatsHeaders;
+    use workfleet_link::pipeline::Publish;
     use workfleet_proto::names::{Names, header};
     use workfleet_proto::settlement::Generation;
     use workfleet_proto::v1::{Envelope, Failure, State};
     use workfleet_proto::wire::{CopyHeaders, TraceMode};
+
+    fn scheduled(copy: Copy) -> Publish {
+        let Copy::Scheduled(message) = copy else { panic!("due at once") };
+        message
+    }
 
     fn failure() -> Failure {
         Failure { code: "error".to_owned(), message: "no route".to_owned() }
@@ -165,7 +180,7 @@ mod tests {
     fn a_retry_is_a_schedule_that_brings_the_next_attempt_and_remembers_this_one() {
         let held = held();
         let ran = Ran { held: &held, worker: "w", started_at_ms: Some(1_000), ended_at_ms: 2_000 };
-        let retry = ran.retry(&Names::default(), &failure(), Duration::from_secs(3));
+        let retry = scheduled(ran.retry(&Names::default(), &failure(), Duration::from_secs(3)));
         let copy = CopyHeaders::read(&NatsHeaders(&retry.headers)).expect("our headers");
         assert_eq!(copy.generation, Generation { run: 1, attempt: 4, back: 0 });
         assert_eq!((copy.due_ms, copy.trace), (5_000, TraceMode::Child));
@@ -180,7 +195,7 @@ mod tests {
     fn a_retry_after_long_starts_a_trace_of_its_own() {
         let held = held();
         let ran = Ran { held: &held, worker: "w", started_at_ms: Some(0), ended_at_ms: 0 };
-        let retry = ran.retry(&Names::default(), &failure(), Duration::from_secs(61));
+        let retry = scheduled(ran.retry(&Names::default(), &failure(), Duration::from_secs(61)));
         assert_eq!(retry.headers.get(header::TRACE).map(async_nats::HeaderValue::as_str), Some("link"));
     }
 
@@ -188,11 +203,12 @@ mod tests {
     fn handing_back_spends_no_attempt_and_is_due_at_once() {
         let held = held();
         let ran = Ran { held: &held, worker: "w", started_at_ms: None, ended_at_ms: 7 };
-        let back = ran.hand_back(&Names::default(), Duration::ZERO);
+        let Copy::Due(back) = ran.hand_back(&Names::default(), Duration::ZERO) else { panic!("not due") };
         assert_eq!(back.subject, "wf.delay.due.mail.q.m.mail_01h455vb4pex5vsknk084sn02q");
         let copy = CopyHeaders::read(&NatsHeaders(&back.headers)).expect("our headers");
         assert_eq!(copy.generation, Generation { run: 1, attempt: 3, back: 1 });
-        assert!(ran.hand_back(&Names::default(), Duration::from_secs(1)).headers.get(header::SCHEDULE).is_some());
+        let later = scheduled(ran.hand_back(&Names::default(), Duration::from_secs(1)));
+        assert!(later.headers.get(header::SCHEDULE).is_some());
     }
 
     #[test]

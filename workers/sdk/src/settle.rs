@@ -21,6 +21,7 @@ use workfleet_proto::settlement::{Plan, Reply, Settlement, Step, dead_letter_id}
 use workfleet_proto::v1;
 
 use crate::lease::Lease;
+use crate::records::Copy;
 use crate::task::Held;
 use crate::{look, records, span};
 
@@ -37,7 +38,7 @@ pub(crate) enum Papers {
     /// A result, and after a failed one its dead letter.
     Result(Box<v1::Result>),
     /// A later copy of the task.
-    Copy(Publish),
+    Copy(Copy),
     /// Nothing.
     None,
 }
@@ -142,8 +143,7 @@ impl Settling<'_> {
         match step {
             Step::StoreResult { expected } => self.store_result(expected).await,
             Step::StoreDeadLetter => self.store_dead_letter().await,
-            Step::StoreRetry { expected } => self.store_retry(expected).await,
-            Step::StoreHandBack => self.store_copy(None).await,
+            Step::StoreRetry { expected } | Step::StoreHandBack { expected } => self.store_copy(expected).await,
             // The caller's: it is the end.
             Step::Acknowledge => Reply::Stored,
         }
@@ -205,20 +205,20 @@ impl Settling<'_> {
         self.answered(stored)
     }
 
-    async fn store_retry(&self, expected: u64) -> Reply {
-        match self.store_copy(Some(expected)).await {
+    async fn store_copy(&self, expected: u64) -> Reply {
+        let message = match &self.papers {
+            Papers::Copy(Copy::Due(copy)) => copy.clone(),
+            // A schedule takes the place of the one that is there, and must not do that to a later one.
+            Papers::Copy(Copy::Scheduled(copy)) => Publish { expected_sequence: Some(expected), ..copy.clone() },
+            Papers::Result(_) | Papers::None => return self.defect("a copy"),
+        };
+        match self.answered(self.settler.delay.publish(message).await) {
             Reply::Lost(_) => match look::scheduled(&self.settler.broker, &self.held.id).await {
                 Ok(there) => Reply::Taken(there),
                 Err(_) => Reply::Unclear,
             },
             reply => reply,
         }
-    }
-
-    async fn store_copy(&self, expected_sequence: Option<u64>) -> Reply {
-        let Papers::Copy(copy) = &self.papers else { return self.defect("a copy") };
-        let message = Publish { expected_sequence, ..copy.clone() };
-        self.answered(self.settler.delay.publish(message).await)
     }
 
     fn headers(&self) -> HeaderMap {

@@ -17,7 +17,8 @@ use crate::config::Vars;
 
 /// What the trace layer never sees, whatever `RUST_LOG` says: the libraries below the exporter, whose spans would be
 /// exported, which would make spans, and so on (86,982 of them in six seconds, once).
-const TRACED: &str = "info,h2=off,hyper=off,hyper_util=off,tonic=off,tower=off,reqwest=off,async_nats=off,opentelemetry=off,opentelemetry_sdk=off,opentelemetry_otlp=off";
+/// `workfleet_sdk::log` is the span that puts the task's id on a handler's log lines; the trace has its own.
+const TRACED: &str = "info,h2=off,hyper=off,hyper_util=off,tonic=off,tower=off,reqwest=off,async_nats=off,opentelemetry=off,opentelemetry_sdk=off,opentelemetry_otlp=off,workfleet_sdk::log=off";
 
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

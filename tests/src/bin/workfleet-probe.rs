@@ -1,0 +1,76 @@
+//! A worker that does what the test that submits its tasks says: waits, blocks, fails, panics, dies.
+
+use std::io::Write as _;
+use std::time::Duration;
+
+use tracing::Instrument as _;
+use workfleet_sdk::{Context, RunError, TaskError, Worker};
+
+use messages::probe::{ProbeReply, ProbeRequest};
+
+/// Generated from `proto/probe.proto`.
+mod messages {
+    include!(concat!(env!("OUT_DIR"), "/kinds.rs"));
+}
+
+/// Exit code of a process that was told to die.
+const EXIT_TOLD: i32 = 9;
+
+#[tokio::main]
+async fn main() -> Result<(), RunError> {
+    Worker::from_env()?.handle(probe).run().await
+}
+
+async fn probe(ctx: Context, task: ProbeRequest) -> Result<ProbeReply, TaskError> {
+    log(&ctx, &task, "start")?;
+    let span = tracing::info_span!("prepare", attempt = ctx.attempt());
+    span.in_scope(|| prepare(&ctx, &task))?;
+    work(&ctx, &task).instrument(tracing::info_span!("work")).await;
+    log(&ctx, &task, "end")?;
+    let padding = match task.output_bytes {
+        0 => task.padding,
+        bytes => vec![7; bytes as usize].into(),
+    };
+    Ok(ProbeReply { echo: task.echo, attempt: ctx.attempt(), worker: std::process::id().to_string(), padding })
+}
+
+/// Everything that goes wrong goes wrong here.
+fn prepare(ctx: &Context, task: &ProbeRequest) -> Result<(), TaskError> {
+    if task.exit {
+        std::process::exit(EXIT_TOLD);
+    }
+    assert!(!task.panic, "told to panic");
+    if ctx.attempt() <= task.fail_times {
+        return Err(match task.fail_code.as_str() {
+            "" => TaskError::retryable("told_to_fail", format!("attempt {} of {}", ctx.attempt(), task.fail_times)),
+            code => TaskError::permanent(code, "told to fail for good"),
+        });
+    }
+    Ok(())
+}
+
+async fn work(ctx: &Context, task: &ProbeRequest) {
+    if task.block_ms > 0 {
+        // The very thing that a handler must not do, which is why the tests do it.
+        #[allow(clippy::disallowed_methods)]
+        std::thread::sleep(Duration::from_millis(task.block_ms.into()));
+    }
+    let steps = task.progress_steps.max(1);
+    for step in 1..=steps {
+        tokio::time::sleep(Duration::from_millis(task.sleep_ms.into()) / steps).await;
+        if task.progress_steps > 0 {
+            ctx.progress(step * 100 / steps, format!("step {step} of {steps}"));
+        }
+    }
+}
+
+/// One line per start and end, written at once, so that a test can count executions over all processes.
+fn log(ctx: &Context, task: &ProbeRequest, what: &str) -> Result<(), TaskError> {
+    if task.log_file.is_empty() {
+        return Ok(());
+    }
+    let line = format!("{} {} {} {what}\n", ctx.task_id(), ctx.attempt(), std::process::id());
+    let mut file = std::fs::OpenOptions::new().append(true).create(true).open(&task.log_file)?;
+    file.write_all(line.as_bytes())?;
+    Ok(())
+}
