@@ -45,15 +45,15 @@ pub(crate) async fn demo(args: DemoArgs, terminal: Terminal) -> Result<(), Local
 
     let shown = tokio::select! {
         shown = show(is_ready, &receiver, &terminal) => shown,
-        // It did not start, or somebody has seen enough.
-        ended = &mut running => return ended.map_err(|error| LocalError::Refused(error.to_string()))?,
+        // It did not start, or somebody has seen enough before all was shown.
+        ended = &mut running => return ended.map_err(LocalError::Lost)?.and(Err(LocalError::Interrupted)),
     };
     if shown.is_err() || args.once {
         let _ = commands.send(Command::Drain).await;
     } else {
         terminal.say("The fleet stays up until Ctrl-C.");
     }
-    let ended = running.await.map_err(|error| LocalError::Refused(error.to_string()))?;
+    let ended = running.await.map_err(LocalError::Lost)?;
     shown.and(ended)
 }
 

@@ -32,8 +32,10 @@ pub(crate) enum LocalError {
     DoesNotStart { name: String, last_words: String, log: PathBuf },
     #[error("not ready after {seconds} s: {names}; see the logs in {logs}")]
     NotReady { seconds: u64, names: String, logs: PathBuf },
-    #[error("stopped before it was ready")]
+    #[error("stopped before it was done")]
     Interrupted,
+    #[error("the supervisor failed: {0}")]
+    Lost(#[source] tokio::task::JoinError),
     #[error("{0}")]
     Refused(String),
     #[error("the dispatcher does not answer: {0}")]

@@ -4,6 +4,9 @@
 //! around [`Fleet::step`] until its condition holds. So there is no lock, and the order of things can be read here:
 //! NATS and Jaeger, then dispatcher and workers; back again workers, dispatcher, Jaeger, NATS.
 
+mod member;
+mod replicas;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -17,8 +20,9 @@ use crate::process::{Change, Event, Keeper, Wish};
 use crate::program::{Program, Role};
 use crate::report::{Report, ReportedProcess};
 use crate::roster::{Addresses, Roster};
-use crate::scaling::{Replicas, Scaling, unknown};
+use crate::scaling::{Replicas, Scaling};
 use crate::terminal::Terminal;
+use member::Member;
 
 /// Deaths of a process that was never ready, after which a start is given up. Later ones are never given up.
 const START_DEATHS_MAX: u32 = 5;
@@ -63,20 +67,6 @@ enum Phase {
     Up,
     Draining,
     Killed,
-}
-
-/// One process, as the fleet sees it.
-struct Member {
-    role: Role,
-    queue: Option<String>,
-    /// `None` while it waits to be started again.
-    pid: Option<u32>,
-    ready: bool,
-    admin: Option<String>,
-    /// Deaths before it was ever ready.
-    start_deaths: u32,
-    log: Log,
-    wish: watch::Sender<Wish>,
 }
 
 impl Fleet {
@@ -199,66 +189,6 @@ impl Fleet {
         }
     }
 
-    fn scale(&mut self, replicas: Replicas, answer: oneshot::Sender<Result<String, String>>) -> Result<(), LocalError> {
-        if self.phase != Phase::Up {
-            let _ = answer.send(Err("the fleet is not up (it is starting or draining); try again".to_owned()));
-            return Ok(());
-        }
-        let Some(count) = self.scaling.get_mut(&replicas.queue) else {
-            let _ = answer.send(Err(unknown(&replicas.queue, self.scaling.keys()).to_string()));
-            return Ok(());
-        };
-        *count = replicas.count;
-        let queue = replicas.queue.clone();
-        let (overtaken, kept) =
-            std::mem::take(&mut self.scalers).into_iter().partition(|(asked, _)| asked.queue == queue);
-        self.scalers = kept;
-        for (_, answer) in overtaken {
-            let _ = answer.send(Err("somebody else has scaled it meanwhile".to_owned()));
-        }
-        self.scalers.push((replicas, answer));
-        self.fill(&queue)
-    }
-
-    /// Starts or drains replicas of `queue` until there are as many as wanted. The youngest go first.
-    fn fill(&mut self, queue: &str) -> Result<(), LocalError> {
-        let wanted = self.scaling.get(queue).copied().unwrap_or_default();
-        let of_queue = |member: &Member| member.queue.as_deref() == Some(queue) && *member.wish.borrow() == Wish::Run;
-        let mut running: Vec<u32> =
-            self.members.iter().filter(|(_, member)| of_queue(member)).filter_map(|(name, _)| number(name)).collect();
-        running.sort_unstable();
-        for number in running.iter().skip(wanted as usize) {
-            if let Some(member) = self.members.get(&format!("{queue}-{number}")) {
-                member.wish(Wish::Drain);
-            }
-        }
-        let missing = (wanted as usize).saturating_sub(running.len());
-        // A name is free again when its process has ended, so that two never write one log.
-        let free: Vec<u32> =
-            (1..).filter(|number| !self.members.contains_key(&format!("{queue}-{number}"))).take(missing).collect();
-        for number in free {
-            self.add(self.roster.worker(queue, number)?)?;
-        }
-        Ok(())
-    }
-
-    fn answer_scalers(&mut self) {
-        let up = self.phase == Phase::Up;
-        for (asked, answer) in std::mem::take(&mut self.scalers) {
-            let mut members =
-                self.members.values().filter(|member| member.queue.as_deref() == Some(&asked.queue)).peekable();
-            let reached = members.clone().count() == asked.count as usize && members.all(|member| member.ready);
-            if !up {
-                let _ = answer.send(Err("the fleet is draining".to_owned()));
-            } else if reached {
-                let _ =
-                    answer.send(Ok(format!("{}: {} of {} replicas are ready", asked.queue, asked.count, asked.count)));
-            } else {
-                self.scalers.push((asked, answer));
-            }
-        }
-    }
-
     fn add(&mut self, program: Program) -> Result<(), LocalError> {
         let log = Log::create(&self.data.logs(), &program.name, &self.terminal)
             .map_err(LocalError::file(self.data.logs()))?;
@@ -305,18 +235,4 @@ impl Fleet {
             self.members.iter().filter(|(_, member)| !member.ready).map(|(name, _)| name.as_str()).collect();
         LocalError::NotReady { seconds: START_MAX.as_secs(), names: names.join(", "), logs: self.data.logs() }
     }
-}
-
-impl Member {
-    fn wish(&self, wish: Wish) {
-        self.wish.send_if_modified(|now| {
-            let stronger = wish > *now;
-            *now = wish.max(*now);
-            stronger
-        });
-    }
-}
-
-fn number(name: &str) -> Option<u32> {
-    name.rsplit_once('-').and_then(|(_, number)| number.parse().ok())
 }

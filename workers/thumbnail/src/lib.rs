@@ -23,7 +23,7 @@ pub use request::SIDE_PX_MAX;
 ///
 /// # Errors
 /// When the request makes no sense, or the picture cannot be read, or is too large.
-pub fn make(request: ThumbnailRequest, step: impl Fn(u8, &'static str)) -> Result<ThumbnailReply, ThumbnailError> {
+pub fn make(request: ThumbnailRequest, step: impl Fn(u32, &'static str)) -> Result<ThumbnailReply, ThumbnailError> {
     let order = request::validate(&request)?;
     let source =
         tracing::info_span!("decode", bytes = request.image.len()).in_scope(|| decode::decode(&request.image))?;

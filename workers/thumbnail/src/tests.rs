@@ -17,6 +17,11 @@ fn halves(width: u32, height: u32) -> DynamicImage {
     RgbImage::from_fn(width, height, |x, _| if x < width / 2 { RED } else { BLUE }).into()
 }
 
+/// What no format can make small.
+fn noise() -> DynamicImage {
+    RgbImage::from_fn(64, 64, |x, y| Rgb([((x * 37) ^ (y * 91)) as u8, x as u8, 7])).into()
+}
+
 fn encoded(picture: &DynamicImage, format: ImageFormat) -> Vec<u8> {
     let mut bytes = Cursor::new(Vec::new());
     match format {
@@ -90,7 +95,7 @@ fn the_format_can_be_chosen() {
 
 #[test]
 fn quality_is_for_jpeg() {
-    let noise: DynamicImage = RgbImage::from_fn(64, 64, |x, y| Rgb([(x * 37 ^ y * 91) as u8; 3])).into();
+    let noise = noise();
     let bytes = |quality| {
         let mut request = request(encoded(&noise, ImageFormat::Png), 64, 64);
         (request.format, request.quality) = (Format::Jpeg.into(), quality);
@@ -206,8 +211,7 @@ fn a_box_too_large_to_fill_is_refused() {
 #[test]
 fn a_truncated_file_is_broken_in_every_format() {
     for format in [ImageFormat::Jpeg, ImageFormat::Png, ImageFormat::WebP, ImageFormat::Gif] {
-        let noise: DynamicImage = RgbImage::from_fn(64, 64, |x, y| Rgb([(x * 37 ^ y * 91) as u8, x as u8, 7])).into();
-        let bytes = encoded(&noise, format);
+        let bytes = encoded(&noise(), format);
         for kept in [bytes.len() / 2, bytes.len() * 9 / 10, 16] {
             assert_eq!(code(request(bytes[..kept].to_vec(), 8, 8)), "broken_image", "{format:?} cut at {kept}");
         }

@@ -1,0 +1,137 @@
+//! A fleet as scripts see it.
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use rustix::process::Signal;
+use serde_json::Value;
+
+use crate::support::{LOCAL, runs, signal, until};
+
+/// A fleet that is up; killed when dropped.
+struct Up {
+    supervisor: Child,
+    folder: tempfile::TempDir,
+    /// All that was ever seen of it.
+    pids: Vec<u32>,
+}
+
+impl Up {
+    fn start(arguments: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut command = Command::new(LOCAL);
+        command.arg("up").arg("--data").arg(folder.path()).args(arguments).stderr(Stdio::piped());
+        let mut supervisor = command.spawn().unwrap();
+        // Shown by the test runner when a test fails; and read, so that the pipe never fills.
+        let words = BufReader::new(supervisor.stderr.take().unwrap());
+        std::thread::spawn(move || words.lines().map_while(Result::ok).for_each(|line| println!("{line}")));
+        let mut up = Self { supervisor, folder, pids: Vec::new() };
+        until("fleet.json is there", || {
+            assert!(runs(up.supervisor.id()), "the supervisor has ended");
+            up.folder.path().join("fleet.json").exists().then_some(())
+        });
+        up.report();
+        up
+    }
+
+    fn report(&mut self) -> Value {
+        let report: Value =
+            serde_json::from_slice(&std::fs::read(self.folder.path().join("fleet.json")).unwrap()).unwrap();
+        let pids = report["processes"].as_array().unwrap().iter().map(|process| process["pid"].as_u64().unwrap());
+        self.pids.extend(pids.map(|pid| u32::try_from(pid).unwrap()));
+        report
+    }
+
+    /// Process ids of the workers that are ready.
+    fn workers(&mut self) -> Vec<u32> {
+        let report = self.report();
+        let processes = report["processes"].as_array().unwrap().clone();
+        let workers = processes.iter().filter(|process| process["kind"] == "thumbnail" && !process["admin"].is_null());
+        workers.map(|worker| u32::try_from(worker["pid"].as_u64().unwrap()).unwrap()).collect()
+    }
+
+    fn scale(&self, replicas: &str) -> Result<(), String> {
+        let mut command = Command::new(LOCAL);
+        let output = command.arg("scale").arg("--data").arg(self.folder.path()).arg(replicas).output().unwrap();
+        if output.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&output.stderr).into_owned()) }
+    }
+
+    fn all_gone(&self) {
+        until("nothing is left", || self.pids.iter().all(|pid| !runs(*pid)).then_some(()));
+    }
+}
+
+impl Drop for Up {
+    fn drop(&mut self) {
+        let _ = self.supervisor.kill();
+        let _ = self.supervisor.wait();
+    }
+}
+
+#[test]
+fn a_fleet_is_scaled_mended_and_drained() {
+    let mut up = Up::start(&["--scale", "thumbnail=1"]);
+    assert_eq!(up.workers().len(), 1);
+
+    up.scale("thumbnail=3").unwrap();
+    let three = up.workers();
+    assert_eq!(three.len(), 3);
+
+    signal(three[0], Signal::KILL);
+    until("another takes its place", || {
+        let workers = up.workers();
+        (workers.len() == 3 && !workers.contains(&three[0])).then_some(())
+    });
+
+    up.scale("thumbnail=0").unwrap();
+    assert_eq!(up.workers(), [0_u32; 0]);
+    up.all_gone_but_the_rest();
+    assert!(up.scale("thumbnial=1").unwrap_err().contains("there are: thumbnail"));
+    assert!(second_fleet(up.folder.path()).contains("already up"));
+
+    signal(up.supervisor.id(), Signal::TERM);
+    assert!(up.supervisor.wait().unwrap().success());
+    up.all_gone();
+    assert!(!up.folder.path().join("fleet.json").exists());
+    assert!(up.scale("thumbnail=1").unwrap_err().contains("no fleet is up"));
+}
+
+#[test]
+fn nothing_is_left_of_a_fleet_whose_supervisor_is_killed() {
+    let mut up = Up::start(&[]);
+    assert_eq!(up.workers().len(), 2);
+    signal(up.supervisor.id(), Signal::KILL);
+    up.all_gone();
+}
+
+#[test]
+fn the_demo_is_well_and_leaves_nothing() {
+    let output = Command::new(LOCAL).args(["demo", "--once"]).output().unwrap();
+    let (words, result) = (String::from_utf8_lossy(&output.stderr), String::from_utf8_lossy(&output.stdout));
+    assert!(output.status.success(), "{words}\n{result}");
+    assert!(result.contains("failed: broken_image") && result.contains("All was well."), "{result}");
+    for line in words.lines().filter(|line| line.contains(": ready")) {
+        let (_, pid) = line.rsplit_once("(pid ").unwrap();
+        assert!(!runs(pid.trim_end_matches(')').parse().unwrap()), "{line}");
+    }
+}
+
+impl Up {
+    /// Workers that were scaled away are gone, and nobody else.
+    fn all_gone_but_the_rest(&mut self) {
+        let report = self.report();
+        let stays: Vec<u64> =
+            report["processes"].as_array().unwrap().iter().filter_map(|process| process["pid"].as_u64()).collect();
+        for pid in &self.pids {
+            assert_eq!(runs(*pid), stays.contains(&u64::from(*pid)), "process {pid}");
+        }
+    }
+}
+
+/// What a second fleet with the same folder says before it gives up.
+fn second_fleet(folder: &Path) -> String {
+    let output = Command::new(LOCAL).arg("up").arg("--data").arg(folder).output().unwrap();
+    assert!(!output.status.success());
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
