@@ -1,8 +1,8 @@
 //! A fleet as scripts see it.
 
-use std::io::{BufRead, BufReader};
+use std::fs::File;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 
 use rustix::process::Signal;
 use serde_json::Value;
@@ -20,15 +20,13 @@ struct Up {
 impl Up {
     fn start(arguments: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
+        let words = folder.path().join("words");
         let mut command = Command::new(LOCAL);
-        command.arg("up").arg("--data").arg(folder.path()).args(arguments).stderr(Stdio::piped());
-        let mut supervisor = command.spawn().unwrap();
-        // Shown by the test runner when a test fails; and read, so that the pipe never fills.
-        let words = BufReader::new(supervisor.stderr.take().unwrap());
-        std::thread::spawn(move || words.lines().map_while(Result::ok).for_each(|line| println!("{line}")));
-        let mut up = Self { supervisor, folder, pids: Vec::new() };
+        command.arg("up").arg("--data").arg(folder.path()).args(arguments).stderr(File::create(&words).unwrap());
+        let mut up = Self { supervisor: command.spawn().unwrap(), folder, pids: Vec::new() };
         until("fleet.json is there", || {
-            assert!(runs(up.supervisor.id()), "the supervisor has ended");
+            let said = || std::fs::read_to_string(&words).unwrap();
+            assert!(runs(up.supervisor.id()), "the supervisor has ended: {}", said());
             up.folder.path().join("fleet.json").exists().then_some(())
         });
         up.report();
