@@ -38,10 +38,10 @@ async fn attempts_are_used_up_one_by_one() {
     let fleet = Fleet::start().await;
     let id = fleet.submit(&Probe::echo("never").fails(100)).await;
     let task = fleet.failed(&id).await;
-    assert_eq!(task["failure"]["code"], "error", "{task:#}");
+    assert_eq!(task["failure"]["code"], "told_to_fail", "{task:#}");
     assert_eq!((&task["attempt"], fleet.runs_of(&id).len()), (&json!(3), 3));
     let tries = task["failure"]["attempts"].as_array().expect("a list");
-    assert!(!tries.is_empty() && tries.iter().all(|attempt| attempt["code"] == "error"), "{task:#}");
+    assert!(!tries.is_empty() && tries.iter().all(|attempt| attempt["code"] == "told_to_fail"), "{task:#}");
     eventually("the dead letter is stored", async || fleet.dead_letter(&id).await).await;
 }
 

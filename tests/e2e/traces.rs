@@ -28,7 +28,7 @@ async fn a_task_is_one_trace_through_every_process() {
     let request = traces.one(&trace, REQUEST).await;
     let publish = traces.one(&trace, "publish probe").await;
     let process = traces.one(&trace, "process probe").await;
-    let inside = traces.one(&trace, "probe").await;
+    let inside = traces.one(&trace, "work").await;
     assert_eq!(
         (request.kind, request.service.as_str(), request.parent.as_str()),
         ("server", "workfleet-dispatcher", "")
@@ -119,7 +119,7 @@ async fn jaeger_shows_a_retried_task_as_one_trace() {
     let spans = eventually("Jaeger has the whole trace", async || {
         let spans = jaeger.spans(&trace).await;
         let count = |name: &str| spans.iter().filter(|span| span["name"] == name).count();
-        let whole = [count(REQUEST), count("publish probe"), count("process probe"), count("probe")] == [1, 1, 2, 2];
+        let whole = [count(REQUEST), count("publish probe"), count("process probe"), count("work")] == [1, 1, 2, 2];
         whole.then_some(spans)
     })
     .await;

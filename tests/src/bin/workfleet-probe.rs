@@ -23,9 +23,8 @@ async fn main() -> Result<(), RunError> {
 
 async fn probe(ctx: Context, task: ProbeRequest) -> Result<ProbeReply, TaskError> {
     log(&ctx, &task, "start")?;
-    let span = tracing::info_span!("prepare", attempt = ctx.attempt());
-    span.in_scope(|| prepare(&ctx, &task))?;
-    work(&ctx, &task).instrument(tracing::info_span!("work")).await;
+    work(&ctx, &task).instrument(tracing::info_span!("work", attempt = ctx.attempt())).await;
+    tracing::info_span!("conclude").in_scope(|| conclude(&ctx, &task))?;
     log(&ctx, &task, "end")?;
     let padding = match task.output_bytes {
         0 => task.padding,
@@ -34,8 +33,22 @@ async fn probe(ctx: Context, task: ProbeRequest) -> Result<ProbeReply, TaskError
     Ok(ProbeReply { echo: task.echo, attempt: ctx.attempt(), worker: std::process::id().to_string(), padding })
 }
 
-/// Everything that goes wrong goes wrong here.
-fn prepare(ctx: &Context, task: &ProbeRequest) -> Result<(), TaskError> {
+async fn work(ctx: &Context, task: &ProbeRequest) {
+    if task.block_ms > 0 {
+        // The very thing that a handler must not do, which is why the tests do it.
+        std::thread::sleep(Duration::from_millis(task.block_ms.into()));
+    }
+    let steps = task.progress_steps.max(1);
+    for step in 1..=steps {
+        tokio::time::sleep(Duration::from_millis(task.sleep_ms.into()) / steps).await;
+        if task.progress_steps > 0 {
+            ctx.progress(step * 100 / steps, format!("step {step} of {steps}"));
+        }
+    }
+}
+
+/// Everything that goes wrong goes wrong here, after the work, so that a test has time to do harm meanwhile.
+fn conclude(ctx: &Context, task: &ProbeRequest) -> Result<(), TaskError> {
     if task.exit {
         std::process::exit(EXIT_TOLD);
     }
@@ -47,21 +60,6 @@ fn prepare(ctx: &Context, task: &ProbeRequest) -> Result<(), TaskError> {
         });
     }
     Ok(())
-}
-
-async fn work(ctx: &Context, task: &ProbeRequest) {
-    if task.block_ms > 0 {
-        // The very thing that a handler must not do, which is why the tests do it.
-        #[allow(clippy::disallowed_methods)]
-        std::thread::sleep(Duration::from_millis(task.block_ms.into()));
-    }
-    let steps = task.progress_steps.max(1);
-    for step in 1..=steps {
-        tokio::time::sleep(Duration::from_millis(task.sleep_ms.into()) / steps).await;
-        if task.progress_steps > 0 {
-            ctx.progress(step * 100 / steps, format!("step {step} of {steps}"));
-        }
-    }
 }
 
 /// One line per start and end, written at once, so that a test can count executions over all processes.
