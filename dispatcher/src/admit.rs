@@ -1,7 +1,25 @@
-//! x
+//! A submit to an envelope, or a refusal.
+//!
+//! Pure: time and random numbers are arguments, so every refusal can be tested with plain values, and HTTP, gRPC and
+//! in-process callers meet one and the same admission.
+
+mod options;
+
+pub use options::Options;
+pub(crate) use options::duration;
+
 use std::time::Duration;
+
 use bytes::Bytes;
-use crate::view::UnixMs;
+use workfleet_proto::id::{QueueName, TaskId};
+use workfleet_proto::limits::{IDEMPOTENCY_KEY_BYTES_MAX, ORDERING_KEY_BYTES_MAX, TRACE_DELAY_MS_MAX};
+use workfleet_proto::names::Lane;
+use workfleet_proto::settings;
+use workfleet_proto::v1::{Envelope, QueueSettings};
+use workfleet_proto::wire::TraceMode;
+
+use crate::error::ApiError;
+use crate::limits::DELAY_MAX;
 
 /// A task as a caller asks for it.
 #[derive(Debug, Clone)]
@@ -27,17 +45,137 @@ pub enum Payload {
     Protobuf(Bytes),
 }
 
-/// What can be asked for beside the payload.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Options {
-    /// Start no sooner than in this time.
-    pub delay: Option<Duration>,
-    /// Start no sooner than at this time. Not with `delay`.
-    pub at: Option<UnixMs>,
-    /// A lane of the queue.
-    pub priority: Option<String>,
-    /// Tasks with one ordering key share a bucket.
-    pub ordering_key: Option<String>,
-    /// How often the handler may be started; the default is the queue's.
-    pub attempts_max: Option<u32>,
+/// What admission goes by beside the submit itself.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Given<'a> {
+    pub(crate) queue: &'a QueueName,
+    pub(crate) settings: &'a QueueSettings,
+    /// Hash of the schema that the payload is written with.
+    pub(crate) schema: &'a str,
+    pub(crate) now_ms: i64,
+    pub(crate) random: [u8; 10],
 }
+
+/// A task that may be stored.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Admitted {
+    pub(crate) id: TaskId,
+    pub(crate) lane: Lane,
+    pub(crate) start: Start,
+    pub(crate) identity: Identity,
+    pub(crate) trace: TraceMode,
+    pub(crate) envelope: Envelope,
+}
+
+/// When a task may start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Start {
+    /// As soon as a slot is free.
+    Now,
+    /// At this time, milliseconds since the Unix epoch.
+    At(i64),
+}
+
+/// Whether a repeat of the submit would be the same task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Identity {
+    /// Every submit is a task of its own.
+    Fresh,
+    /// The idempotency key says so.
+    Keyed,
+}
+
+/// Makes the envelope.
+///
+/// # Errors
+/// When an option is out of its bounds.
+pub(crate) fn admit(
+    key: Option<&str>,
+    options: &Options,
+    payload: Bytes,
+    given: &Given<'_>,
+) -> Result<Admitted, ApiError> {
+    let ordering_key = bounded_text("ordering_key", options.ordering_key.as_deref(), ORDERING_KEY_BYTES_MAX)?;
+    let key = bounded_text("Idempotency-Key", key, IDEMPOTENCY_KEY_BYTES_MAX)?;
+    let start = start(options, given.now_ms)?;
+    let id = match key {
+        Some(key) => TaskId::keyed(given.queue, key, ordering_key),
+        None => TaskId::new(given.queue, u64::try_from(given.now_ms).unwrap_or(0), given.random, ordering_key),
+    };
+    let not_before_ms = match start {
+        Start::Now => None,
+        Start::At(at_ms) => Some(at_ms),
+    };
+    let far = not_before_ms.is_some_and(|at_ms| at_ms - given.now_ms > TRACE_DELAY_MS_MAX);
+    Ok(Admitted {
+        lane: lane(options, given.settings)?,
+        start,
+        identity: if key.is_some() { Identity::Keyed } else { Identity::Fresh },
+        trace: if far { TraceMode::Linked } else { TraceMode::Child },
+        envelope: Envelope {
+            id: id.to_string(),
+            payload,
+            schema: given.schema.to_owned(),
+            submitted_at_ms: given.now_ms,
+            not_before_ms,
+            attempts_max: attempts_max(options, given.settings)?,
+            backoff: given.settings.backoff,
+            timeout_ms: given.settings.timeout_ms,
+            ordering_key: ordering_key.map(ToOwned::to_owned),
+            ..Envelope::default()
+        },
+        id,
+    })
+}
+
+fn bounded_text<'a>(name: &str, text: Option<&'a str>, bytes_max: usize) -> Result<Option<&'a str>, ApiError> {
+    match text {
+        Some("") => Err(ApiError::invalid_option(name, format!("{name} is empty"))),
+        Some(text) if text.len() > bytes_max => {
+            let detail = format!("{name} has {} bytes; the limit is {bytes_max} bytes", text.len());
+            Err(ApiError::invalid_option(name, detail))
+        }
+        text => Ok(text),
+    }
+}
+
+fn start(options: &Options, now_ms: i64) -> Result<Start, ApiError> {
+    let delay_max_ms = i64::try_from(DELAY_MAX.as_millis()).unwrap_or(i64::MAX);
+    let (name, at_ms) = match (options.delay, options.at) {
+        (Some(_), Some(_)) => {
+            return Err(ApiError::invalid_option("at", "delay and at exclude each other: name one of them"));
+        }
+        (Some(delay), None) => ("delay", now_ms.saturating_add(i64::try_from(delay.as_millis()).unwrap_or(i64::MAX))),
+        (None, Some(at)) => ("at", at.0),
+        (None, None) => return Ok(Start::Now),
+    };
+    if at_ms.saturating_sub(now_ms) > delay_max_ms {
+        let days = DELAY_MAX.as_secs() / 86_400;
+        return Err(ApiError::invalid_option(name, format!("a task can start {days} days from now at the latest")));
+    }
+    Ok(if at_ms <= now_ms { Start::Now } else { Start::At(at_ms) })
+}
+
+fn lane(options: &Options, settings: &QueueSettings) -> Result<Lane, ApiError> {
+    let Some(priority) = options.priority.as_deref() else { return Ok(settings::default_lane(settings)) };
+    let lanes = settings::lanes(settings);
+    let asked = priority.parse::<Lane>().ok().filter(|lane| lanes.contains(lane));
+    asked
+        .ok_or_else(|| ApiError::invalid_option("priority", "the queue has no such lane").known(settings.lanes.clone()))
+}
+
+fn attempts_max(options: &Options, settings: &QueueSettings) -> Result<u32, ApiError> {
+    const ATTEMPTS_MAX: u32 = 1_000;
+    match options.attempts_max {
+        None => Ok(settings.attempts_max),
+        Some(number) if (1..=ATTEMPTS_MAX).contains(&number) => Ok(number),
+        Some(number) => {
+            let detail = format!("attempts_max is {number}, but must be from 1 to {ATTEMPTS_MAX}");
+            Err(ApiError::invalid_option("attempts_max", detail))
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "admit_tests.rs"]
+mod tests;

@@ -1,30 +1,53 @@
 //! The dispatcher without a port: what HTTP and gRPC call, and what any service can use in its own process.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use futures::future::try_join_all;
+use opentelemetry::Context;
 use serde_json::value::RawValue;
+use tokio::sync::Semaphore;
 use workfleet_link::broker::{Broker, BrokerConfig, BrokerError};
+use workfleet_link::telemetry::trace;
+use workfleet_link::time::now_ms;
 use workfleet_proto::id::{QueueName, TaskId};
 use workfleet_proto::schema::KindSchema;
+use workfleet_proto::v1::State;
 
-use crate::admit::Submit;
-use crate::call::{Call, Called};
-use crate::error::ApiError;
-use crate::view::{Cursor, QueueList, QueueView, ScaleView, TaskView, UnixMs};
-use crate::watch::Watch;
+use crate::admit::{self, Admitted, Given, Identity, Start, Submit};
+use crate::call::{self, Call, Called};
+use crate::error::{ApiError, Code, unavailable};
+use crate::idempotency::{self, Keyed};
+use crate::kinds::{Kinds, Queue};
+use crate::limits::{CALLS_MAX, WAIT_MAX, WAITS_MAX, WATCHES_MAX};
+use crate::metrics::Metrics;
+use crate::publish::{self, Publisher};
+use crate::room::Room;
+use crate::spans;
+use crate::state;
+use crate::transcode;
+use crate::view::{Cursor, QueueList, QueueView, ScaleView, StateWord, TaskView, UnixMs};
+use crate::watch::{self, Watch};
 
 /// Takes tasks and says what became of them. Cheap to clone.
 ///
 /// Whoever calls attaches its trace context as OpenTelemetry's current one; it travels with the task.
 #[derive(Clone)]
 pub struct Dispatcher {
-    pub(crate) inner: Arc<Inner>,
+    inner: Arc<Inner>,
 }
 
+/// What the stations work with.
 pub(crate) struct Inner {
     pub(crate) broker: Broker,
+    pub(crate) kinds: Kinds,
+    pub(crate) publisher: Publisher,
+    pub(crate) room: Room,
+    pub(crate) metrics: Metrics,
+    pub(crate) calls: Semaphore,
+    waits: Semaphore,
+    watches: Arc<Semaphore>,
 }
 
 /// What a submit came to.
@@ -51,7 +74,23 @@ impl Dispatcher {
     /// # Errors
     /// When no broker can be reached.
     pub async fn connect(config: &BrokerConfig) -> Result<Self, BrokerError> {
-        todo!()
+        Ok(Self::new(Broker::connect(config).await?))
+    }
+
+    /// A dispatcher on a connection that is there already. To be called inside a tokio runtime.
+    #[must_use]
+    pub fn new(broker: Broker) -> Self {
+        let inner = Inner {
+            kinds: Kinds::new(broker.clone()),
+            publisher: Publisher::new(broker.clone()),
+            room: Room::new(broker.clone()),
+            metrics: Metrics::new(),
+            calls: Semaphore::new(CALLS_MAX),
+            waits: Semaphore::new(WAITS_MAX),
+            watches: Arc::new(Semaphore::new(WATCHES_MAX)),
+            broker,
+        };
+        Self { inner: Arc::new(inner) }
     }
 
     /// Stores a task; with [`Submit::wait`], waits for its end for so long.
@@ -59,7 +98,12 @@ impl Dispatcher {
     /// # Errors
     /// When it is refused, or may not have been stored.
     pub async fn submit(&self, submit: Submit) -> Result<Submitted, ApiError> {
-        todo!()
+        let wait = submit.wait.map(|time| time.min(WAIT_MAX));
+        let (queue, mut submitted) = self.inner.submit(submit).await?;
+        if let Some(time) = wait.filter(|time| !time.is_zero() && !submitted.task.is_end()) {
+            submitted.task = self.inner.wait_a_while(&queue, submitted.task, time).await;
+        }
+        Ok(submitted)
     }
 
     /// Where a task is.
@@ -67,15 +111,21 @@ impl Dispatcher {
     /// # Errors
     /// When nobody knows it.
     pub async fn get(&self, id: &TaskId) -> Result<TaskView, ApiError> {
-        todo!()
+        let queue = self.inner.queue_of(id).await?;
+        self.inner.found(&queue, id).await
     }
 
-    /// Waits until a task has ended, `time` at most; gives the task as it is then.
+    /// Waits until a task has ended, `time` (60 s at most); gives the task as it is then.
     ///
     /// # Errors
     /// When nobody knows it.
     pub async fn wait(&self, id: &TaskId, time: Duration) -> Result<TaskView, ApiError> {
-        todo!()
+        let queue = self.inner.queue_of(id).await?;
+        let view = self.inner.found(&queue, id).await?;
+        if view.is_end() {
+            return Ok(view);
+        }
+        Ok(self.inner.wait_a_while(&queue, view, time.min(WAIT_MAX)).await)
     }
 
     /// A task from now on, until it has ended. After `after`, where a reader has been before.
@@ -83,7 +133,11 @@ impl Dispatcher {
     /// # Errors
     /// When nobody knows it.
     pub async fn watch(&self, id: &TaskId, after: Option<Cursor>) -> Result<Watch, ApiError> {
-        todo!()
+        let permit = Arc::clone(&self.inner.watches).try_acquire_owned().map_err(|_| {
+            ApiError::new(Code::RateLimited, "too many readers of events at once").retry_after_ms(1_000)
+        })?;
+        let queue = self.inner.queue_of(id).await?;
+        watch::watch(Arc::clone(&self.inner), queue, id.clone(), after, permit).await
     }
 
     /// The output of a completed task.
@@ -91,7 +145,21 @@ impl Dispatcher {
     /// # Errors
     /// When there is none, or not yet.
     pub async fn result(&self, id: &TaskId) -> Result<Output, ApiError> {
-        todo!()
+        let view = self.get(id).await?;
+        match (view.state.0, view.output_bytes, view.output) {
+            (State::Completed, Some(protobuf), Some(json)) => Ok(Output { protobuf, json }),
+            (State::Completed, _, _) => {
+                Err(ApiError::new(Code::Internal, "the output does not fit its kind, so it cannot be shown"))
+            }
+            (state, _, _) if state.is_end() => {
+                let error = ApiError::new(Code::NoOutput, format!("the task is {}", state.word())).task_id(id);
+                Err(match view.failure {
+                    Some(failure) => error.failure(failure),
+                    None => error,
+                })
+            }
+            (state, _, _) => Err(ApiError::new(Code::NotEnded, format!("the task is {}", state.word())).task_id(id)),
+        }
     }
 
     /// Asks a worker directly.
@@ -99,7 +167,7 @@ impl Dispatcher {
     /// # Errors
     /// When no worker answers in time, or the handler fails.
     pub async fn call(&self, call: Call) -> Result<Called, ApiError> {
-        todo!()
+        call::call(&self.inner, call).await
     }
 
     /// All queues.
@@ -107,7 +175,9 @@ impl Dispatcher {
     /// # Errors
     /// When the broker does not answer.
     pub async fn queues(&self) -> Result<QueueList, ApiError> {
-        todo!()
+        let names = self.inner.connected()?.kinds.names().await?;
+        let queues = try_join_all(names.iter().map(|name| self.queue(name.as_str()))).await?;
+        Ok(QueueList { queues })
     }
 
     /// One queue.
@@ -115,7 +185,8 @@ impl Dispatcher {
     /// # Errors
     /// When there is none of this name.
     pub async fn queue(&self, name: &str) -> Result<QueueView, ApiError> {
-        todo!()
+        let queue = self.inner.connected()?.kinds.queue(name).await?;
+        self.inner.queue_view(&queue).await
     }
 
     /// What an autoscaler needs to know of a queue.
@@ -123,7 +194,8 @@ impl Dispatcher {
     /// # Errors
     /// When there is none of this name.
     pub async fn scale(&self, name: &str) -> Result<ScaleView, ApiError> {
-        todo!()
+        let queue = self.inner.connected()?.kinds.queue(name).await?;
+        self.inner.scale_view(&queue).await
     }
 
     /// Every registered kind, for the OpenAPI document.
@@ -131,7 +203,9 @@ impl Dispatcher {
     /// # Errors
     /// When the broker does not answer.
     pub async fn kinds(&self) -> Result<Vec<(QueueName, KindSchema)>, ApiError> {
-        todo!()
+        let names = self.inner.connected()?.kinds.names().await?;
+        let queues = try_join_all(names.iter().map(|name| self.inner.kinds.queue(name.as_str()))).await?;
+        Ok(queues.iter().filter_map(|queue| Some((queue.name.clone(), queue.kind.as_ref()?.schema.clone()))).collect())
     }
 
     /// The connection, for what else a service does with it.
@@ -139,4 +213,97 @@ impl Dispatcher {
     pub fn broker(&self) -> &Broker {
         &self.inner.broker
     }
+
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.inner.metrics
+    }
+}
+
+impl std::fmt::Debug for Dispatcher {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Dispatcher").finish_non_exhaustive()
+    }
+}
+
+impl Inner {
+    /// Nobody is kept waiting for a question that cannot be asked.
+    fn connected(&self) -> Result<&Self, ApiError> {
+        if self.broker.is_connected() { Ok(self) } else { Err(unavailable("the broker cannot be reached".to_owned())) }
+    }
+
+    /// The queue that an id names.
+    async fn queue_of(&self, id: &TaskId) -> Result<Arc<Queue>, ApiError> {
+        self.connected()?.kinds.queue(id.queue_str()).await.map_err(|error| match error.code {
+            // Where there is no queue there is no task; the caller asked for the task.
+            Code::UnknownQueue => state::unknown_task(id),
+            _ => error,
+        })
+    }
+
+    async fn submit(&self, submit: Submit) -> Result<(Arc<Queue>, Submitted), ApiError> {
+        let queue = self.connected()?.kinds.queue(&submit.queue).await?;
+        let kind = queue.kind()?;
+        let checked = transcode::check(&submit.payload, &kind.schema.input)?;
+        let given = Given {
+            queue: &queue.name,
+            settings: &queue.settings,
+            schema: kind.schema.hash.as_str(),
+            now_ms: now_ms(),
+            random: rand::random(),
+        };
+        let key = submit.idempotency_key.as_deref();
+        let mut admitted = admit::admit(key, &submit.options, checked.bytes, &given)?;
+        let span = spans::publish(&queue.name, &admitted.id, admitted.envelope.payload.len());
+        admitted.envelope.trace_id = trace::trace_id(span.context());
+        let began = Instant::now();
+        let stored = self.store(&queue, &admitted, checked.sha256, span.context()).await;
+        self.metrics.submitted(&queue.name, began.elapsed(), stored.as_ref().err());
+        span.end(stored.as_ref().map(|_| ()));
+        stored.map(|submitted| (queue, submitted))
+    }
+
+    async fn store(
+        &self,
+        queue: &Queue,
+        admitted: &Admitted,
+        sha256: [u8; 32],
+        context: &Context,
+    ) -> Result<Submitted, ApiError> {
+        self.room.check(queue, admitted.start).await?;
+        match admitted.identity {
+            Identity::Fresh => {
+                let stored = self.publisher.task(admitted, context).await;
+                stored.map_err(|error| publish::refused(error, &admitted.id))?;
+                Ok(Submitted { task: accepted(queue, admitted), key_expires_at: None })
+            }
+            Identity::Keyed => Ok(match idempotency::submit(self, queue, admitted, sha256, context).await? {
+                Keyed::Stored(until) => Submitted { task: accepted(queue, admitted), key_expires_at: Some(until) },
+                Keyed::Repeat(task, until) => Submitted { task: *task, key_expires_at: Some(until) },
+            }),
+        }
+    }
+
+    /// The task once it has ended, or as it is after `time`. It is accepted whatever happens here, so nothing here is
+    /// an error.
+    async fn wait_a_while(&self, queue: &Queue, view: TaskView, time: Duration) -> TaskView {
+        let (Ok(_permit), Ok(id)) = (self.waits.try_acquire(), view.id.parse::<TaskId>()) else { return view };
+        match self.wait_for_end(queue, &id, time).await {
+            Ok(Some(result)) => self.view_of_result(queue, result).await,
+            Ok(None) => self.find(queue, &id).await.ok().flatten().unwrap_or(view),
+            Err(error) => {
+                tracing::warn!(task = %id, %error, "the wait for a task ended early");
+                view
+            }
+        }
+    }
+}
+
+/// A task that was stored a moment ago.
+fn accepted(queue: &Queue, admitted: &Admitted) -> TaskView {
+    let mut view = state::of_envelope(queue, &admitted.id, &admitted.envelope, Some(admitted.lane));
+    view.state = StateWord(match admitted.start {
+        Start::Now => State::Queued,
+        Start::At(_) => State::Scheduled,
+    });
+    view
 }

@@ -3,10 +3,14 @@
 //! A code is for programs and never changes; the detail is for people and may. The alternative, an error type per
 //! station, would let HTTP and gRPC answer one mistake in two ways.
 
+mod from_link;
+
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use workfleet_proto::id::TaskId;
+
+pub(crate) use from_link::unavailable;
 
 use crate::view::FailureView;
 
@@ -49,6 +53,8 @@ pub enum Code {
     CallFailed,
     /// The broker cannot be reached, or did not answer.
     BrokerUnavailable,
+    /// The body did not arrive in time.
+    RequestTimeout,
     /// There is nothing under this path.
     NotFound,
     /// The path is right and the method is not.
@@ -71,7 +77,7 @@ const fn row(code: Code, name: &'static str, status: u16, grpc: tonic::Code, tit
 
 /// In the order of [`Code`]; a test holds them together.
 #[rustfmt::skip]
-const TABLE: [Row; 21] = [
+const TABLE: [Row; 22] = [
     row(Code::UnknownQueue,         "unknown_queue",          404, tonic::Code::NotFound,           "Unknown queue"),
     row(Code::UnknownTask,          "unknown_task",           404, tonic::Code::NotFound,           "Unknown task"),
     row(Code::InvalidJson,          "invalid_json",           400, tonic::Code::InvalidArgument,    "The body is not JSON"),
@@ -90,6 +96,7 @@ const TABLE: [Row; 21] = [
     row(Code::CallRejected,         "call_rejected",          422, tonic::Code::FailedPrecondition, "The handler refused the call"),
     row(Code::CallFailed,           "call_failed",            502, tonic::Code::Aborted,            "The call failed"),
     row(Code::BrokerUnavailable,    "broker_unavailable",     503, tonic::Code::Unavailable,        "The broker is unavailable"),
+    row(Code::RequestTimeout,       "request_timeout",        408, tonic::Code::DeadlineExceeded,   "The body came too slowly"),
     row(Code::NotFound,             "not_found",              404, tonic::Code::NotFound,           "Not found"),
     row(Code::MethodNotAllowed,     "method_not_allowed",     405, tonic::Code::Unimplemented,      "Method not allowed"),
     row(Code::Internal,             "internal",               500, tonic::Code::Internal,           "Internal error"),

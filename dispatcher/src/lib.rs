@@ -21,7 +21,7 @@ pub mod queues_file;
 pub mod streams;
 pub mod view;
 
-mod broker_info;
+mod ask;
 mod call;
 mod dispatcher;
 mod idempotency;
@@ -29,7 +29,7 @@ mod kinds;
 mod metrics;
 mod publish;
 mod queues;
-mod scale;
+mod room;
 mod serve;
 mod spans;
 mod state;

@@ -63,3 +63,7 @@ pub const IN_FLIGHT_TRIES_MAX: u32 = 20;
 pub const IN_FLIGHT_PAUSE: Duration = Duration::from_millis(25);
 /// Results of a queue are refused to make room before this age: while the oldest is younger, submits are.
 pub const RETENTION_MIN: Duration = Duration::from_secs(600);
+/// Bytes of a refused body that are taken in so that its sender can read the answer.
+pub const DRAIN_BYTES_MAX: usize = 16 << 20;
+/// Time for that.
+pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);

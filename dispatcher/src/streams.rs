@@ -1,22 +1,142 @@
-//! x
+//! Creates what JetStream has to hold: streams, consumers, buckets. The only place that does; everybody else binds.
+//!
+//! Everything is asked for as the JSON that JetStream itself takes. What is there is compared with what is wanted, so
+//! that a repeat changes nothing and says so; a setting that nobody here knows stays as the operator made it. The
+//! client's own types would lose such settings at every update.
+
+mod api;
+mod wanted;
+
+use prost::Message as _;
 use serde::Serialize;
 use workfleet_link::broker::Broker;
-use crate::queues_file::QueuesFile;
-/// Creates or changes everything that `file` asks for.
+use workfleet_link::{kinds, read};
+
+use crate::queues_file::{QueueEntry, QueuesFile};
+use api::Api;
+
+/// Creates or changes everything that `file` asks for. Doing it again changes nothing; queues that the file does not
+/// name stay as they are.
 ///
 /// # Errors
-/// When the broker refuses.
-pub async fn provision(broker: &Broker, file: &QueuesFile) -> Result<Report, ProvisionError> { todo!() }
-/// What `provision` did, one line for each stream, consumer, bucket and kind.
-#[derive(Debug, Clone, Default, Serialize)]
-pub struct Report { pub lines: Vec<ReportLine> }
+/// When the broker cannot be reached, or refuses a change.
+pub async fn provision(broker: &Broker, file: &QueuesFile) -> Result<Report, ProvisionError> {
+    let mut api = Api::new(broker);
+    let replicas = file.queues.iter().map(|queue| queue.settings.replicas).max().unwrap_or(1);
+    for stream in wanted::shared(&broker.names, replicas) {
+        api.stream(stream).await?;
+    }
+    for queue in &file.queues {
+        for step in wanted::queue(&broker.names, &queue.name, &queue.settings) {
+            match step {
+                wanted::Step::Stream(config) => api.stream(config).await?,
+                wanted::Step::Consumer { stream, config } => api.consumer(&stream, config).await?,
+            }
+        }
+        register_kind(&mut api, queue).await?;
+        // Last: a queue is there once its settings are, and then all of it is.
+        write_settings(&mut api, queue).await?;
+    }
+    Ok(api.report)
+}
+
+/// What `provision` did.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Report {
+    /// One line for each stream, consumer, bucket, kind and queue.
+    pub lines: Vec<ReportLine>,
+}
+
 /// What became of one thing.
-#[derive(Debug, Clone, Serialize)]
-pub struct ReportLine { pub name: String, pub change: Change, pub settings: String }
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ReportLine {
+    /// Its name: `stream TASKS_mail`.
+    pub name: String,
+    /// What was done.
+    pub change: Change,
+    /// What it is like now, or what changed.
+    pub settings: String,
+}
+
 /// What was done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Change { Created, Updated, Unchanged }
-/// Why not.
+pub enum Change {
+    /// It was not there.
+    Created,
+    /// It was different.
+    Updated,
+    /// It was right.
+    Unchanged,
+}
+
+/// Why the queues are not as the file says.
 #[derive(Debug, thiserror::Error)]
-pub enum ProvisionError {}
+pub enum ProvisionError {
+    /// The broker refuses.
+    #[error("{name}: the broker refuses: {reason}")]
+    Refused {
+        /// What was to be created or changed.
+        name: String,
+        /// What the broker says.
+        reason: String,
+    },
+    /// The broker does not answer.
+    #[error("{name}: the broker does not answer: {reason}; does it run with JetStream (nats-server -js)?")]
+    Unanswered {
+        /// What was to be created or changed.
+        name: String,
+        /// What happened instead.
+        reason: String,
+    },
+    /// The kind cannot be registered.
+    #[error("kind {name}: {source}")]
+    Kind {
+        /// The kind.
+        name: String,
+        /// Why.
+        source: kinds::KindError,
+    },
+}
+
+async fn register_kind(api: &mut Api<'_>, queue: &QueueEntry) -> Result<(), ProvisionError> {
+    let Some(kind) = &queue.kind else { return Ok(()) };
+    let failed = |source| ProvisionError::Kind { name: queue.name.to_string(), source };
+    let before = kinds::record(api.broker, &queue.name).await.map_err(failed)?;
+    let hash = kinds::register(api.broker, &queue.name, &kind.service, &kind.descriptors).await.map_err(failed)?;
+    let change = match before {
+        None => Change::Created,
+        Some(before) if before.schema == hash.as_str() => Change::Unchanged,
+        Some(_) => Change::Updated,
+    };
+    api.note(format!("kind {}", queue.name), change, format!("{} {}", kind.service, hash.as_str()));
+    Ok(())
+}
+
+async fn write_settings(api: &mut Api<'_>, queue: &QueueEntry) -> Result<(), ProvisionError> {
+    let name = format!("queue {}", queue.name);
+    let unanswered = |reason: String| ProvisionError::Unanswered { name: name.clone(), reason };
+    let bucket = api.broker.names.queues_bucket();
+    let record = queue.settings.encode_to_vec();
+    let before = read::key_value(api.broker, &bucket, queue.name.as_str()).await;
+    let before = before.map_err(|error| unanswered(error.to_string()))?;
+    let change = match before {
+        Some(before) if before.payload == record => Change::Unchanged,
+        Some(_) => Change::Updated,
+        None => Change::Created,
+    };
+    if change != Change::Unchanged {
+        let store = api.broker.jetstream.get_key_value(&bucket).await.map_err(|error| unanswered(error.to_string()))?;
+        store.put(queue.name.as_str(), record.into()).await.map_err(|error| unanswered(error.to_string()))?;
+    }
+    let settings = &queue.settings;
+    let summary = format!(
+        "lanes={} attempts_max={} lease={}ms tasks_max={}",
+        settings.lanes.join(""),
+        settings.attempts_max,
+        settings.lease_ms,
+        settings.tasks_max
+    );
+    api.note(name, change, summary);
+    Ok(())
+}

@@ -219,6 +219,12 @@ impl Names {
         self.stored("QUEUES")
     }
 
+    /// Key-value bucket of workflows: `FLOWS`.
+    #[must_use]
+    pub fn flows_bucket(&self) -> String {
+        self.stored("FLOWS")
+    }
+
     /// Key in `KINDS` of a queue's contract: `kind.<q>`.
     #[must_use]
     pub fn kind_key(&self, queue: &QueueName) -> String {

@@ -1,0 +1,71 @@
+//! REST: JSON and protobuf bodies, problems as RFC 9457, events as server-sent events.
+
+mod answer;
+mod body;
+mod calls;
+mod connections;
+mod events;
+mod observe;
+mod operations;
+mod parts;
+mod problem;
+mod queues;
+mod tasks;
+
+use std::future::Future;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::routing::{get, post};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tower_http::catch_panic::CatchPanicLayer;
+use workfleet_link::telemetry::Telemetry;
+
+use crate::config::Callers;
+use crate::dispatcher::Dispatcher;
+
+/// What every handler has.
+#[derive(Clone)]
+pub(crate) struct Edge {
+    dispatcher: Dispatcher,
+    callers: Callers,
+    telemetry: Arc<Telemetry>,
+    /// Streams of events end with it, since no answer would ever be finished otherwise.
+    shutdown: CancellationToken,
+}
+
+/// Serves until `shutdown`, then finishes what is in flight within
+/// [`SHUTDOWN_GRACE`](crate::limits::SHUTDOWN_GRACE).
+pub fn serve(
+    listener: TcpListener,
+    dispatcher: Dispatcher,
+    callers: Callers,
+    telemetry: Telemetry,
+    shutdown: CancellationToken,
+) -> impl Future<Output = ()> + Send {
+    let edge = Edge { dispatcher, callers, telemetry: Arc::new(telemetry), shutdown: shutdown.clone() };
+    connections::serve(listener, router(edge), shutdown)
+}
+
+fn router(edge: Edge) -> Router {
+    Router::new()
+        .route("/v1/queues", get(queues::list))
+        .route("/v1/queues/{queue}", get(queues::read))
+        .route("/v1/queues/{queue}/tasks", post(tasks::submit))
+        .route("/v1/queues/{queue}/calls", post(calls::call))
+        .route("/v1/tasks/{id}", get(tasks::read))
+        .route("/v1/tasks/{id}/result", get(tasks::result))
+        .route("/v1/tasks/{id}/events", get(events::follow))
+        .route("/v1/scale/{queue}", get(queues::scale))
+        .fallback(problem::not_found)
+        .method_not_allowed_fallback(problem::method_not_allowed)
+        .layer(CatchPanicLayer::custom(problem::panicked))
+        .layer(axum::middleware::from_fn_with_state(edge.clone(), observe::observe))
+        // Probes and scrapers are neither traced nor measured.
+        .route("/livez", get(operations::live))
+        .route("/readyz", get(operations::ready))
+        .route("/metrics", get(operations::metrics))
+        .route("/openapi.json", get(operations::openapi))
+        .with_state(edge)
+}

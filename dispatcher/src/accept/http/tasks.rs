@@ -1,0 +1,88 @@
+//! Tasks: submit, read, output.
+
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderName, StatusCode};
+use axum::response::Response;
+use opentelemetry::trace::TraceContextExt as _;
+use opentelemetry::{Context, KeyValue};
+use workfleet_link::telemetry::attribute;
+use workfleet_proto::v1;
+
+use super::Edge;
+use super::answer;
+use super::parts::{Form, IdPath, QueryPairs, QueuePath, accepted, single, wait};
+use crate::admit::{Options, Payload, Submit};
+use crate::error::ApiError;
+
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
+/// `POST /v1/queues/{queue}/tasks`: 202 once the task is stored, 200 if it was waited for and has ended.
+pub(super) async fn submit(
+    State(edge): State<Edge>,
+    QueuePath(queue): QueuePath,
+    query: QueryPairs,
+    headers: HeaderMap,
+    payload: Payload,
+) -> Result<Response, ApiError> {
+    let wait = wait(&headers);
+    let submit = Submit {
+        queue,
+        payload,
+        idempotency_key: single(&headers, &IDEMPOTENCY_KEY, "Idempotency-Key")?,
+        wait,
+        options: Options::from_pairs(query.iter())?,
+    };
+    let submitted = edge.dispatcher.submit(submit).await?;
+    note_task(&submitted.task.id);
+    let status = if submitted.task.is_end() { StatusCode::OK } else { StatusCode::ACCEPTED };
+    let location = format!("/v1/tasks/{}", submitted.task.id);
+    let mut answer = answer::view::<_, v1::Task>(status, accepted(&headers), submitted.task);
+    answer::add(&mut answer, "location", &location);
+    if let Some(time) = wait {
+        answer::add(&mut answer, "preference-applied", &format!("wait={}", time.as_secs()));
+    }
+    if let Some(until) = submitted.key_expires_at {
+        answer::add(&mut answer, "idempotency-key-expires", &until.to_string());
+    }
+    Ok(answer)
+}
+
+/// `GET /v1/tasks/{id}`
+pub(super) async fn read(
+    State(edge): State<Edge>,
+    IdPath(id): IdPath,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    note_task(id.as_str());
+    // `Prefer: wait` works here too: for whoever got a 202 and comes back.
+    let task = match wait(&headers) {
+        Some(time) => edge.dispatcher.wait(&id, time).await?,
+        None => edge.dispatcher.get(&id).await?,
+    };
+    let mut answer = answer::view::<_, v1::Task>(StatusCode::OK, accepted(&headers), task);
+    if let Some(time) = wait(&headers) {
+        answer::add(&mut answer, "preference-applied", &format!("wait={}", time.as_secs()));
+    }
+    Ok(answer)
+}
+
+/// `GET /v1/tasks/{id}/result`: the output alone, in the form that `Accept` asks for.
+pub(super) async fn result(
+    State(edge): State<Edge>,
+    IdPath(id): IdPath,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    note_task(id.as_str());
+    let output = edge.dispatcher.result(&id).await?;
+    let form = accepted(&headers);
+    let bytes = match form {
+        Form::Json => output.json.get().to_owned().into(),
+        Form::Protobuf => output.protobuf,
+    };
+    Ok(answer::bytes(StatusCode::OK, form, bytes))
+}
+
+/// Every span of a task carries its id.
+pub(super) fn note_task(id: &str) {
+    Context::current().span().set_attribute(KeyValue::new(attribute::TASK_ID, id.to_owned()));
+}

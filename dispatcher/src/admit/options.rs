@@ -1,0 +1,82 @@
+//! What can be asked for beside the payload, as names and values.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::error::ApiError;
+use crate::view::UnixMs;
+
+/// What can be asked for beside the payload.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Options {
+    /// Start no sooner than in this time.
+    pub delay: Option<Duration>,
+    /// Start no sooner than at this time. Not with `delay`.
+    pub at: Option<UnixMs>,
+    /// A lane of the queue.
+    pub priority: Option<String>,
+    /// Tasks with one ordering key share a bucket.
+    pub ordering_key: Option<String>,
+    /// How often the handler may be started; the default is the queue's.
+    pub attempts_max: Option<u32>,
+}
+
+impl Options {
+    /// Names of all options.
+    pub const NAMES: [&'static str; 5] = ["delay", "at", "priority", "ordering_key", "attempts_max"];
+
+    /// Reads names and values, as a query has them.
+    ///
+    /// # Errors
+    /// When a name is unknown or comes twice, or a value cannot be read.
+    pub fn from_pairs<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<Self, ApiError> {
+        let mut options = Self::default();
+        let mut seen: Vec<&str> = Vec::new();
+        for (name, value) in pairs {
+            if seen.contains(&name) {
+                return Err(ApiError::invalid_option(&shorten(name), "the option is given twice"));
+            }
+            seen.push(name);
+            options.set(name, value)?;
+        }
+        Ok(options)
+    }
+
+    fn set(&mut self, name: &str, value: &str) -> Result<(), ApiError> {
+        match name {
+            "delay" => self.delay = Some(duration(name, value)?),
+            "at" => self.at = Some(time(name, value)?),
+            "priority" => self.priority = Some(value.to_owned()),
+            "ordering_key" => self.ordering_key = Some(value.to_owned()),
+            "attempts_max" => {
+                let number = value.parse().map_err(|_| ApiError::invalid_option(name, "not a whole number"))?;
+                self.attempts_max = Some(number);
+            }
+            other => {
+                let known = Self::NAMES.map(ToOwned::to_owned).to_vec();
+                return Err(ApiError::invalid_option(&shorten(other), "there is no such option").known(known));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A time with its unit: `1500ms`, `10s`, `5m`.
+pub(crate) fn duration(name: &str, value: &str) -> Result<Duration, ApiError> {
+    humantime::parse_duration(value)
+        .map_err(|error| ApiError::invalid_option(name, format!("not a duration: {error}; write 1500ms, 10s or 5m")))
+}
+
+fn time(name: &str, value: &str) -> Result<UnixMs, ApiError> {
+    let wrong = |error: jiff::Error| {
+        let detail = format!("not a time: {error}; write RFC 3339, 2026-11-23T14:00:00Z (+ is %2B in a query)");
+        ApiError::invalid_option(name, detail)
+    };
+    value.parse::<Timestamp>().map(|time| UnixMs(time.as_millisecond())).map_err(wrong)
+}
+
+/// A stranger's name may be long.
+fn shorten(name: &str) -> String {
+    name.chars().take(80).collect()
+}

@@ -1,0 +1,165 @@
+//! Questions to JetStream that are not about one task: what a stream and a consumer hold.
+//!
+//! They go as plain JSON requests: the client's own calls fetch, and decode, whole configurations each time.
+
+use std::collections::HashMap;
+
+use async_nats::jetstream::context::RequestErrorKind;
+use async_nats::jetstream::response::Response;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use workfleet_link::broker::Broker;
+use workfleet_link::read::{ReadError, StoredMessage};
+
+/// Beyond every list: an answer that starts there counts the subjects and carries none.
+const BEYOND: u64 = 1 << 40;
+
+/// What a stream holds.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct StreamState {
+    /// Messages in it.
+    pub(crate) messages: u64,
+    /// Bytes of them.
+    #[serde(default)]
+    pub(crate) bytes: u64,
+    #[serde(default)]
+    first_ts: Option<jiff::Timestamp>,
+    #[serde(default)]
+    subjects: HashMap<String, u64>,
+}
+
+impl StreamState {
+    /// When the oldest was stored; nothing in an empty stream.
+    pub(crate) fn first_ms(&self) -> Option<i64> {
+        self.first_ts.filter(|_| self.messages > 0).map(jiff::Timestamp::as_millisecond)
+    }
+}
+
+#[derive(Debug, Deserialize)]
+struct StreamInfo {
+    state: StreamState,
+    #[serde(default)]
+    total: u64,
+}
+
+/// What a consumer has delivered, and what not.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct ConsumerState {
+    /// Messages that were never delivered.
+    pub(crate) num_pending: u64,
+    /// Messages that were delivered and not acknowledged.
+    pub(crate) num_ack_pending: u64,
+    /// Whether it is held back.
+    #[serde(default)]
+    pub(crate) paused: bool,
+    /// The last that was delivered.
+    pub(crate) delivered: Delivered,
+}
+
+/// A place in a stream.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Delivered {
+    /// Its sequence.
+    pub(crate) stream_seq: u64,
+}
+
+#[derive(Serialize)]
+struct SubjectsFilter<'a> {
+    subjects_filter: &'a str,
+    #[serde(skip_serializing_if = "is_zero")]
+    offset: u64,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+/// What a stream holds.
+///
+/// # Errors
+/// When it is not there, or its leader does not answer.
+pub(crate) async fn stream(broker: &Broker, stream: &str) -> Result<StreamState, ReadError> {
+    let info: StreamInfo = request(broker, stream, format!("STREAM.INFO.{stream}"), &()).await?;
+    Ok(info.state)
+}
+
+/// How many subjects match; with one message for each, how many messages.
+///
+/// # Errors
+/// When the stream is not there, or its leader does not answer.
+pub(crate) async fn count(broker: &Broker, stream: &str, filter: &str) -> Result<u64, ReadError> {
+    let question = SubjectsFilter { subjects_filter: filter, offset: BEYOND };
+    let info: StreamInfo = request(broker, stream, format!("STREAM.INFO.{stream}"), &question).await?;
+    Ok(info.total)
+}
+
+/// The subjects that match, `max` at most, in order.
+///
+/// # Errors
+/// When the stream is not there, or its leader does not answer.
+pub(crate) async fn subjects(
+    broker: &Broker,
+    stream: &str,
+    filter: &str,
+    max: usize,
+) -> Result<Vec<String>, ReadError> {
+    let question = SubjectsFilter { subjects_filter: filter, offset: 0 };
+    let info: StreamInfo = request(broker, stream, format!("STREAM.INFO.{stream}"), &question).await?;
+    let mut subjects: Vec<String> = info.state.subjects.into_keys().collect();
+    subjects.sort_unstable();
+    subjects.truncate(max);
+    Ok(subjects)
+}
+
+/// What a consumer has delivered.
+///
+/// # Errors
+/// When it is not there, or its leader does not answer.
+pub(crate) async fn consumer(broker: &Broker, stream: &str, name: &str) -> Result<ConsumerState, ReadError> {
+    request(broker, stream, format!("CONSUMER.INFO.{stream}.{name}"), &()).await
+}
+
+/// The first message from `sequence` on whose subject matches.
+///
+/// # Errors
+/// When the stream is not there, or its leader does not answer.
+pub(crate) async fn next_on(
+    broker: &Broker,
+    stream: &str,
+    sequence: u64,
+    filter: &str,
+) -> Result<Option<StoredMessage>, ReadError> {
+    let unanswered = |reason: String| ReadError::Unanswered { stream: stream.to_owned(), reason };
+    let handle = broker.jetstream.get_stream_no_info(stream).await.map_err(|error| unanswered(error.to_string()))?;
+    match handle.raw_message_builder().sequence(sequence.max(1)).next_by_subject(filter).send().await {
+        Ok(message) => Ok(Some(message.into())),
+        Err(error) if error.kind() == async_nats::jetstream::stream::RawMessageErrorKind::NoMessageFound => Ok(None),
+        Err(error) => Err(unanswered(error.to_string())),
+    }
+}
+
+/// A request to JetStream's API. A refusal is an error.
+///
+/// # Errors
+/// When there is no such stream or consumer, no answer, or one that cannot be read.
+async fn request<T: Serialize + Sync, V: DeserializeOwned>(
+    broker: &Broker,
+    stream: &str,
+    subject: String,
+    question: &T,
+) -> Result<V, ReadError> {
+    const NOT_FOUND: u64 = 404;
+    let unanswered = |reason: String| ReadError::Unanswered { stream: stream.to_owned(), reason };
+    match broker.jetstream.request::<_, _, Response<V>>(subject, question).await {
+        Ok(Response::Ok(answer)) => Ok(answer),
+        Ok(Response::Err { error }) if u64::try_from(error.code()).unwrap_or(0) == NOT_FOUND => {
+            Err(ReadError::NoStream { stream: stream.to_owned() })
+        }
+        Ok(Response::Err { error }) => Err(unanswered(error.to_string())),
+        Err(error) if error.kind() == RequestErrorKind::NoResponders => {
+            Err(unanswered("JetStream is not there".to_owned()))
+        }
+        Err(error) => Err(unanswered(error.to_string())),
+    }
+}

@@ -1,0 +1,71 @@
+//! What the dispatcher counts. No task id ever becomes a label.
+
+use std::time::Duration;
+
+use opentelemetry::metrics::{Counter, Histogram};
+use opentelemetry::{KeyValue, global};
+use workfleet_link::telemetry::attribute;
+use workfleet_proto::id::QueueName;
+
+use crate::error::ApiError;
+
+/// The conventions' buckets, and beyond 10 s those of a request that waits for its task.
+const DURATION_BUCKETS_S: [f64; 16] =
+    [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0, 30.0, 60.0];
+
+/// The instruments.
+#[derive(Debug)]
+pub(crate) struct Metrics {
+    requests: Histogram<f64>,
+    publish: Histogram<f64>,
+    sent: Counter<u64>,
+    rejected: Counter<u64>,
+}
+
+impl Metrics {
+    /// Instruments on the process's meter provider, which must be set up by then.
+    pub(crate) fn new() -> Self {
+        let meter = global::meter("workfleet");
+        Self {
+            requests: meter
+                .f64_histogram("http.server.request.duration")
+                .with_unit("s")
+                .with_boundaries(DURATION_BUCKETS_S.to_vec())
+                .build(),
+            publish: meter
+                .f64_histogram("messaging.client.operation.duration")
+                .with_unit("s")
+                .with_boundaries(DURATION_BUCKETS_S.to_vec())
+                .build(),
+            sent: meter.u64_counter("messaging.client.sent.messages").with_unit("{message}").build(),
+            rejected: meter.u64_counter("workfleet.task.rejected").with_unit("{task}").build(),
+        }
+    }
+
+    /// A submit that was admitted, and what came of it.
+    pub(crate) fn submitted(&self, queue: &QueueName, took: Duration, error: Option<&ApiError>) {
+        let mut attributes = vec![
+            KeyValue::new(attribute::MESSAGING_SYSTEM, attribute::NATS),
+            KeyValue::new(attribute::MESSAGING_OPERATION_NAME, "publish"),
+            KeyValue::new(attribute::MESSAGING_DESTINATION_NAME, queue.to_string()),
+        ];
+        if let Some(error) = error {
+            attributes.push(KeyValue::new(attribute::ERROR_TYPE, error.code.name()));
+            self.rejected
+                .add(1, &[KeyValue::new("queue", queue.to_string()), KeyValue::new("reason", error.code.name())]);
+        }
+        self.sent.add(1, &attributes);
+        attributes.push(KeyValue::new(attribute::MESSAGING_OPERATION_TYPE, "send"));
+        self.publish.record(took.as_secs_f64(), &attributes);
+    }
+
+    /// A request that was answered. `route` is a pattern, never a path.
+    pub(crate) fn answered(&self, method: &'static str, route: String, status: u16, took: Duration) {
+        let attributes = [
+            KeyValue::new("http.request.method", method),
+            KeyValue::new("http.route", route),
+            KeyValue::new("http.response.status_code", i64::from(status)),
+        ];
+        self.requests.record(took.as_secs_f64(), &attributes);
+    }
+}

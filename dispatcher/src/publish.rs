@@ -1,0 +1,112 @@
+//! An envelope to JetStream's acknowledgement: nothing is accepted before that.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+use bytes::Bytes;
+use opentelemetry::Context;
+use prost::Message as _;
+use workfleet_link::broker::Broker;
+use workfleet_link::pipeline::{Pipeline, Publish, PublishError, Stored};
+use workfleet_link::telemetry::trace;
+use workfleet_link::time::rfc3339_ms;
+use workfleet_proto::id::TaskId;
+use workfleet_proto::names::{Names, header};
+use workfleet_proto::settlement::Generation;
+use workfleet_proto::wire::CopyHeaders;
+
+use crate::admit::{Admitted, Identity, Start};
+use crate::error::{ApiError, Code};
+use crate::limits::{BROKER_RETRY_AFTER_MS, IN_FLIGHT_PAUSE, IN_FLIGHT_TRIES_MAX};
+
+/// The ways into the streams.
+pub(crate) struct Publisher {
+    broker: Broker,
+    /// One for each stream that was published to, for as long as the dispatcher lives.
+    pipelines: Mutex<HashMap<String, Pipeline>>,
+}
+
+impl Publisher {
+    pub(crate) fn new(broker: Broker) -> Self {
+        Self { broker, pipelines: Mutex::default() }
+    }
+
+    /// Stores a task that has no copy yet.
+    ///
+    /// # Errors
+    /// [`PublishError::Lost`] when the task of a keyed submit has a copy already; otherwise see [`PublishError`].
+    pub(crate) async fn task(&self, admitted: &Admitted, context: &Context) -> Result<Stored, PublishError> {
+        let queue = admitted.id.queue();
+        let stream = match admitted.start {
+            Start::Now => self.broker.names.tasks_stream(&queue),
+            Start::At(_) => self.broker.names.delay_stream(&queue),
+        };
+        self.store(&stream, task_message(&self.broker.names, admitted, context)).await
+    }
+
+    /// Publishes; waits while a write to the same subject is under way, which is neither a success nor a loss.
+    ///
+    /// # Errors
+    /// See [`PublishError`].
+    pub(crate) async fn store(&self, stream: &str, message: Publish) -> Result<Stored, PublishError> {
+        let pipeline = self.pipeline(stream);
+        for _ in 1..IN_FLIGHT_TRIES_MAX {
+            match pipeline.publish(message.clone()).await {
+                Err(PublishError::InFlight) => tokio::time::sleep(IN_FLIGHT_PAUSE).await,
+                outcome => return outcome,
+            }
+        }
+        pipeline.publish(message).await
+    }
+
+    fn pipeline(&self, stream: &str) -> Pipeline {
+        let mut pipelines = self.pipelines.lock().unwrap_or_else(PoisonError::into_inner);
+        pipelines.entry(stream.to_owned()).or_insert_with(|| Pipeline::start(&self.broker)).clone()
+    }
+}
+
+/// What a caller is told of a task that could not be stored.
+pub(crate) fn refused(error: PublishError, id: &TaskId) -> ApiError {
+    match error {
+        PublishError::Unanswered | PublishError::InFlight => {
+            let detail = "the broker did not answer in time; the task may have been accepted: look for it by its id, \
+                          or repeat the submit with the same idempotency key";
+            ApiError::new(Code::BrokerUnavailable, detail).retry_after_ms(BROKER_RETRY_AFTER_MS).task_id(id)
+        }
+        other => other.into(),
+    }
+}
+
+/// The first copy of a task.
+fn task_message(names: &Names, admitted: &Admitted, context: &Context) -> Publish {
+    let Admitted { id, lane, start, identity, trace, envelope } = admitted;
+    let due_ms = match start {
+        Start::Now => envelope.submitted_at_ms,
+        Start::At(at_ms) => *at_ms,
+    };
+    let keyed = *identity == Identity::Keyed;
+    let copy = CopyHeaders {
+        generation: Generation::FIRST,
+        result_sequence: 0,
+        check: keyed,
+        schema: envelope.schema.clone(),
+        due_ms,
+        trace: *trace,
+    };
+    let subject = match start {
+        Start::Now => names.task(id, *lane),
+        Start::At(_) => names.delay_at(id),
+    };
+    let mut message = Publish::new(subject, Bytes::from(envelope.encode_to_vec()));
+    for (name, value) in copy.pairs() {
+        message.headers.insert(name, value);
+    }
+    if let Start::At(at_ms) = start {
+        message.headers.insert(header::SCHEDULE, format!("@at {}", rfc3339_ms(*at_ms)));
+        message.headers.insert(header::SCHEDULE_TARGET, names.delay_due(id, *lane));
+    }
+    trace::inject(context, &mut message.headers);
+    message.message_id = Some(Generation::FIRST.message_id(id));
+    message.expected_sequence = keyed.then_some(0);
+    message
+}

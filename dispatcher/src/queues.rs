@@ -1,0 +1,121 @@
+//! What is in a queue: counts from the streams and consumers themselves, and who works.
+
+use futures::future::{try_join, try_join_all};
+use prost::Message as _;
+use workfleet_link::broker::NatsHeaders;
+use workfleet_link::read::{self, ReadError};
+use workfleet_link::time::now_ms;
+use workfleet_proto::names::Lane;
+use workfleet_proto::v1::WorkerRecord;
+use workfleet_proto::wire::CopyHeaders;
+
+use crate::ask::{self, ConsumerState};
+use crate::dispatcher::Inner;
+use crate::error::ApiError;
+use crate::kinds::Queue;
+use crate::limits::WORKERS_LISTED_MAX;
+use crate::view::{KindNames, QueueView, ScaleView, UnixMs, WorkerView};
+
+/// What the streams say of a queue.
+struct Counts {
+    lanes: Vec<(Lane, ConsumerState)>,
+    due: u64,
+}
+
+impl Counts {
+    fn waiting(&self) -> u64 {
+        self.lanes.iter().map(|(_, lane)| lane.num_pending).sum()
+    }
+
+    fn running(&self) -> u64 {
+        self.lanes.iter().map(|(_, lane)| lane.num_ack_pending).sum()
+    }
+}
+
+impl Inner {
+    /// A queue as callers see it.
+    pub(crate) async fn queue_view(&self, queue: &Queue) -> Result<QueueView, ApiError> {
+        let names = &self.broker.names;
+        let delay = names.delay_stream(&queue.name);
+        let (counts, delayed) = try_join(self.counts(queue), ask::stream(&self.broker, &delay)).await?;
+        let dead = ask::count(&self.broker, &names.dead_stream(), &names.dead_all(&queue.name)).await?;
+        Ok(QueueView {
+            name: queue.name.to_string(),
+            paused: counts.lanes.iter().any(|(_, lane)| lane.paused),
+            waiting: counts.waiting(),
+            running: counts.running(),
+            scheduled: delayed.messages.saturating_sub(counts.due),
+            dead,
+            oldest_waiting_ms: self.oldest_waiting_ms(queue, &counts).await?,
+            workers: self.workers(queue).await?,
+            kind: queue
+                .kind
+                .as_ref()
+                .map(|kind| KindNames { input: kind.record.input.clone(), output: kind.record.output.clone() }),
+        })
+    }
+
+    /// What an autoscaler needs.
+    pub(crate) async fn scale_view(&self, queue: &Queue) -> Result<ScaleView, ApiError> {
+        let counts = self.counts(queue).await?;
+        let (waiting, running, due) = (counts.waiting(), counts.running(), counts.due);
+        Ok(ScaleView { value: waiting + running + due, waiting, running, due })
+    }
+
+    async fn counts(&self, queue: &Queue) -> Result<Counts, ReadError> {
+        let names = &self.broker.names;
+        let tasks = names.tasks_stream(&queue.name);
+        let lanes = queue.lanes.iter().map(|lane| async {
+            let state = ask::consumer(&self.broker, &tasks, &names.work_consumer(*lane)).await?;
+            Ok::<_, ReadError>((*lane, state))
+        });
+        let delay = names.delay_stream(&queue.name);
+        let source = ask::consumer(&self.broker, &delay, names.source_consumer());
+        let (lanes, source) = try_join(try_join_all(lanes), source).await?;
+        Ok(Counts { lanes, due: source.num_pending + source.num_ack_pending })
+    }
+
+    /// Age of the oldest task that was never delivered.
+    async fn oldest_waiting_ms(&self, queue: &Queue, counts: &Counts) -> Result<Option<i64>, ReadError> {
+        let names = &self.broker.names;
+        let tasks = names.tasks_stream(&queue.name);
+        let mut oldest = None;
+        for (lane, state) in counts.lanes.iter().filter(|(_, state)| state.num_pending > 0) {
+            let filter = names.task_lane(&queue.name, *lane);
+            let next = ask::next_on(&self.broker, &tasks, state.delivered.stream_seq + 1, &filter).await?;
+            let since = next.map(|message| {
+                // A task that was moved here keeps the time of its first copy; it waits since it was due.
+                let headers = CopyHeaders::read(&NatsHeaders(&message.headers));
+                headers.ok().map(|headers| headers.due_ms).filter(|due_ms| *due_ms > 0).unwrap_or(message.time_ms)
+            });
+            oldest = oldest.into_iter().chain(since).min();
+        }
+        Ok(oldest.map(|since_ms| (now_ms() - since_ms).max(0)))
+    }
+
+    async fn workers(&self, queue: &Queue) -> Result<Vec<WorkerView>, ApiError> {
+        let bucket = self.broker.names.workers_bucket();
+        let prefix = format!("$KV.{bucket}.");
+        let filter = format!("{prefix}{}.>", queue.name);
+        let keys = ask::subjects(&self.broker, &format!("KV_{bucket}"), &filter, WORKERS_LISTED_MAX).await?;
+        let reads = keys.iter().filter_map(|key| key.strip_prefix(&prefix)).map(|key| {
+            let bucket = &bucket;
+            async move { read::key_value(&self.broker, bucket, key).await }
+        });
+        let records = try_join_all(reads).await?;
+        Ok(records.into_iter().flatten().filter_map(|record| worker(record.payload)).collect())
+    }
+}
+
+/// A record that cannot be read is nobody's.
+fn worker(bytes: bytes::Bytes) -> Option<WorkerView> {
+    let record = WorkerRecord::decode(bytes).ok()?;
+    Some(WorkerView {
+        id: record.id,
+        host: record.host,
+        version: record.version,
+        slots: record.slots,
+        busy: record.busy,
+        started_at: UnixMs(record.started_at_ms),
+    })
+}

@@ -1,0 +1,89 @@
+//! The dispatcher's own spans, with the OpenTelemetry API directly: a log filter must not cut a task's trace.
+
+use opentelemetry::trace::{Span as _, SpanContext, SpanKind, Status, TraceContextExt as _, Tracer as _};
+use opentelemetry::{Context, KeyValue};
+use workfleet_link::telemetry::{attribute, trace};
+use workfleet_proto::id::{QueueName, TaskId};
+
+use crate::config::Callers;
+use crate::error::ApiError;
+
+/// A span under way. It ends when it is dropped, without a status.
+#[derive(Debug)]
+pub(crate) struct Span {
+    context: Context,
+}
+
+impl Span {
+    /// The context in which the span is the current one.
+    #[must_use]
+    pub(crate) fn context(&self) -> &Context {
+        &self.context
+    }
+
+    /// Adds an attribute.
+    pub(crate) fn set(&self, key: &'static str, value: impl Into<opentelemetry::Value>) {
+        self.context.span().set_attribute(KeyValue::new(key, value.into()));
+    }
+
+    /// Ends the span with what came of it.
+    pub(crate) fn end(self, outcome: Result<(), &ApiError>) {
+        let span = self.context.span();
+        if let Err(error) = outcome {
+            span.set_attribute(KeyValue::new(attribute::ERROR_TYPE, error.code.name()));
+            // A caller's mistake is no error of ours.
+            if error.code.status() >= 500 {
+                span.set_status(Status::error(error.detail.clone()));
+            }
+        }
+        span.end();
+    }
+}
+
+/// The span of a request that came in: a part of the caller's trace if callers are trusted, else the root of a new one
+/// with a link to it.
+#[must_use]
+pub(crate) fn server(name: String, callers: Callers, caller: &Context, attributes: Vec<KeyValue>) -> Span {
+    let tracer = trace::tracer();
+    let builder = tracer.span_builder(name).with_kind(SpanKind::Server).with_attributes(attributes);
+    let theirs: SpanContext = caller.span().span_context().clone();
+    let span = match callers {
+        Callers::Trusted => tracer.build_with_context(builder, caller),
+        Callers::Strangers => {
+            let mut span = tracer.build_with_context(builder, &Context::new());
+            if theirs.is_valid() {
+                // Added after the start, so that a stranger's sampled flag has no say in ours.
+                span.add_link(theirs, Vec::new());
+            }
+            span
+        }
+    };
+    Span { context: Context::new().with_span(span) }
+}
+
+/// The span of a task's way into its stream.
+pub(crate) fn publish(queue: &QueueName, id: &TaskId, body_bytes: usize) -> Span {
+    let span = producer("publish", "send", SpanKind::Producer, queue);
+    span.set(attribute::TASK_ID, id.to_string());
+    span.set(attribute::MESSAGING_MESSAGE_ID, id.to_string());
+    span.set(attribute::MESSAGING_MESSAGE_BODY_SIZE, i64::try_from(body_bytes).unwrap_or(i64::MAX));
+    span
+}
+
+/// The span of a direct call, from question to answer.
+pub(crate) fn call(queue: &QueueName) -> Span {
+    producer("call", "send", SpanKind::Client, queue)
+}
+
+fn producer(operation: &'static str, operation_type: &'static str, kind: SpanKind, queue: &QueueName) -> Span {
+    let tracer = trace::tracer();
+    let parent = Context::current();
+    let builder = tracer.span_builder(format!("{operation} {queue}")).with_kind(kind).with_attributes([
+        KeyValue::new(attribute::MESSAGING_SYSTEM, attribute::NATS),
+        KeyValue::new(attribute::MESSAGING_OPERATION_NAME, operation),
+        KeyValue::new(attribute::MESSAGING_OPERATION_TYPE, operation_type),
+        KeyValue::new(attribute::MESSAGING_DESTINATION_NAME, queue.to_string()),
+    ]);
+    let span = tracer.build_with_context(builder, &parent);
+    Span { context: parent.with_span(span) }
+}

@@ -1,0 +1,126 @@
+//! Where a task is (rule 15): its result, else a fresh event, else the delay stream, else the queue.
+//!
+//! There is no second record of a task's state that could disagree with where the task is. The price is a handful of
+//! reads for each question; a task that moves between two of them is found by a second pass.
+
+mod combine;
+
+pub(crate) use combine::{Place, Waiting, apply_event, of_envelope, of_event, of_result};
+
+use prost::Message as _;
+use workfleet_link::broker::NatsHeaders;
+use workfleet_link::read::{self, StoredMessage};
+use workfleet_link::time::now_ms;
+use workfleet_proto::id::TaskId;
+use workfleet_proto::v1;
+use workfleet_proto::wire::{CopyHeaders, read_envelope};
+
+use crate::dispatcher::Inner;
+use crate::error::{ApiError, Code};
+use crate::kinds::Queue;
+use crate::view::TaskView;
+
+/// A task that moves against the order of the reads is missed once at most.
+const PASSES: usize = 3;
+
+/// An event and when the server took it.
+#[derive(Debug, Clone)]
+pub(crate) struct Heard {
+    pub(crate) event: v1::Event,
+    pub(crate) at_ms: i64,
+}
+
+impl Inner {
+    /// The task, or nothing where nobody knows it.
+    pub(crate) async fn find(&self, queue: &Queue, id: &TaskId) -> Result<Option<TaskView>, ApiError> {
+        let mut heard = None;
+        for _ in 0..PASSES {
+            let result = self.read_result(queue, id).await?;
+            if let Some(result) = result.filter(|result| result.state().is_end()) {
+                return Ok(Some(self.view_of_result(queue, result).await));
+            }
+            heard = self.read_event(queue, id).await?;
+            if let Some(copy) = self.read_copy(queue, id).await? {
+                return Ok(Some(combine::combine(queue, id, &copy, heard.as_ref(), now_ms())));
+            }
+        }
+        // Only the event is left: the copy was taken away, and no result is stored yet.
+        Ok(heard
+            .filter(|heard| now_ms() - heard.at_ms < queue.settings.lease_ms)
+            .map(|heard| of_event(queue, id, &heard.event)))
+    }
+
+    /// The same, where nothing is an error.
+    pub(crate) async fn found(&self, queue: &Queue, id: &TaskId) -> Result<TaskView, ApiError> {
+        self.find(queue, id).await?.ok_or_else(|| unknown_task(id))
+    }
+
+    /// The record of how the task ended, or that it was redriven.
+    pub(crate) async fn read_result(&self, queue: &Queue, id: &TaskId) -> Result<Option<v1::Result>, ApiError> {
+        let names = &self.broker.names;
+        let stream = names.results_stream(&queue.name);
+        let Some(stored) = read::last_on_subject(&self.broker, &stream, &names.result(id)).await? else {
+            return Ok(None);
+        };
+        v1::Result::decode(stored.payload)
+            .map(Some)
+            .map_err(|error| ApiError::new(Code::Internal, format!("the result of {id} cannot be read: {error}")))
+    }
+
+    /// A result as callers see it.
+    pub(crate) async fn view_of_result(&self, queue: &Queue, result: v1::Result) -> TaskView {
+        let json = match result.state() {
+            v1::State::Completed => self.kinds.output_json(queue, &result.schema, &result.output).await,
+            _ => None,
+        };
+        of_result(queue, result, json)
+    }
+
+    /// The latest event; one that cannot be read is none.
+    async fn read_event(&self, queue: &Queue, id: &TaskId) -> Result<Option<Heard>, ApiError> {
+        let names = &self.broker.names;
+        let stream = names.events_stream(&queue.name);
+        let stored = read::last_on_subject(&self.broker, &stream, &names.event(id)).await?;
+        Ok(stored
+            .and_then(|stored| Some(Heard { at_ms: stored.time_ms, event: v1::Event::decode(stored.payload).ok()? })))
+    }
+
+    /// The copy of the task that waits, in the order in which a copy moves.
+    async fn read_copy(&self, queue: &Queue, id: &TaskId) -> Result<Option<Waiting>, ApiError> {
+        let names = &self.broker.names;
+        let delay = names.delay_stream(&queue.name);
+        if let Some(stored) = read::last_on_subject(&self.broker, &delay, &names.delay_at(id)).await? {
+            return waiting(&stored, Place::Scheduled, None).map(Some);
+        }
+        for lane in &queue.lanes {
+            if let Some(stored) = read::last_on_subject(&self.broker, &delay, &names.delay_due(id, *lane)).await? {
+                return waiting(&stored, Place::Queue, Some(*lane)).map(Some);
+            }
+        }
+        let tasks = names.tasks_stream(&queue.name);
+        for lane in &queue.lanes {
+            if let Some(stored) = read::last_on_subject(&self.broker, &tasks, &names.task(id, *lane)).await? {
+                return waiting(&stored, Place::Queue, Some(*lane)).map(Some);
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// The refusal of an id that nobody knows.
+pub(crate) fn unknown_task(id: &TaskId) -> ApiError {
+    ApiError::new(Code::UnknownTask, format!("there is no task {id}, or its result is no longer kept"))
+}
+
+fn waiting(
+    stored: &StoredMessage,
+    place: Place,
+    lane: Option<workfleet_proto::names::Lane>,
+) -> Result<Waiting, ApiError> {
+    let wrong = |error: workfleet_proto::wire::WireError| {
+        ApiError::new(Code::Internal, format!("what waits on {} is no task: {error}", stored.subject))
+    };
+    let headers = CopyHeaders::read(&NatsHeaders(&stored.headers)).map_err(wrong)?;
+    let (_, envelope) = read_envelope(stored.payload.clone()).map_err(wrong)?;
+    Ok(Waiting { place, lane, generation: headers.generation, due_ms: headers.due_ms, envelope })
+}

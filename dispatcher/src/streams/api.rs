@@ -1,0 +1,171 @@
+//! What is there, compared with what is wanted.
+
+use async_nats::jetstream::response::Response;
+use serde_json::{Map, Value, json};
+use workfleet_link::broker::Broker;
+
+use super::{Change, ProvisionError, Report, ReportLine};
+
+/// Asks, and notes what was done.
+pub(super) struct Api<'a> {
+    pub(super) broker: &'a Broker,
+    pub(super) report: Report,
+}
+
+type Config = Map<String, Value>;
+
+impl<'a> Api<'a> {
+    pub(super) fn new(broker: &'a Broker) -> Self {
+        Self { broker, report: Report::default() }
+    }
+
+    pub(super) fn note(&mut self, name: String, change: Change, settings: String) {
+        self.report.lines.push(ReportLine { name, change, settings });
+    }
+
+    /// Creates a stream, or changes it where it differs.
+    ///
+    /// # Errors
+    /// When the broker refuses or does not answer.
+    pub(super) async fn stream(&mut self, wanted: Config) -> Result<(), ProvisionError> {
+        let stream = text(&wanted, "name");
+        let name = format!("stream {stream}");
+        let there = self.config(&name, &format!("STREAM.INFO.{stream}")).await?;
+        let (change, summary) = match there {
+            None => {
+                self.ask(&name, &format!("STREAM.CREATE.{stream}"), &Value::Object(wanted.clone())).await?;
+                (Change::Created, summary(&wanted))
+            }
+            Some(there) => match differences(&there, &wanted) {
+                changes if changes.is_empty() => (Change::Unchanged, summary(&wanted)),
+                changes => {
+                    let merged = Value::Object(merged(there, wanted));
+                    self.ask(&name, &format!("STREAM.UPDATE.{stream}"), &merged).await?;
+                    (Change::Updated, changes.join(" "))
+                }
+            },
+        };
+        self.note(name, change, summary);
+        Ok(())
+    }
+
+    /// Creates a durable consumer, or changes it where it differs.
+    ///
+    /// # Errors
+    /// When the broker refuses or does not answer.
+    pub(super) async fn consumer(&mut self, stream: &str, wanted: Config) -> Result<(), ProvisionError> {
+        let consumer = text(&wanted, "durable_name");
+        let name = format!("consumer {stream}/{consumer}");
+        let there = self.config(&name, &format!("CONSUMER.INFO.{stream}.{consumer}")).await?;
+        let changes = there.as_ref().map(|there| differences(there, &wanted));
+        let (change, summary) = match changes {
+            Some(changes) if changes.is_empty() => (Change::Unchanged, summary(&wanted)),
+            Some(changes) => (Change::Updated, changes.join(" ")),
+            None => (Change::Created, summary(&wanted)),
+        };
+        if change != Change::Unchanged {
+            let config = Value::Object(merged(there.unwrap_or_default(), wanted));
+            let question = json!({ "stream_name": stream, "config": config });
+            self.ask(&name, &format!("CONSUMER.DURABLE.CREATE.{stream}.{consumer}"), &question).await?;
+        }
+        self.note(name, change, summary);
+        Ok(())
+    }
+
+    /// The configuration of what is there.
+    async fn config(&self, name: &str, subject: &str) -> Result<Option<Config>, ProvisionError> {
+        const NOT_FOUND: usize = 404;
+        let answer = self.broker.jetstream.request::<_, _, Response<Value>>(subject.to_owned(), &()).await;
+        match answer.map_err(|error| unanswered(name, &error))? {
+            Response::Ok(info) => Ok(info.get("config").and_then(Value::as_object).cloned()),
+            Response::Err { error } if error.code() == NOT_FOUND => Ok(None),
+            Response::Err { error } => Err(refused(name, &error)),
+        }
+    }
+
+    async fn ask(&self, name: &str, subject: &str, question: &Value) -> Result<(), ProvisionError> {
+        let answer = self.broker.jetstream.request::<_, _, Response<Value>>(subject.to_owned(), question).await;
+        match answer.map_err(|error| unanswered(name, &error))? {
+            Response::Ok(_) => Ok(()),
+            Response::Err { error } => Err(refused(name, &error)),
+        }
+    }
+}
+
+fn refused(name: &str, error: &impl ToString) -> ProvisionError {
+    ProvisionError::Refused { name: name.to_owned(), reason: error.to_string() }
+}
+
+fn unanswered(name: &str, error: &impl ToString) -> ProvisionError {
+    ProvisionError::Unanswered { name: name.to_owned(), reason: error.to_string() }
+}
+
+fn text(config: &Config, key: &str) -> String {
+    config.get(key).and_then(Value::as_str).unwrap_or_default().to_owned()
+}
+
+/// What is wanted over what is there; what nobody here names stays.
+fn merged(mut there: Config, wanted: Config) -> Config {
+    there.extend(wanted);
+    there
+}
+
+fn differences(there: &Config, wanted: &Config) -> Vec<String> {
+    let differ = wanted.iter().filter(|(key, value)| !is_met(there.get(*key), value));
+    differ.map(|(key, value)| format!("{key}={value}")).collect()
+}
+
+/// Whether what is there has everything that is wanted. JetStream leaves out what is empty, false or nothing.
+fn is_met(there: Option<&Value>, wanted: &Value) -> bool {
+    match (there, wanted) {
+        (None, wanted) => matches!(wanted, Value::Bool(false) | Value::Null) || *wanted == 0,
+        (Some(Value::Object(there)), Value::Object(wanted)) => {
+            wanted.iter().all(|(key, value)| is_met(there.get(key), value))
+        }
+        (Some(Value::Array(there)), Value::Array(wanted)) => {
+            there.len() == wanted.len() && there.iter().zip(wanted).all(|(there, wanted)| is_met(Some(there), wanted))
+        }
+        (Some(there), wanted) => there == wanted,
+    }
+}
+
+fn summary(config: &Config) -> String {
+    const SHOWN: [&str; 8] = [
+        "subjects",
+        "filter_subject",
+        "retention",
+        "storage",
+        "max_msgs",
+        "max_bytes",
+        "max_ack_pending",
+        "num_replicas",
+    ];
+    let shown = SHOWN.iter().filter_map(|key| config.get(*key).map(|value| (key, value)));
+    let words: Vec<String> = shown.map(|(key, value)| format!("{key}={value}").replace('"', "")).collect();
+    words.join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Config, differences, merged};
+    use serde_json::json;
+
+    fn config(value: &serde_json::Value) -> Config {
+        value.as_object().expect("an object").clone()
+    }
+
+    #[test]
+    fn what_is_wanted_and_there_is_no_difference() {
+        let there = config(&json!({"name": "A", "max_msgs": 5, "sources": [{"name": "B", "more": 1}], "extra": true}));
+        let wanted = config(&json!({"name": "A", "max_msgs": 5, "sources": [{"name": "B"}], "deny": false, "age": 0}));
+        assert_eq!(differences(&there, &wanted), Vec::<String>::new());
+    }
+
+    #[test]
+    fn what_differs_is_named_and_what_nobody_knows_is_kept() {
+        let there = config(&json!({"max_msgs": 5, "extra": true}));
+        let wanted = config(&json!({"max_msgs": 6}));
+        assert_eq!(differences(&there, &wanted), ["max_msgs=6"]);
+        assert_eq!(merged(there, wanted), config(&json!({"max_msgs": 6, "extra": true})));
+    }
+}

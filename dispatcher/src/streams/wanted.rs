@@ -1,0 +1,194 @@
+//! What a fleet and a queue need, as JetStream's own JSON. Pure; docs/protocol.md has the same as a table.
+
+use serde_json::{Map, Value, json};
+use workfleet_proto::id::QueueName;
+use workfleet_proto::names::{DelayPart, Names};
+use workfleet_proto::settings;
+use workfleet_proto::v1::QueueSettings;
+
+const SECOND_NS: i64 = 1_000_000_000;
+/// For two minutes a repeated publish is recognised by its id; beyond, compare-and-set does it.
+const DUPLICATE_WINDOW_NS: i64 = 120 * SECOND_NS;
+/// A worker that has not said for so long that it lives is gone.
+const WORKERS_AGE_NS: i64 = 10 * SECOND_NS;
+/// Events are for those who are watching.
+const EVENTS_AGE_NS: i64 = 600 * SECOND_NS;
+const EVENTS_BYTES_MAX: i64 = 64 << 20;
+const DEAD_AGE_NS: i64 = 30 * 24 * 3_600 * SECOND_NS;
+const DEAD_BYTES_MAX: i64 = 1 << 30;
+/// A bucket holds records of queues and kinds, and is nowhere near this.
+const BUCKET_BYTES_MAX: i64 = 256 << 20;
+/// How often the way from the delay stream into the queue shows that it lives.
+const SOURCE_HEARTBEAT_NS: i64 = SECOND_NS;
+
+type Config = Map<String, Value>;
+
+/// Something to create, in this order.
+pub(super) enum Step {
+    Stream(Config),
+    Consumer { stream: String, config: Config },
+}
+
+/// Streams and buckets that all queues share.
+pub(super) fn shared(names: &Names, replicas: u32) -> Vec<Config> {
+    vec![
+        object(json!({
+            "name": names.dead_stream(),
+            "subjects": [names.dead_everywhere()],
+            "retention": "limits",
+            "storage": "file",
+            "discard": "old",
+            "max_bytes": DEAD_BYTES_MAX,
+            "max_age": DEAD_AGE_NS,
+            "max_msgs_per_subject": 1,
+            "duplicate_window": DUPLICATE_WINDOW_NS,
+            "allow_direct": true,
+            "num_replicas": replicas,
+        })),
+        bucket(&names.kinds_bucket(), 0, replicas),
+        bucket(&names.queues_bucket(), 0, replicas),
+        bucket(&names.workers_bucket(), WORKERS_AGE_NS, replicas),
+        bucket(&names.flows_bucket(), 0, replicas),
+    ]
+}
+
+/// Everything of one queue.
+pub(super) fn queue(names: &Names, queue: &QueueName, settings: &QueueSettings) -> Vec<Step> {
+    let delay = names.delay_stream(queue);
+    let tasks = names.tasks_stream(queue);
+    let mut steps = vec![
+        Step::Stream(delay_stream(names, queue, settings)),
+        Step::Consumer { stream: delay, config: source_consumer(names, queue) },
+        Step::Stream(tasks_stream(names, queue, settings)),
+        Step::Stream(results_stream(names, queue, settings)),
+        Step::Stream(events_stream(names, queue, settings)),
+    ];
+    for lane in settings::lanes(settings) {
+        let config = object(json!({
+            "durable_name": names.work_consumer(lane),
+            "filter_subject": names.task_lane(queue, lane),
+            "deliver_policy": "all",
+            "ack_policy": "explicit",
+            "ack_wait": settings.lease_ms * 1_000_000,
+            // The worker counts attempts and dead-letters; the server must never drop one silently.
+            "max_deliver": -1,
+            "max_ack_pending": settings.running_max,
+        }));
+        steps.push(Step::Consumer { stream: tasks.clone(), config });
+    }
+    steps
+}
+
+/// Refuses what is too much. Neither message TTLs nor schedules: either would let a task vanish.
+fn tasks_stream(names: &Names, queue: &QueueName, settings: &QueueSettings) -> Config {
+    object(json!({
+        "name": names.tasks_stream(queue),
+        "subjects": [names.task_all(queue)],
+        "retention": "workqueue",
+        "storage": "file",
+        "discard": "new",
+        "max_msgs": settings.tasks_max,
+        "max_bytes": settings.tasks_bytes_max,
+        "duplicate_window": DUPLICATE_WINDOW_NS,
+        "allow_atomic": true,
+        "num_replicas": settings.replicas,
+        "sources": [{
+            "name": names.delay_stream(queue),
+            "consumer": { "name": names.source_consumer(), "deliver_subject": names.source_deliver(queue) },
+            "subject_transforms": [{
+                "src": names.delay_all(DelayPart::Due, queue),
+                "dest": names.task_all(queue),
+            }],
+        }],
+    }))
+}
+
+/// Schedules. It stands alone, since whoever may publish to a stream with schedules can wipe it.
+fn delay_stream(names: &Names, queue: &QueueName, settings: &QueueSettings) -> Config {
+    let subjects: Vec<String> = DelayPart::ALL.iter().map(|part| names.delay_all(*part, queue)).collect();
+    object(json!({
+        "name": names.delay_stream(queue),
+        "subjects": subjects,
+        "retention": "workqueue",
+        "storage": "file",
+        "discard": "old",
+        "duplicate_window": DUPLICATE_WINDOW_NS,
+        "allow_msg_schedules": true,
+        "num_replicas": settings.replicas,
+    }))
+}
+
+/// The consumer through which the queue takes what is due. The one that the server makes by itself lost tasks when it
+/// was killed while the queue was full.
+fn source_consumer(names: &Names, queue: &QueueName) -> Config {
+    object(json!({
+        "durable_name": names.source_consumer(),
+        "deliver_subject": names.source_deliver(queue),
+        "filter_subject": names.delay_all(DelayPart::Due, queue),
+        "deliver_policy": "all",
+        "ack_policy": "flow_control",
+        "flow_control": true,
+        "idle_heartbeat": SOURCE_HEARTBEAT_NS,
+    }))
+}
+
+fn results_stream(names: &Names, queue: &QueueName, settings: &QueueSettings) -> Config {
+    object(json!({
+        "name": names.results_stream(queue),
+        "subjects": [names.result_all(queue), names.key_all(queue)],
+        "retention": "limits",
+        "storage": "file",
+        "discard": "old",
+        "max_bytes": settings.results_bytes_max,
+        "max_age": settings.retention_ms * 1_000_000,
+        "max_msgs_per_subject": 1,
+        "duplicate_window": DUPLICATE_WINDOW_NS,
+        "allow_atomic": true,
+        "allow_direct": true,
+        "num_replicas": settings.replicas,
+        "republish": { "src": names.result_all(queue), "dest": names.done_transform(queue) },
+    }))
+}
+
+fn events_stream(names: &Names, queue: &QueueName, settings: &QueueSettings) -> Config {
+    object(json!({
+        "name": names.events_stream(queue),
+        "subjects": [names.event_all(queue)],
+        "retention": "limits",
+        "storage": "memory",
+        "discard": "old",
+        "max_bytes": EVENTS_BYTES_MAX,
+        "max_age": EVENTS_AGE_NS,
+        "max_msgs_per_subject": 1,
+        "duplicate_window": DUPLICATE_WINDOW_NS,
+        "allow_direct": true,
+        "num_replicas": settings.replicas,
+    }))
+}
+
+/// A key-value bucket is a stream of this form.
+fn bucket(name: &str, age_ns: i64, replicas: u32) -> Config {
+    let window_ns = if age_ns == 0 { DUPLICATE_WINDOW_NS } else { DUPLICATE_WINDOW_NS.min(age_ns) };
+    object(json!({
+        "name": format!("KV_{name}"),
+        "subjects": [format!("$KV.{name}.>")],
+        "retention": "limits",
+        "storage": "file",
+        "discard": "new",
+        "max_bytes": BUCKET_BYTES_MAX,
+        "max_age": age_ns,
+        "max_msgs_per_subject": 1,
+        "duplicate_window": window_ns,
+        "allow_rollup_hdrs": true,
+        "deny_delete": true,
+        "allow_direct": true,
+        "num_replicas": replicas,
+    }))
+}
+
+fn object(value: Value) -> Config {
+    match value {
+        Value::Object(config) => config,
+        _ => Config::new(),
+    }
+}
