@@ -11,8 +11,10 @@ mod get;
 mod payload;
 mod print;
 mod progress;
+mod provision;
 mod queues;
 mod remote;
+mod serve;
 mod sse;
 mod submit;
 mod task;
@@ -47,6 +49,8 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Serve(serve::Serve),
+    Provision(provision::Provision),
     Submit(submit::Submit),
     Call(call::Call),
     Get(get::Get),
@@ -58,6 +62,8 @@ impl Cli {
     /// Runs the command that was asked for.
     pub(crate) async fn run(self) -> Result<(), Fault> {
         match self.command {
+            Command::Serve(serve) => serve.run().await,
+            Command::Provision(provision) => provision.run().await,
             Command::Submit(submit) => submit.run().await,
             Command::Call(call) => call.run().await,
             Command::Get(get) => get.run().await,

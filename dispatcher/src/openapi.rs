@@ -4,9 +4,9 @@
 //! It is built from the registered kinds when it is asked for, so that a kind which appears while the dispatcher runs is
 //! in it at once. A document written by hand, or generated at build time, could never know the kinds.
 
-mod schema;
 mod parts;
 mod paths;
+mod schema;
 
 use serde_json::{Map, Value, json};
 use workfleet_proto::id::QueueName;
@@ -20,7 +20,7 @@ pub fn document(kinds: &[(QueueName, KindSchema)]) -> Value {
     for (queue, kind) in kinds {
         let input = schema::add_message(&mut schemas, &kind.input, schema::Unknown::Refused);
         let output = schema::add_message(&mut schemas, &kind.output, schema::Unknown::Allowed);
-        let names = paths::KindNames { queue, input: &input, output: &output };
+        let names = paths::KindNames { queue, input: &input };
         schemas.insert(names.task(), parts::task_of_kind(&output));
         schemas.insert(names.answer(), parts::answer_of_kind(&output));
         paths.extend(paths::of_queue(&names));
@@ -56,7 +56,7 @@ fn tags(kinds: &[(QueueName, KindSchema)]) -> Vec<Value> {
         json!({ "name": "operations", "description": "For probes, scrapers and tools." }),
     ];
     tags.extend(kinds.iter().map(|(queue, kind)| {
-        let about = schema::comment_of_message(&kind.input);
+        let about = schema::comment_of_kind(kind).unwrap_or_else(|| format!("The tasks of the kind `{queue}`."));
         json!({ "name": format!("queue {queue}"), "description": about })
     }));
     tags

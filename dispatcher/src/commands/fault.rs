@@ -43,6 +43,9 @@ pub(crate) enum Fault {
     /// The dispatcher said no.
     #[error("{}", words(.0))]
     Refused(Box<Problem>),
+    /// The broker, or a kind, stands against it.
+    #[error("{0}")]
+    Denied(String),
     /// Whoever read our output has gone, as `head` does: no reason to complain.
     #[error("the reader of the output has gone")]
     PipeClosed,
@@ -60,6 +63,7 @@ impl Fault {
             Self::Usage(_) => 2,
             Self::Unreachable(_) => 3,
             Self::TimedOut(_) => 4,
+            Self::Denied(_) => 5,
             Self::Refused(problem) => match problem.status {
                 429 | 502 | 503 => 3,
                 504 => 4,
@@ -82,7 +86,12 @@ impl Fault {
         match self {
             Self::Unreachable(_) => true,
             Self::Refused(problem) => matches!(problem.status, 429 | 502 | 503 | 504),
-            Self::Ended(_) | Self::Usage(_) | Self::TimedOut(_) | Self::PipeClosed | Self::Output(_) => false,
+            Self::Ended(_)
+            | Self::Usage(_)
+            | Self::TimedOut(_)
+            | Self::Denied(_)
+            | Self::PipeClosed
+            | Self::Output(_) => false,
         }
     }
 }

@@ -44,11 +44,7 @@ impl Get {
         if self.result || self.bytes.is_some() || self.output.is_some() {
             return self.write(&self.output_of(&task)?);
         }
-        if self.remote.json {
-            print::json(&task.document)?
-        } else {
-            task.show()?
-        }
+        task.print(&self.remote)?;
         task.verdict()
     }
 

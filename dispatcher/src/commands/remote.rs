@@ -19,7 +19,7 @@ const EVENTS_SILENCE_MS_MAX: u64 = 45_000;
 pub(crate) struct Remote {
     /// Where the dispatcher listens; plain HTTP
     #[arg(long, env = "WORKFLEET_URL", default_value = "http://127.0.0.1:8080")]
-    url: Url,
+    pub(super) url: Url,
     /// Print what the dispatcher answered, as JSON and unshortened
     #[arg(long)]
     pub(crate) json: bool,

@@ -10,6 +10,8 @@ const EVENT_BYTES_MAX: usize = 4 << 20;
 pub(crate) struct Event {
     /// Where to take the stream up again behind this event.
     pub(crate) id: Option<String>,
+    /// `state`, `progress` or `error`.
+    pub(crate) name: String,
     /// Its body.
     pub(crate) data: String,
 }
@@ -49,13 +51,14 @@ impl Parser {
         let value = value.strip_prefix(' ').unwrap_or(value);
         match field {
             "id" => self.event.id = Some(value.to_owned()),
+            "event" => value.clone_into(&mut self.event.name),
             "data" => {
                 if !self.event.data.is_empty() {
                     self.event.data.push('\n');
                 }
                 self.event.data.push_str(value);
             }
-            // `event` says only what the state in the data says too; an empty field is a comment.
+            // `retry` is for browsers, and an empty name is a comment.
             _ => {}
         }
     }
@@ -70,8 +73,8 @@ mod tests {
 
     fn expected() -> Vec<Event> {
         vec![
-            Event { id: Some("1.1.2".to_owned()), data: "{\"a\":\n1}".to_owned() },
-            Event { id: None, data: "x".to_owned() },
+            Event { id: Some("1.1.2".to_owned()), name: "state".to_owned(), data: "{\"a\":\n1}".to_owned() },
+            Event { data: "x".to_owned(), ..Event::default() },
         ]
     }
 

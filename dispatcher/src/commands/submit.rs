@@ -104,11 +104,7 @@ impl Submit {
             )));
         };
         let task = task?;
-        if self.remote.json {
-            print::json(&task.document)?
-        } else {
-            task.show()?
-        }
+        task.print(&self.remote)?;
         task.verdict()
     }
 }

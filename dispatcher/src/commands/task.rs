@@ -7,6 +7,7 @@ use workfleet_proto::v1::State;
 
 use super::fault::Fault;
 use super::print;
+use super::remote::Remote;
 
 /// What is read of a task; the whole document is kept for `--json`.
 #[derive(Debug, Clone)]
@@ -101,6 +102,11 @@ impl Task {
             line.push_str(&format!(" {}", failure.words()));
         }
         line.trim_end().to_owned()
+    }
+
+    /// In the form that was asked for.
+    pub(crate) fn print(&self, remote: &Remote) -> Result<(), Fault> {
+        if remote.json { print::json(&self.document) } else { self.show() }
     }
 
     /// All that a person wants to know, with long values cut.

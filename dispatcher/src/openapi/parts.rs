@@ -53,6 +53,7 @@ pub(super) fn schemas() -> Members {
     schemas
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "every caller makes its properties in place")]
 fn object(properties: Value) -> Value {
     json!({ "type": "object", "properties": properties })
 }
@@ -65,6 +66,7 @@ fn count(about: &str) -> Value {
     json!({ "type": "integer", "minimum": 0, "description": about })
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "every caller makes its schema in place")]
 fn or_null(schema: Value) -> Value {
     json!({ "anyOf": [schema, { "type": "null" }] })
 }
@@ -200,6 +202,7 @@ pub(super) fn parameters() -> Value {
 pub(super) fn headers() -> Value {
     let header = |about: &str| json!({ "schema": { "type": "string" }, "description": about });
     json!({
+        "Idempotency-Key-Expires": header("Until when the key is remembered; only with a key."),
         "Location": header("Where the task is: `/v1/tasks/{id}`."),
         "Preference-Applied": header("`wait=N`, if that was honoured."),
         "Retry-After": header("Seconds after which to try again."),

@@ -5,11 +5,10 @@ use workfleet_proto::id::QueueName;
 
 use super::{Members, reference};
 
-/// A queue's name, and the names under which its messages are described.
+/// A queue's name, and the name under which its input is described.
 pub(super) struct KindNames<'a> {
     pub(super) queue: &'a QueueName,
     pub(super) input: &'a str,
-    pub(super) output: &'a str,
 }
 
 impl KindNames<'_> {
@@ -42,10 +41,13 @@ pub(super) fn common() -> Members {
     add("/livez", json!({ "get": probe("livez", "Whether the process lives.") }));
     add("/readyz", json!({ "get": probe("readyz", "Whether it can serve: 503 while the broker is away.") }));
     add("/metrics", json!({ "get": probe("metrics", "Metrics in the Prometheus text format.") }));
-    add("/openapi.json", json!({ "get": {
+    add(
+        "/openapi.json",
+        json!({ "get": {
         "operationId": "openapi", "tags": ["operations"], "summary": "This document.",
         "responses": { "200": answer("The document", &json!({ "type": "object" })) },
-    } }));
+    } }),
+    );
     paths
 }
 
@@ -63,9 +65,11 @@ pub(super) fn of_queue(kind: &KindNames<'_>) -> Members {
 }
 
 fn submit(operation: &str, tag: &str, input: &Value, task: &Value) -> Value {
-    let names =
-        ["delay", "at", "priority", "ordering_key", "attempts_max", "idempotency_key", "prefer", "traceparent"];
-    let location = json!({ "Location": reference("headers", "Location") });
+    let names = ["delay", "at", "priority", "ordering_key", "attempts_max", "idempotency_key", "prefer", "traceparent"];
+    let location = json!({
+        "Location": reference("headers", "Location"),
+        "Idempotency-Key-Expires": reference("headers", "Idempotency-Key-Expires"),
+    });
     let mut waited = answer("The task ended within the time of `Prefer: wait=N`, completed or not", task);
     waited["headers"] = location.clone();
     waited["headers"]["Preference-Applied"] = reference("headers", "Preference-Applied");
@@ -77,24 +81,26 @@ fn submit(operation: &str, tag: &str, input: &Value, task: &Value) -> Value {
         "requestBody": body(input),
         "responses": { "200": waited, "202": stored },
     });
-    refuse(&mut operation, &[400, 404, 409, 413, 415, 422, 429, 503]);
+    refuse(&mut operation, &[400, 404, 408, 409, 413, 415, 422, 429, 503]);
     operation
 }
 
 fn call(operation: &str, tag: &str, input: &Value, reply: &Value) -> Value {
+    let parameters = ["timeout", "traceparent"].map(parameter);
     let mut operation = json!({
         "operationId": operation, "tags": [tag], "summary": "Ask a worker directly; at most once, nothing is stored.",
-        "parameters": ["timeout", "traceparent"].map(parameter),
+        "parameters": parameters,
         "requestBody": body(input),
         "responses": { "200": answer("The worker's answer", reply) },
     });
-    refuse(&mut operation, &[400, 404, 413, 415, 422, 429, 502, 503, 504]);
+    refuse(&mut operation, &[400, 404, 408, 413, 415, 422, 429, 502, 503, 504]);
     operation
 }
 
 fn get_task() -> Value {
     let mut operation = json!({
         "operationId": "get_task", "tags": ["tasks"], "summary": "Where a task is, and what came of it.",
+        "parameters": [parameter("prefer")],
         "responses": { "200": answer("The task", &reference("schemas", "Task")) },
     });
     refuse(&mut operation, &[404, 503]);
@@ -126,7 +132,7 @@ fn get_events() -> Value {
         "responses": { "200": {
             "description": "The events",
             "content": { "text/event-stream": { "schema": { "type": "string" } } },
-        } },
+        }, "204": { "description": "`Last-Event-ID` was the end: nothing follows" } },
     });
     refuse(&mut operation, &[400, 404, 503]);
     operation
@@ -185,7 +191,7 @@ fn parameter(name: &str) -> Value {
 }
 
 fn refuse(operation: &mut Value, statuses: &[u16]) {
-    for status in statuses {
+    for status in statuses.iter().chain(&[500]) {
         operation["responses"][status.to_string()] = reference("responses", &format!("Problem{status}"));
     }
 }

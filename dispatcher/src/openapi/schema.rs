@@ -1,8 +1,9 @@
 //! A protobuf message as JSON schema, by the rules of the protobuf JSON mapping.
 
-use prost_reflect::{Cardinality, EnumDescriptor, FieldDescriptor, Kind, MessageDescriptor};
+use prost_reflect::{Cardinality, EnumDescriptor, FieldDescriptor, Kind, MessageDescriptor, MethodDescriptor};
 use prost_types::FileDescriptorProto;
 use serde_json::{Value, json};
+use workfleet_proto::schema::KindSchema;
 
 use super::{Members, reference};
 
@@ -17,7 +18,7 @@ pub(super) enum Unknown {
 
 /// Adds the message, and all that it holds, and returns the name under which it can be referred to.
 pub(super) fn add_message(schemas: &mut Members, message: &MessageDescriptor, unknown: Unknown) -> String {
-    let name = message.full_name().to_owned();
+    let name = component(message.full_name());
     if schemas.contains_key(&name) {
         return name;
     }
@@ -35,16 +36,25 @@ pub(super) fn add_message(schemas: &mut Members, message: &MessageDescriptor, un
     if unknown == Unknown::Refused {
         schema["additionalProperties"] = Value::Bool(false);
     }
-    if let Some(about) = comment_of_message(message) {
+    if let Some(about) = comment(message.parent_file().file_descriptor_proto(), message.path()) {
         describe(&mut schema, &about);
     }
     schemas.insert(name.clone(), schema);
     name
 }
 
-/// What stands above the message in its file.
-pub(super) fn comment_of_message(message: &MessageDescriptor) -> Option<String> {
-    comment(message.parent_file().file_descriptor_proto(), message.path())
+/// A message outside of any package must not take the place of one of ours, say of `Task`.
+fn component(full_name: &str) -> String {
+    if full_name.contains('.') { full_name.to_owned() } else { format!("kind.{full_name}") }
+}
+
+/// What stands above the kind's service in its file, or above its input.
+pub(super) fn comment_of_kind(kind: &KindSchema) -> Option<String> {
+    let is_its = |method: MethodDescriptor| method.input() == kind.input && method.output() == kind.output;
+    let service = kind.input.parent_pool().services().find(|service| service.methods().any(is_its));
+    service
+        .and_then(|service| comment(service.parent_file().file_descriptor_proto(), service.path()))
+        .or_else(|| comment(kind.input.parent_file().file_descriptor_proto(), kind.input.path()))
 }
 
 fn field_schema(schemas: &mut Members, field: &FieldDescriptor, unknown: Unknown) -> Value {
@@ -82,7 +92,7 @@ fn value_schema(schemas: &mut Members, kind: &Kind, unknown: Unknown) -> Value {
 }
 
 fn add_enum(schemas: &mut Members, values: &EnumDescriptor) -> String {
-    let name = values.full_name().to_owned();
+    let name = component(values.full_name());
     if !schemas.contains_key(&name) {
         let words: Vec<String> = values.values().map(|value| value.name().to_owned()).collect();
         let mut schema = json!({ "type": "string", "enum": words });

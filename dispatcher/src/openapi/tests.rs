@@ -66,7 +66,8 @@ fn every_operation_has_a_name_of_its_own_and_says_what_it_answers() {
 fn every_variable_of_a_path_is_a_parameter_of_it() {
     let document = with_thumbnail();
     for (path, item) in document["paths"].as_object().expect("paths") {
-        let variables: Vec<&str> = path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}')).collect();
+        let variables: Vec<&str> =
+            path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}')).collect();
         for variable in variables {
             let wanted = format!("#/components/parameters/{variable}");
             let given = item["parameters"].as_array().is_some_and(|all| all.iter().any(|one| one["$ref"] == wanted));
@@ -83,6 +84,11 @@ fn a_kind_has_paths_of_its_own_with_its_input_and_output() {
     assert_eq!(input, "#/components/schemas/workfleet.kinds.thumbnail.v1.ThumbnailRequest");
     let task = &document["components"]["schemas"]["Task.thumbnail"];
     assert!(task.to_string().contains("workfleet.kinds.thumbnail.v1.ThumbnailReply"));
+}
+
+#[test]
+fn nothing_is_null() {
+    each(&with_thumbnail(), &mut |value| assert!(!value.is_null()));
 }
 
 #[test]

@@ -1,0 +1,130 @@
+//! The service itself: unpack, ask the dispatcher, pack.
+
+use futures::stream::{BoxStream, StreamExt as _};
+use opentelemetry::trace::FutureExt as _;
+use tokio_util::sync::CancellationToken;
+use tonic::metadata::MetadataValue;
+use tonic::{Request, Response, Status, Streaming};
+use workfleet_proto::v1;
+use workfleet_proto::v1::dispatcher_server::Dispatcher as Rpc;
+
+use super::{bulk, request, status, trace};
+use crate::config::Callers;
+use crate::dispatcher::{Dispatcher, Submitted};
+use crate::error::ApiError;
+
+const KEY_EXPIRES_AT: &str = "workfleet-key-expires-at";
+
+/// A dispatcher behind gRPC.
+pub(super) struct Service {
+    dispatcher: Dispatcher,
+    callers: Callers,
+    shutdown: CancellationToken,
+}
+
+impl Service {
+    pub(super) fn new(dispatcher: Dispatcher, callers: Callers, shutdown: CancellationToken) -> Self {
+        Self { dispatcher, callers, shutdown }
+    }
+
+    /// One request with one answer, inside its span.
+    async fn unary<A>(
+        &self,
+        method: &'static str,
+        metadata: &tonic::metadata::MetadataMap,
+        answer: impl Future<Output = Result<A, ApiError>>,
+    ) -> Result<A, Status> {
+        let span = trace::start(method, self.callers, metadata);
+        let answer = answer.with_context(span.context().clone()).await;
+        trace::end(span, answer.as_ref().map(|_| ()));
+        answer.map_err(|error| status::status(&error))
+    }
+}
+
+#[tonic::async_trait]
+impl Rpc for Service {
+    async fn submit(&self, request: Request<v1::SubmitRequest>) -> Result<Response<v1::Task>, Status> {
+        let (metadata, _, message) = request.into_parts();
+        let answer = async { self.dispatcher.submit(request::submit(message)?).await };
+        self.unary("Submit", &metadata, answer).await.map(stored)
+    }
+
+    type SubmitStreamStream = BoxStream<'static, Result<v1::SubmitReply, Status>>;
+
+    async fn submit_stream(
+        &self,
+        request: Request<Streaming<v1::SubmitRequest>>,
+    ) -> Result<Response<Self::SubmitStreamStream>, Status> {
+        let (metadata, _, requests) = request.into_parts();
+        let span = trace::start("SubmitStream", self.callers, &metadata);
+        let context = span.context().clone();
+        let replies = bulk::submit_all(self.dispatcher.clone(), requests, context, self.shutdown.clone());
+        Ok(Response::new(trace::over(span, replies)))
+    }
+
+    async fn get(&self, request: Request<v1::GetRequest>) -> Result<Response<v1::Task>, Status> {
+        let (metadata, _, message) = request.into_parts();
+        let answer = async { self.dispatcher.get(&request::task_id(&message.id)?).await };
+        self.unary("Get", &metadata, answer).await.map(|task| Response::new(task.into()))
+    }
+
+    type WatchStream = BoxStream<'static, Result<v1::Task, Status>>;
+
+    async fn watch(&self, request: Request<v1::WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
+        let (metadata, _, message) = request.into_parts();
+        let answer = async {
+            let after = request::cursor(message.cursor.as_deref())?;
+            self.dispatcher.watch(&request::task_id(&message.id)?, after).await
+        };
+        let tasks = self.unary("Watch", &metadata, answer).await?;
+        let tasks = tasks.map(|task| task.map(Into::into).map_err(|error| status::status(&error)));
+        Ok(Response::new(until_stopping(tasks.boxed(), self.shutdown.clone())))
+    }
+
+    async fn call(&self, request: Request<v1::CallRequest>) -> Result<Response<v1::CallResponse>, Status> {
+        let (metadata, _, message) = request.into_parts();
+        let answer = async { self.dispatcher.call(request::call(message)?).await };
+        let called = self.unary("Call", &metadata, answer).await?;
+        Ok(Response::new(v1::CallResponse {
+            output: called.output.protobuf,
+            output_json: called.output.json.get().to_owned(),
+            worker: called.worker,
+        }))
+    }
+
+    async fn list_queues(
+        &self,
+        request: Request<v1::ListQueuesRequest>,
+    ) -> Result<Response<v1::ListQueuesReply>, Status> {
+        let list = self.unary("ListQueues", request.metadata(), self.dispatcher.queues()).await?;
+        Ok(Response::new(v1::ListQueuesReply { queues: list.queues.into_iter().map(Into::into).collect() }))
+    }
+
+    async fn scale(&self, request: Request<v1::ScaleRequest>) -> Result<Response<v1::ScaleReply>, Status> {
+        let (metadata, _, message) = request.into_parts();
+        let scale = self.unary("Scale", &metadata, self.dispatcher.scale(&message.queue)).await?;
+        Ok(Response::new(scale.into()))
+    }
+}
+
+fn stored(submitted: Submitted) -> Response<v1::Task> {
+    let expires_at = submitted.key_expires_at;
+    let mut response = Response::new(submitted.task.into());
+    if let Some(value) = expires_at.and_then(|time| MetadataValue::try_from(time.to_string()).ok()) {
+        response.metadata_mut().insert(KEY_EXPIRES_AT, value);
+    }
+    response
+}
+
+/// A watcher is told that we stop, and comes back, to another of us, with its cursor.
+fn until_stopping(
+    tasks: BoxStream<'static, Result<v1::Task, Status>>,
+    shutdown: CancellationToken,
+) -> BoxStream<'static, Result<v1::Task, Status>> {
+    let stopped = shutdown.clone();
+    let last = async move { stopped.is_cancelled().then(|| Err(status::stopping())) };
+    tasks
+        .take_until(shutdown.cancelled_owned())
+        .chain(futures::stream::once(last).filter_map(std::future::ready))
+        .boxed()
+}

@@ -1,0 +1,65 @@
+//! A refusal as a gRPC status. The stable code is metadata, since gRPC's sixteen codes cannot tell a full queue from a
+//! busy worker.
+
+use tonic::Status;
+use tonic::metadata::{MetadataMap, MetadataValue};
+use workfleet_proto::v1;
+
+use crate::error::{ApiError, Code};
+
+const CODE: &str = "workfleet-code";
+const FIELD: &str = "workfleet-field";
+const RETRY_AFTER_MS: &str = "workfleet-retry-after-ms";
+const TASK_ID: &str = "workfleet-task-id";
+
+/// The status that tells of `error`.
+pub(super) fn status(error: &ApiError) -> Status {
+    let mut metadata = MetadataMap::new();
+    metadata.insert(CODE, MetadataValue::from_static(error.code.name()));
+    let mut put = |name: &'static str, text: Option<String>| {
+        if let Some(value) = text.and_then(|text| MetadataValue::try_from(text).ok()) {
+            metadata.insert(name, value);
+        }
+    };
+    put(FIELD, error.field.clone());
+    put(RETRY_AFTER_MS, error.retry_after_ms.map(|ms| ms.to_string()));
+    put(TASK_ID, error.task_id.as_ref().map(ToString::to_string));
+    Status::with_metadata(error.code.grpc(), detail(error), metadata)
+}
+
+/// The same inside a stream, where it must not end the stream.
+pub(super) fn problem(error: &ApiError) -> v1::Problem {
+    v1::Problem { code: error.code.name().to_owned(), detail: detail(error) }
+}
+
+/// For streams that would otherwise never end. There is nothing wrong with the request.
+pub(super) fn stopping() -> Status {
+    status(&ApiError::new(Code::BrokerUnavailable, "this dispatcher is stopping; connect again"))
+}
+
+fn detail(error: &ApiError) -> String {
+    let missing = error.known.iter().any(|name| !error.detail.contains(name.as_str()));
+    if missing { format!("{}; known: {}", error.detail, error.known.join(", ")) } else { error.detail.clone() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::status;
+    use crate::error::{ApiError, Code};
+
+    #[test]
+    fn a_status_carries_the_stable_code_and_what_would_have_been_right() {
+        let error = ApiError::new(Code::UnknownQueue, "there is no queue `mial`").known(vec!["mail".to_owned()]);
+        let status = status(&error);
+        assert_eq!(status.code(), tonic::Code::NotFound);
+        assert_eq!(status.message(), "there is no queue `mial`; known: mail");
+        assert_eq!(status.metadata().get("workfleet-code").expect("a code"), "unknown_queue");
+    }
+
+    #[test]
+    fn what_cannot_be_metadata_is_left_out_and_nothing_breaks() {
+        let status = status(&ApiError::invalid_option("a\nb", "wrong").retry_after_ms(5));
+        assert!(status.metadata().get("workfleet-field").is_none());
+        assert_eq!(status.metadata().get("workfleet-retry-after-ms").expect("a time"), "5");
+    }
+}

@@ -1,0 +1,83 @@
+//! `workfleet provision`: makes the queues.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use serde_json::json;
+use workfleet_dispatcher::queues_file::QueuesFile;
+use workfleet_dispatcher::streams::{self, Change, ProvisionError, Report};
+use workfleet_link::broker::{Broker, BrokerConfig, BrokerError};
+use workfleet_link::config::Vars;
+
+use super::fault::Fault;
+use super::print;
+
+/// Make, or change, the queues that a file describes, and say what was done
+///
+/// Speaks to the broker itself. Running it again changes nothing; queues that the file does not name stay as they are.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  workfleet provision --queues deploy/local/queues.toml")]
+pub(crate) struct Provision {
+    /// The queues, in TOML
+    #[arg(long, value_name = "FILE", env = "WORKFLEET_QUEUES_FILE")]
+    queues: PathBuf,
+    /// The broker [env: WORKFLEET_NATS_URL] [default: nats://127.0.0.1:4222]
+    #[arg(long, value_name = "URL")]
+    nats: Option<String>,
+    /// Print the report as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Provision {
+    /// Runs the command.
+    pub(crate) async fn run(self) -> Result<(), Fault> {
+        let file = QueuesFile::read(&self.queues).map_err(|error| Fault::Usage(error.to_string()))?;
+        let mut vars = Vars::from_env();
+        let mut config = BrokerConfig::read(&mut vars, "workfleet-provision");
+        config = vars.finish(config).map_err(|error| Fault::Usage(error.to_string()))?;
+        config.url = self.nats.unwrap_or(config.url);
+        let broker = Broker::connect(&config).await.map_err(|error| {
+            Fault::Unreachable(format!(
+                "{error}: is the broker running? Name another with --nats or WORKFLEET_NATS_URL"
+            ))
+        })?;
+        let report = streams::provision(&broker, &file).await;
+        broker.close().await;
+        let report = report?;
+        if self.json { print::json(&json!(report)) } else { show(&report) }
+    }
+}
+
+fn show(report: &Report) -> Result<(), Fault> {
+    let rows = report.lines.iter().map(|line| [line.name.clone(), word(line.change).to_owned(), line.settings.clone()]);
+    print::table(["NAME", "CHANGE", "SETTINGS"], rows)
+}
+
+fn word(change: Change) -> &'static str {
+    match change {
+        Change::Created => "created",
+        Change::Updated => "changed",
+        Change::Unchanged => "unchanged",
+    }
+}
+
+impl From<BrokerError> for Fault {
+    fn from(error: BrokerError) -> Self {
+        match error {
+            BrokerError::Unreachable { .. } => Self::Unreachable(error.to_string()),
+            BrokerError::Address { .. } | BrokerError::Credentials { .. } => Self::Usage(error.to_string()),
+        }
+    }
+}
+
+impl From<ProvisionError> for Fault {
+    fn from(error: ProvisionError) -> Self {
+        match error {
+            ProvisionError::Unanswered { .. } => Self::Unreachable(error.to_string()),
+            ProvisionError::Refused { .. } | ProvisionError::Kind { .. } => Self::Denied(error.to_string()),
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! `workfleet serve`: the dispatcher.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::Args;
+use tokio::signal::unix::{SignalKind, signal};
+use workfleet_dispatcher::{Config, ServeError};
+use workfleet_link::config::Vars;
+
+use super::fault::Fault;
+
+/// Run the dispatcher: take tasks over REST and gRPC and say what became of them
+///
+/// Everything can be set by variables too (docs/configuration.md); an option wins over its variable. SIGTERM and SIGINT
+/// make it finish what is in flight and leave.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  workfleet serve --queues deploy/local/queues.toml
+  WORKFLEET_NATS_URL=nats://nats:4222 workfleet serve --http 0.0.0.0:8080 --grpc 0.0.0.0:8081")]
+pub(crate) struct Serve {
+    /// Make the queues of this file first, as `workfleet provision` does [env: WORKFLEET_QUEUES_FILE]
+    #[arg(long, value_name = "FILE")]
+    queues: Option<PathBuf>,
+    /// Where to serve REST; port 0 takes a free one [env: WORKFLEET_HTTP_ADDR] [default: 127.0.0.1:8080]
+    #[arg(long, value_name = "ADDR")]
+    http: Option<SocketAddr>,
+    /// Where to serve gRPC [env: WORKFLEET_GRPC_ADDR] [default: 127.0.0.1:8081]
+    #[arg(long, value_name = "ADDR")]
+    grpc: Option<SocketAddr>,
+    /// The broker [env: WORKFLEET_NATS_URL] [default: nats://127.0.0.1:4222]
+    #[arg(long, value_name = "URL")]
+    nats: Option<String>,
+}
+
+impl Serve {
+    /// Runs the command.
+    pub(crate) async fn run(self) -> Result<(), Fault> {
+        let config = self.config()?;
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let shutdown = async move {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+        };
+        workfleet_dispatcher::serve(config, shutdown).await.map_err(Fault::from)
+    }
+
+    fn config(self) -> Result<Config, Fault> {
+        let mut config = Config::read(Vars::from_env()).map_err(|error| Fault::Usage(error.to_string()))?;
+        config.queues_file = self.queues.or(config.queues_file);
+        config.http_addr = self.http.unwrap_or(config.http_addr);
+        config.grpc_addr = self.grpc.unwrap_or(config.grpc_addr);
+        config.broker.url = self.nats.unwrap_or(config.broker.url);
+        Ok(config)
+    }
+}
+
+impl From<ServeError> for Fault {
+    fn from(error: ServeError) -> Self {
+        match error {
+            ServeError::Broker(error) => error.into(),
+            ServeError::Provision(error) => error.into(),
+            ServeError::Telemetry(_)
+            | ServeError::QueuesFile(_)
+            | ServeError::Listen { .. }
+            | ServeError::Announce(_) => Self::Usage(error.to_string()),
+            ServeError::Grpc(_) | ServeError::Lost => Self::Ended(error.to_string()),
+        }
+    }
+}
