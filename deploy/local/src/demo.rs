@@ -54,7 +54,8 @@ pub(crate) async fn demo(args: DemoArgs, terminal: Terminal) -> Result<(), Local
         terminal.say("The fleet stays up until Ctrl-C.");
     }
     let ended = running.await.map_err(LocalError::Lost)?;
-    shown.and(ended)
+    // Why a fleet did not start says more than that nothing could be shown.
+    ended.and(shown)
 }
 
 /// Everything between ready and drained; an error names all that was not well.

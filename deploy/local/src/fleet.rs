@@ -2,7 +2,7 @@
 //!
 //! One loop takes everything that can happen, an event of a process or a command, one at a time; each phase is a loop
 //! around [`Fleet::step`] until its condition holds. So there is no lock, and the order of things can be read here:
-//! NATS and Jaeger, then dispatcher and workers; back again workers, dispatcher, Jaeger, NATS.
+//! NATS and Jaeger, then the dispatcher, then workers; back again workers, dispatcher, Jaeger, NATS.
 
 mod member;
 mod replicas;
@@ -107,6 +107,8 @@ impl Fleet {
         }
         self.until_ready(deadline).await?;
         self.add(self.roster.dispatcher())?;
+        // Workers would wait for the queues that it provisions, and warn that they do.
+        self.until_ready(deadline).await?;
         for queue in self.scaling.keys().cloned().collect::<Vec<_>>() {
             self.fill(&queue)?;
         }
