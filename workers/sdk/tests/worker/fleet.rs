@@ -1,0 +1,357 @@
+//! A real broker with one queue, and workers inside the test's process.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use async_nats::HeaderMap;
+use bytes::Bytes;
+use futures::StreamExt as _;
+use prost::Message as _;
+use serde_json::{Value, json};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use workfleet_link::broker::{Broker, BrokerConfig};
+use workfleet_link::config::Vars;
+use workfleet_link::pipeline::{Pipeline, Publish};
+use workfleet_link::read;
+use workfleet_link::time::now_ms;
+use workfleet_proto::id::{QueueName, TaskId};
+use workfleet_proto::kinds::thumbnail::ThumbnailRequest;
+use workfleet_proto::names::{DelayPart, Lane};
+use workfleet_proto::schema::SchemaHash;
+use workfleet_proto::settlement::Generation;
+use workfleet_proto::v1::{Backoff, DeadLetter, Envelope, QueueSettings, Result as Record};
+use workfleet_proto::wire::{CopyHeaders, TraceMode};
+use workfleet_proto::{Task as _, settings};
+use workfleet_sdk::{Handler, KindWorker, RunError, Worker};
+
+/// Longest wait for anything.
+const WAIT_MAX: Duration = Duration::from_secs(20);
+
+pub(crate) struct Fleet {
+    nats: Child,
+    folder: tempfile::TempDir,
+    port: u16,
+    pub(crate) broker: Broker,
+    pub(crate) queue: QueueName,
+    tasks: Pipeline,
+}
+
+impl Drop for Fleet {
+    fn drop(&mut self) {
+        let _ = self.nats.kill();
+        let _ = self.nats.wait();
+    }
+}
+
+/// A worker of this process.
+pub(crate) struct Running {
+    stop: oneshot::Sender<()>,
+    running: JoinHandle<Result<(), RunError>>,
+}
+
+impl Running {
+    /// Drains it.
+    pub(crate) async fn stop(self) {
+        let _ = self.stop.send(());
+        self.running.await.expect("no panic").expect("a clean drain");
+    }
+}
+
+impl Fleet {
+    /// A fleet whose queue has a lease of one second and three attempts with short waits between them.
+    pub(crate) async fn start() -> Self {
+        Self::start_with(|_| {}).await
+    }
+
+    pub(crate) async fn start_with(change: impl FnOnce(&mut QueueSettings)) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (nats, port) = start_nats(folder.path(), None).await;
+        let broker = connect(port).await;
+        let queue: QueueName = ThumbnailRequest::KIND.parse().expect("a name");
+        let mut settings = QueueSettings {
+            lease_ms: 1_000,
+            attempts_max: 3,
+            backoff: Some(Backoff { base_ms: 10, max_ms: 50 }),
+            timeout_ms: 10_000,
+            ..settings::defaults(&queue)
+        };
+        change(&mut settings);
+        provision(&broker, &queue, &settings).await;
+        let tasks = Pipeline::start(&broker);
+        Self { nats, folder, port, broker, queue, tasks }
+    }
+
+    /// Kills the broker and starts it again with what it had stored.
+    pub(crate) async fn restart_broker(&mut self) {
+        self.nats.kill().expect("it runs");
+        self.nats.wait().expect("it ends");
+        self.nats = start_nats(self.folder.path(), Some(self.port)).await.0;
+        eventually("the broker is back", async || self.broker.is_connected().then_some(())).await;
+    }
+
+    /// Starts a worker and waits until it is there.
+    pub(crate) async fn worker<H: Handler<ThumbnailRequest>>(&self, slots: u32, handler: H) -> Running {
+        self.worker_with(&[("WORKFLEET_SLOTS", &slots.to_string())], handler, |worker| worker).await
+    }
+
+    /// The same with the handlers on a runtime of the test's.
+    pub(crate) async fn worker_on<H: Handler<ThumbnailRequest>>(
+        &self,
+        handlers: &tokio::runtime::Runtime,
+        slots: u32,
+        handler: H,
+    ) -> Running {
+        let worker = self.prepare(&[("WORKFLEET_SLOTS", &slots.to_string())]).handle(handler);
+        self.run(handlers.handle(), worker).await
+    }
+
+    pub(crate) async fn worker_with<H: Handler<ThumbnailRequest>>(
+        &self,
+        vars: &[(&str, &str)],
+        handler: H,
+        change: impl FnOnce(KindWorker) -> KindWorker,
+    ) -> Running {
+        let worker = change(self.prepare(vars).handle(handler));
+        self.run(&tokio::runtime::Handle::current(), worker).await
+    }
+
+    fn prepare(&self, vars: &[(&str, &str)]) -> Worker {
+        let url = format!("nats://127.0.0.1:{}", self.port);
+        let vars = [("WORKFLEET_NATS_URL", url.as_str()), ("RUST_LOG", "warn")].into_iter().chain(vars.iter().copied());
+        Worker::from_vars(Vars::from_pairs(vars)).expect("variables")
+    }
+
+    async fn run(&self, handlers: &tokio::runtime::Handle, worker: KindWorker) -> Running {
+        let (stop, stopped) = oneshot::channel::<()>();
+        let before = self.waiting_pulls().await;
+        let running = handlers.spawn(worker.run_until(async move { drop(stopped.await) }));
+        eventually("the worker pulls", async || (self.waiting_pulls().await > before).then_some(())).await;
+        Running { stop, running }
+    }
+
+    async fn waiting_pulls(&self) -> u64 {
+        let mut waiting = 0;
+        for lane in ["h", "m", "l"] {
+            let info = self.ask(&format!("CONSUMER.INFO.TASKS_{}.WORK_{lane}", self.queue), &json!({})).await;
+            waiting += info["num_waiting"].as_u64().unwrap_or(0);
+        }
+        waiting
+    }
+
+    pub(crate) async fn ask(&self, api: &str, body: &Value) -> Value {
+        ask(&self.broker, api, body).await
+    }
+
+    /// Submits a task as a dispatcher does.
+    pub(crate) async fn submit(&self, task: ThumbnailRequest) -> TaskId {
+        self.submit_to("m", task).await
+    }
+
+    pub(crate) async fn submit_to(&self, lane: &str, task: ThumbnailRequest) -> TaskId {
+        let envelope = Envelope { payload: task.encode_to_vec().into(), ..self.envelope() };
+        self.publish(lane, self.headers(), envelope).await
+    }
+
+    pub(crate) fn envelope(&self) -> Envelope {
+        Envelope {
+            schema: SchemaHash::of(ThumbnailRequest::DESCRIPTORS).as_str().to_owned(),
+            submitted_at_ms: now_ms(),
+            attempts_max: 3,
+            backoff: Some(Backoff { base_ms: 10, max_ms: 50 }),
+            timeout_ms: 10_000,
+            ..Default::default()
+        }
+    }
+
+    pub(crate) fn headers(&self) -> CopyHeaders {
+        CopyHeaders {
+            generation: Generation::FIRST,
+            result_sequence: 0,
+            check: false,
+            schema: SchemaHash::of(ThumbnailRequest::DESCRIPTORS).as_str().to_owned(),
+            due_ms: now_ms(),
+            trace: TraceMode::Child,
+        }
+    }
+
+    pub(crate) async fn publish(&self, lane: &str, copy: CopyHeaders, envelope: Envelope) -> TaskId {
+        let id = self.new_id();
+        let envelope = Envelope { id: id.to_string(), ..envelope };
+        let mut headers = HeaderMap::new();
+        for (name, value) in copy.pairs() {
+            headers.insert(name, value);
+        }
+        self.publish_raw(&id, lane, headers, envelope.encode_to_vec().into()).await;
+        id
+    }
+
+    pub(crate) fn new_id(&self) -> TaskId {
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        let mut random = [0; 10];
+        random[2..].copy_from_slice(&COUNT.fetch_add(1, Ordering::SeqCst).to_be_bytes());
+        TaskId::new(&self.queue, u64::try_from(now_ms()).expect("after 1970"), random, None)
+    }
+
+    pub(crate) async fn publish_raw(&self, id: &TaskId, lane: &str, headers: HeaderMap, payload: Bytes) {
+        let lane: Lane = lane.parse().expect("a lane");
+        let message = Publish { headers, ..Publish::new(self.broker.names.task(id, lane), payload) };
+        self.tasks.publish(message).await.expect("the queue has room");
+    }
+
+    /// The task's end.
+    pub(crate) async fn ended(&self, id: &TaskId) -> Record {
+        let stream = self.broker.names.results_stream(&self.queue);
+        let subject = self.broker.names.result(id);
+        let stored = eventually("the task ends", async || {
+            read::last_on_subject(&self.broker, &stream, &subject).await.expect("an answer")
+        });
+        Record::decode(stored.await.payload).expect("a result")
+    }
+
+    pub(crate) async fn dead(&self, id: &TaskId) -> Option<DeadLetter> {
+        let subject = self.broker.names.dead(id);
+        let stored = read::last_on_subject(&self.broker, "DEAD", &subject).await.expect("an answer");
+        stored.map(|stored| DeadLetter::decode(stored.payload).expect("a dead letter"))
+    }
+
+    /// Waits until the queue holds nothing any more.
+    pub(crate) async fn emptied(&self) {
+        eventually("the queue is empty", async || (self.held().await == 0).then_some(())).await;
+    }
+
+    /// How many messages the queue holds, running ones included.
+    pub(crate) async fn held(&self) -> u64 {
+        let info = self.ask(&format!("STREAM.INFO.TASKS_{}", self.queue), &json!({})).await;
+        info["state"]["messages"].as_u64().expect("a count")
+    }
+
+    /// Takes a task as a worker would that dies at once, so many times.
+    pub(crate) async fn lose(&self, times: u32) {
+        let (client, inbox) = (&self.broker.client, self.broker.client.new_inbox());
+        // Not by `request`: what comes has the task's own subject.
+        let mut taken = client.subscribe(inbox.clone()).await.expect("a subscription");
+        for _ in 0..times {
+            let subject = format!("$JS.API.CONSUMER.MSG.NEXT.TASKS_{}.WORK_m", self.queue);
+            let ask = json!({ "batch": 1 }).to_string();
+            client.publish_with_reply(subject, inbox.clone(), ask.into()).await.expect("sent");
+            let reply = taken.next().await.expect("a message").reply.expect("a task");
+            client.publish(reply, "-NAK".into()).await.expect("sent");
+        }
+    }
+}
+
+/// Waits for a condition.
+pub(crate) async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(found) = look().await {
+            return found;
+        }
+        assert!(start.elapsed() < WAIT_MAX, "waited too long: {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+async fn start_nats(folder: &Path, port: Option<u16>) -> (Child, u16) {
+    let port_argument = port.map_or("-1".to_owned(), |port| port.to_string());
+    let child = Command::new(nats_server())
+        .args(["--addr=127.0.0.1", "--jetstream", "--port", &port_argument])
+        .arg(format!("--store_dir={}", folder.join("store").display()))
+        .arg(format!("--ports_file_dir={}", folder.display()))
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("nats-server starts");
+    let ports = folder.join(format!("nats-server_{}.ports", child.id()));
+    let port = eventually("nats-server tells its port", async || {
+        let text = std::fs::read_to_string(&ports).ok()?;
+        let ports: Value = serde_json::from_str(&text).ok()?;
+        ports["nats"][0].as_str()?.rsplit(':').next()?.parse().ok()
+    });
+    (child, port.await)
+}
+
+fn nats_server() -> PathBuf {
+    let pinned = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.tools/bin/nats-server");
+    if pinned.is_file() { pinned } else { PathBuf::from("nats-server") }
+}
+
+async fn connect(port: u16) -> Broker {
+    let mut vars = Vars::from_pairs([("WORKFLEET_NATS_URL", format!("nats://127.0.0.1:{port}"))]);
+    Broker::connect(&BrokerConfig::read(&mut vars, "test")).await.expect("a connection")
+}
+
+async fn ask(broker: &Broker, api: &str, body: &Value) -> Value {
+    let request = broker.client.request(format!("$JS.API.{api}"), body.to_string().into());
+    let Ok(answer) = request.await else { return Value::Null };
+    serde_json::from_slice(&answer.payload).expect("JSON")
+}
+
+/// The streams of one queue, as `workfleet provision` makes them but for their sizes.
+async fn provision(broker: &Broker, queue: &QueueName, settings: &QueueSettings) {
+    let names = &broker.names;
+    let delay = names.delay_stream(queue);
+    let due = names.delay_all(DelayPart::Due, queue);
+    let source = json!({
+        "durable_name": "SRC", "deliver_subject": names.source_deliver(queue), "filter_subject": due,
+        "deliver_policy": "all", "ack_policy": "flow_control", "flow_control": true, "idle_heartbeat": 1_000_000_000,
+    });
+    for bucket in [names.kinds_bucket(), names.queues_bucket(), names.workers_bucket()] {
+        let subject = format!("$KV.{bucket}.>");
+        stream(
+            broker,
+            json!({ "name": format!("KV_{bucket}"), "subjects": [subject], "max_msgs_per_subject": 1,
+            "allow_rollup_hdrs": true, "deny_delete": true, "allow_direct": true, "discard": "new" }),
+        )
+        .await;
+    }
+    stream(broker, json!({ "name": "DEAD", "subjects": [names.dead_everywhere()], "max_msgs_per_subject": 1 })).await;
+    let parts: Vec<String> = DelayPart::ALL.iter().map(|part| names.delay_all(*part, queue)).collect();
+    let schedules = json!({ "name": delay, "subjects": parts, "retention": "workqueue", "allow_msg_schedules": true });
+    stream(broker, schedules).await;
+    consumer(broker, &delay, source).await;
+    stream(
+        broker,
+        json!({ "name": names.tasks_stream(queue), "subjects": [names.task_all(queue)],
+        "retention": "workqueue", "discard": "new", "max_msgs": 10_000, "sources": [{ "name": delay,
+            "consumer": { "name": "SRC", "deliver_subject": names.source_deliver(queue) },
+            "subject_transforms": [{ "src": due, "dest": names.task_all(queue) }] }] }),
+    )
+    .await;
+    stream(
+        broker,
+        json!({ "name": names.results_stream(queue), "subjects": [names.result_all(queue)],
+        "max_msgs_per_subject": 1, "allow_direct": true }),
+    )
+    .await;
+    stream(
+        broker,
+        json!({ "name": names.events_stream(queue), "subjects": [names.event_all(queue)],
+        "storage": "memory", "max_msgs_per_subject": 1 }),
+    )
+    .await;
+    for lane in settings::lanes(settings) {
+        let work = json!({ "durable_name": names.work_consumer(lane), "filter_subject": names.task_lane(queue, lane),
+            "ack_policy": "explicit", "ack_wait": settings.lease_ms * 1_000_000, "max_deliver": -1,
+            "max_ack_pending": 1_000 });
+        consumer(broker, &names.tasks_stream(queue), work).await;
+    }
+    let subject = format!("$KV.{}.{queue}", names.queues_bucket());
+    let stored = broker.jetstream.publish(subject, settings.encode_to_vec().into()).await.expect("sent");
+    stored.await.expect("stored");
+}
+
+async fn stream(broker: &Broker, config: Value) {
+    let name = config["name"].as_str().expect("a name").to_owned();
+    let answer = ask(broker, &format!("STREAM.CREATE.{name}"), &config).await;
+    assert!(answer["error"].is_null(), "{name}: {answer}");
+}
+
+async fn consumer(broker: &Broker, stream: &str, config: Value) {
+    let name = config["durable_name"].as_str().expect("a name").to_owned();
+    let request = json!({ "stream_name": stream, "config": config });
+    let answer = ask(broker, &format!("CONSUMER.DURABLE.CREATE.{stream}.{name}"), &request).await;
+    assert!(answer["error"].is_null(), "{name}: {answer}");
+}

@@ -1,0 +1,12 @@
+//! The runtime against a real broker. A fleet as a whole, with processes that die, is tested in `tests/`.
+//!
+//! - `ends`: how a task ends, and what is stored of it;
+//! - `holds`: leases, slots, lanes, and handing back;
+//! - `calls`: direct calls;
+//! - `fleet`: the broker, the queue, and workers inside this process.
+
+mod fleet;
+
+mod calls;
+mod ends;
+mod holds;
