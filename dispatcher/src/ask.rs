@@ -4,12 +4,13 @@
 
 use std::collections::HashMap;
 
-use async_nats::jetstream::context::RequestErrorKind;
 use async_nats::jetstream::response::Response;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use workfleet_link::broker::Broker;
 use workfleet_link::read::{ReadError, StoredMessage};
+
+use crate::limits::BROKER_TIMEOUT;
 
 /// Beyond every list: an answer that starts there counts the subjects and carries none.
 const BEYOND: u64 = 1 << 40;
@@ -80,7 +81,7 @@ fn is_zero(number: &u64) -> bool {
 /// # Errors
 /// When it is not there, or its leader does not answer.
 pub(crate) async fn stream(broker: &Broker, stream: &str) -> Result<StreamState, ReadError> {
-    let info: StreamInfo = request(broker, stream, format!("STREAM.INFO.{stream}"), &()).await?;
+    let info: StreamInfo = request(broker, stream, format!("STREAM.INFO.{stream}"), None::<&()>).await?;
     Ok(info.state)
 }
 
@@ -90,7 +91,7 @@ pub(crate) async fn stream(broker: &Broker, stream: &str) -> Result<StreamState,
 /// When the stream is not there, or its leader does not answer.
 pub(crate) async fn count(broker: &Broker, stream: &str, filter: &str) -> Result<u64, ReadError> {
     let question = SubjectsFilter { subjects_filter: filter, offset: BEYOND };
-    let info: StreamInfo = request(broker, stream, format!("STREAM.INFO.{stream}"), &question).await?;
+    let info: StreamInfo = request(broker, stream, format!("STREAM.INFO.{stream}"), Some(&question)).await?;
     Ok(info.total)
 }
 
@@ -105,7 +106,7 @@ pub(crate) async fn subjects(
     max: usize,
 ) -> Result<Vec<String>, ReadError> {
     let question = SubjectsFilter { subjects_filter: filter, offset: 0 };
-    let info: StreamInfo = request(broker, stream, format!("STREAM.INFO.{stream}"), &question).await?;
+    let info: StreamInfo = request(broker, stream, format!("STREAM.INFO.{stream}"), Some(&question)).await?;
     let mut subjects: Vec<String> = info.state.subjects.into_keys().collect();
     subjects.sort_unstable();
     subjects.truncate(max);
@@ -117,7 +118,7 @@ pub(crate) async fn subjects(
 /// # Errors
 /// When it is not there, or its leader does not answer.
 pub(crate) async fn consumer(broker: &Broker, stream: &str, name: &str) -> Result<ConsumerState, ReadError> {
-    request(broker, stream, format!("CONSUMER.INFO.{stream}.{name}"), &()).await
+    request(broker, stream, format!("CONSUMER.INFO.{stream}.{name}"), None::<&()>).await
 }
 
 /// The first message from `sequence` on whose subject matches.
@@ -139,27 +140,48 @@ pub(crate) async fn next_on(
     }
 }
 
-/// A request to JetStream's API. A refusal is an error.
-///
-/// # Errors
-/// When there is no such stream or consumer, no answer, or one that cannot be read.
-async fn request<T: Serialize + Sync, V: DeserializeOwned>(
+/// A question whose refusal is an error.
+async fn request<T: Serialize, V: DeserializeOwned>(
     broker: &Broker,
     stream: &str,
     subject: String,
-    question: &T,
+    question: Option<&T>,
 ) -> Result<V, ReadError> {
-    const NOT_FOUND: u64 = 404;
-    let unanswered = |reason: String| ReadError::Unanswered { stream: stream.to_owned(), reason };
-    match broker.jetstream.request::<_, _, Response<V>>(subject, question).await {
+    const NOT_FOUND: usize = 404;
+    match api(broker, subject, question).await {
         Ok(Response::Ok(answer)) => Ok(answer),
-        Ok(Response::Err { error }) if u64::try_from(error.code()).unwrap_or(0) == NOT_FOUND => {
+        Ok(Response::Err { error }) if error.code() == NOT_FOUND => {
             Err(ReadError::NoStream { stream: stream.to_owned() })
         }
-        Ok(Response::Err { error }) => Err(unanswered(error.to_string())),
-        Err(error) if error.kind() == RequestErrorKind::NoResponders => {
-            Err(unanswered("JetStream is not there".to_owned()))
+        Ok(Response::Err { error }) => {
+            Err(ReadError::Unanswered { stream: stream.to_owned(), reason: error.to_string() })
         }
-        Err(error) => Err(unanswered(error.to_string())),
+        Err(error) => Err(ReadError::Unanswered { stream: stream.to_owned(), reason: error.to_string() }),
     }
+}
+
+/// A request to JetStream's API. The client's own way always sends a body, and `CONSUMER.INFO` refuses one.
+///
+/// # Errors
+/// When there is no answer, or one that cannot be read.
+pub(crate) async fn api<T: Serialize, V: DeserializeOwned>(
+    broker: &Broker,
+    subject: String,
+    question: Option<&T>,
+) -> Result<Response<V>, ApiFault> {
+    let body = question.map_or(Ok(Vec::new()), serde_json::to_vec)?;
+    let request = async_nats::Request::new().payload(body.into()).timeout(Some(BROKER_TIMEOUT));
+    let answer = broker.client.send_request(format!("$JS.API.{subject}"), request).await?;
+    Ok(serde_json::from_slice(&answer.payload)?)
+}
+
+/// JetStream gave no answer that can be read.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ApiFault {
+    /// No answer.
+    #[error(transparent)]
+    Request(#[from] async_nats::RequestError),
+    /// One that cannot be read.
+    #[error("an answer that cannot be read: {0}")]
+    Garbled(#[from] serde_json::Error),
 }

@@ -4,6 +4,8 @@ use async_nats::jetstream::response::Response;
 use serde_json::{Map, Value, json};
 use workfleet_link::broker::Broker;
 
+use crate::ask;
+
 use super::{Change, ProvisionError, Report, ReportLine};
 
 /// Asks, and notes what was done.
@@ -75,7 +77,7 @@ impl<'a> Api<'a> {
     /// The configuration of what is there.
     async fn config(&self, name: &str, subject: &str) -> Result<Option<Config>, ProvisionError> {
         const NOT_FOUND: usize = 404;
-        let answer = self.broker.jetstream.request::<_, _, Response<Value>>(subject.to_owned(), &()).await;
+        let answer = ask::api::<(), Value>(self.broker, subject.to_owned(), None).await;
         match answer.map_err(|error| unanswered(name, &error))? {
             Response::Ok(info) => Ok(info.get("config").and_then(Value::as_object).cloned()),
             Response::Err { error } if error.code() == NOT_FOUND => Ok(None),
@@ -84,7 +86,7 @@ impl<'a> Api<'a> {
     }
 
     async fn ask(&self, name: &str, subject: &str, question: &Value) -> Result<(), ProvisionError> {
-        let answer = self.broker.jetstream.request::<_, _, Response<Value>>(subject.to_owned(), question).await;
+        let answer = ask::api::<_, Value>(self.broker, subject.to_owned(), Some(question)).await;
         match answer.map_err(|error| unanswered(name, &error))? {
             Response::Ok(_) => Ok(()),
             Response::Err { error } => Err(refused(name, &error)),
