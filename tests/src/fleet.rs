@@ -120,8 +120,9 @@ impl FleetBuilder {
             .variable("WORKFLEET_HTTP_ADDR", "127.0.0.1:0")
             .variable("WORKFLEET_GRPC_ADDR", "127.0.0.1:0")
             .variable("WORKFLEET_ADDR_FILE", addresses.display().to_string());
-        let process = Process::start(&spec, folder);
+        let mut process = Process::start(&spec, folder);
         let (http, grpc) = eventually("the dispatcher is ready", async || {
+            process.must_run();
             let http = address(&addresses, "http")?;
             let answer = reqwest::get(format!("http://{http}/readyz")).await.ok()?;
             answer.status().is_success().then_some((http, address(&addresses, "grpc")?))

@@ -138,6 +138,16 @@ impl Process {
         eventually_within(Duration::from_secs(STOP_SECONDS_MAX), &what, async || self.status()).await
     }
 
+    /// Makes sure that it still runs: nobody need wait for what is gone.
+    ///
+    /// # Panics
+    /// When it has left.
+    pub fn must_run(&mut self) {
+        if let Some(status) = self.status() {
+            panic!("{} has left: {status}", self.name);
+        }
+    }
+
     /// How it left, if it did.
     pub fn status(&mut self) -> Option<ExitStatus> {
         if self.ended.is_none() {

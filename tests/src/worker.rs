@@ -39,6 +39,7 @@ impl Worker {
         let file = self.folder.join(format!("{}.json", self.spec.name));
         let what = format!("{} is ready", self.spec.name);
         self.admin = eventually(&what, async || {
+            self.process.must_run();
             let admin = address(&file, "admin")?;
             let answer = reqwest::get(format!("http://{admin}/readyz")).await.ok()?;
             answer.status().is_success().then_some(admin)

@@ -1,0 +1,230 @@
+//! What each action does. Every decision in here is a call of the rules.
+
+use workfleet_proto::settlement::{Delivered, Ended, Generation, Origin, Plan, Recorded, Reply, Seen, Step};
+use workfleet_proto::v1::State;
+
+use crate::broker::{Due, Name, Parcel, Publish};
+use crate::worker::{Delivery, Worker};
+use crate::world::{Action, Fleet, Redrive, World};
+
+impl Fleet {
+    /// Lets an action happen.
+    pub(crate) fn act(&self, world: &mut World, action: Action) {
+        match action {
+            Action::Pull(index, name) => self.pull(world, index, name),
+            Action::Look(index) => self.look(world, index),
+            Action::End(index, ended) => self.end(world, index, ended),
+            Action::Send(index) => self.send(world, index),
+            Action::Answer(index) => {
+                let reply = world.arrive(index);
+                self.answered(world, index, reply);
+            }
+            Action::LoseAnswer(index) => {
+                world.left.unanswered -= 1;
+                world.arrive(index);
+                self.answered(world, index, Reply::Unclear);
+            }
+            Action::GiveUp(index) => {
+                world.left.unanswered -= 1;
+                world.leave_in_flight(index);
+                self.answered(world, index, Reply::Unclear);
+            }
+            Action::LoseAcknowledgement(index) => {
+                world.left.unanswered -= 1;
+                world.workers[index] = Worker::Idle;
+            }
+            Action::Crash(index) => {
+                world.left.crashes -= 1;
+                world.workers[index] = Worker::Idle;
+            }
+            Action::Lapse(name) => world.lapse(name),
+            Action::Fire => {
+                let fired = world.broker.scheduled.take();
+                fired.into_iter().for_each(|(parcel, _)| world.broker.make_due(Due { parcel, twin: 0 }));
+            }
+            Action::Move(due) => world.move_due(due),
+            Action::MoveTwice(due) => {
+                world.left.twins -= 1;
+                world.move_due(due);
+                world.broker.make_due(Due { twin: 1, ..due });
+            }
+            Action::Arrive(publish) => {
+                world.broker.late.retain(|late| *late != publish);
+                world.broker.take(publish);
+            }
+            Action::Redrive => world.redrive(),
+        }
+    }
+
+    fn pull(&self, world: &mut World, index: usize, name: Name) {
+        let after_the_end = world.broker.end().is_some_and(|end| end.run >= name.generation.run);
+        let behind = world.broker.later_schedule(name.generation);
+        let Some(queued) = world.broker.queued_mut(name) else { return };
+        queued.deliveries += 1;
+        queued.leased = true;
+        let delivered = Delivered {
+            generation: name.generation,
+            deliveries: queued.deliveries,
+            origin: queued.origin,
+            check: queued.result_sequence > 0,
+            result_sequence: queued.result_sequence,
+        };
+        let delivery = Delivery { delivered, name, after_the_end, behind };
+        let unread = (self.rules.reads)((self.rules.look)(&delivered));
+        world.workers[index] = Worker::Looking { delivery, unread, seen: Seen::default() };
+    }
+
+    fn look(&self, world: &mut World, index: usize) {
+        let Worker::Looking { delivery, unread, mut seen } = world.workers[index] else { return };
+        if let [read, unread @ ..] = unread {
+            delivery.read(*read, &world.broker, &mut seen);
+            world.workers[index] = Worker::Looking { delivery, unread, seen };
+            if !unread.is_empty() {
+                return;
+            }
+        }
+        let verdict = (self.rules.judge)(&delivery.delivered, self.attempts_max, &seen);
+        match (self.rules.plan_verdict)(verdict, delivery.lease(&world.broker)) {
+            Some(plan) => self.settle(world, index, delivery, plan),
+            None => {
+                self.note_start(world, index, delivery);
+                world.workers[index] = Worker::Running(delivery);
+            }
+        }
+    }
+
+    /// History: what the properties want to know of a start.
+    fn note_start(&self, world: &mut World, index: usize, delivery: Delivery) {
+        let Delivery { delivered, name, after_the_end, behind } = delivery;
+        let redelivered = delivered.deliveries > 1;
+        let ended = world.broker.end().is_some_and(|end| end.run >= name.generation.run);
+        let beside = behind.is_some() && behind == world.broker.later_schedule(name.generation);
+        let attempt = u64::from(name.generation.attempt) + delivered.deliveries - 1;
+        world.starts += 1;
+        world.broken.stale_start |= world.is_stale(index);
+        world.broken.start_after_the_end |= after_the_end || (redelivered && ended);
+        world.broken.start_beside_its_retry |= redelivered && beside;
+        world.broken.start_too_often |= attempt > u64::from(self.attempts_max);
+    }
+
+    fn end(&self, world: &mut World, index: usize, ended: Ended) {
+        let Worker::Running(delivery) = world.workers[index] else { return };
+        if ended == Ended::HandedBack {
+            world.left.hand_backs -= 1;
+        }
+        let lease = delivery.lease(&world.broker);
+        let plan = (self.rules.plan)(delivery.delivered.attempt(), self.attempts_max, lease, ended);
+        self.settle(world, index, delivery, plan);
+    }
+
+    fn settle(&self, world: &mut World, index: usize, delivery: Delivery, plan: Plan) {
+        let course = (self.rules.begin)(plan, &delivery.delivered);
+        world.workers[index] = Worker::Settling { delivery, plan, course, sent: None };
+        self.rest_if_done(world, index);
+    }
+
+    fn send(&self, world: &mut World, index: usize) {
+        let Worker::Settling { delivery, plan, course, .. } = world.workers[index] else { return };
+        match self.rules.step(&course, delivery.lease(&world.broker)) {
+            None => world.workers[index] = Worker::Idle,
+            Some(Step::Acknowledge) => {
+                world.broker.tasks.retain(|queued| queued.name != delivery.name);
+                let course = self.rules.after(course, Reply::Stored);
+                world.workers[index] = Worker::Settling { delivery, plan, course, sent: None };
+                self.rest_if_done(world, index);
+            }
+            Some(step) => {
+                let sent = self.publish(&delivery.delivered, plan, step);
+                let success = matches!(sent, Some(Publish::Result { state: State::Completed, .. }));
+                world.broken.stale_write |= world.is_stale(index) && !success;
+                world.workers[index] = Worker::Settling { delivery, plan, course, sent };
+            }
+        }
+    }
+
+    fn publish(&self, delivered: &Delivered, plan: Plan, step: Step) -> Option<Publish> {
+        let Generation { run, .. } = delivered.generation;
+        let parcel = |generation| Parcel { generation, result_sequence: delivered.result_sequence };
+        match step {
+            Step::StoreResult { expected } => {
+                let state = if plan == Plan::Complete { State::Completed } else { State::Failed };
+                Some(Publish::Result { expected, state, run })
+            }
+            Step::StoreDeadLetter => Some(Publish::DeadLetter { run, id: (self.rules.dead_letter_id)(run) }),
+            Step::StoreRetry { expected } => {
+                let retry = delivered.generation.retry_after(delivered.attempt());
+                let expected = (self.rules.retry_condition)(expected);
+                Some(Publish::Retry { expected, parcel: parcel(retry), id: (self.rules.copy_id)(retry) })
+            }
+            // Due at once: no schedule, no condition.
+            Step::StoreHandBack { .. } => {
+                let back = delivered.generation.handed_back(delivered.attempt());
+                Some(Publish::HandBack { parcel: parcel(back), id: (self.rules.copy_id)(back) })
+            }
+            Step::Acknowledge => None,
+        }
+    }
+
+    fn answered(&self, world: &mut World, index: usize, reply: Reply) {
+        let Worker::Settling { delivery, plan, course, .. } = world.workers[index] else { return };
+        let course = self.rules.after(course, reply);
+        world.workers[index] = Worker::Settling { delivery, plan, course, sent: None };
+        self.rest_if_done(world, index);
+    }
+
+    fn rest_if_done(&self, world: &mut World, index: usize) {
+        let Worker::Settling { delivery, course, .. } = world.workers[index] else { return };
+        let lease = delivery.lease(&world.broker);
+        if self.rules.step(&course, lease).is_none() {
+            world.workers[index] = Worker::Idle;
+        }
+    }
+}
+
+impl World {
+    /// A worker's publish arrives.
+    fn arrive(&mut self, index: usize) -> Reply {
+        self.workers[index].sent().map_or(Reply::Unclear, |publish| self.broker.take(publish))
+    }
+
+    /// Nobody waits any more for a worker's publish.
+    fn leave_in_flight(&mut self, index: usize) {
+        self.broker.late.extend(self.workers[index].sent());
+        self.broker.late.sort_unstable();
+        self.broker.late.dedup();
+    }
+
+    fn lapse(&mut self, name: Name) {
+        let held = self.broker.queued(name).is_some_and(|queued| self.is_held(queued));
+        self.left.lapses -= u8::from(held);
+        if let Some(queued) = self.broker.queued_mut(name) {
+            queued.leased = false;
+        }
+    }
+
+    fn move_due(&mut self, due: Due) {
+        self.broker.due.retain(|other| *other != due);
+        self.broker.enqueue(due.parcel, Origin::Sourced, due.twin);
+    }
+
+    fn redrive(&mut self) {
+        self.redrive = match self.redrive {
+            Redrive::None => {
+                let Some((run, sequence)) = self.redrivable() else { return };
+                self.left.redrives -= 1;
+                let generation = Generation { run, ..Generation::FIRST }.redriven();
+                self.broker.compare_and_set(sequence, Recorded { state: State::Queued, run: generation.run });
+                Redrive::Marked(Parcel { generation, result_sequence: self.broker.results_sequence })
+            }
+            Redrive::Marked(parcel) => {
+                self.broker.enqueue(parcel, Origin::Direct, 0);
+                Redrive::Published(parcel.generation.run - 1)
+            }
+            // By its sequence, not by its subject: the new run may have failed already.
+            Redrive::Published(run) => {
+                self.broker.dead = self.broker.dead.filter(|dead| *dead != run);
+                Redrive::None
+            }
+        };
+    }
+}

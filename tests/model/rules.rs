@@ -1,0 +1,83 @@
+//! The rules as the model calls them: pointers to the functions of `workfleet_proto::settlement`.
+//!
+//! The model decides nothing itself, so that what is explored is what runs. A mutant swaps one pointer
+//! ([`mutants`](crate::mutants)). The alternative, a trait with one implementation for each mutant, would repeat every
+//! rule in each of them.
+
+use workfleet_proto::settlement::{
+    self, Delivered, Ended, Generation, Lease, Look, Plan, Read, Reply, Seen, Settlement, Step, Verdict,
+};
+
+/// One set of rules.
+#[derive(Clone, Copy)]
+pub(crate) struct Rules {
+    /// What must be known before a handler may start.
+    pub(crate) look: fn(&Delivered) -> Look,
+    /// In which order it is read.
+    pub(crate) reads: fn(Look) -> &'static [Read],
+    /// What to do with a delivery.
+    pub(crate) judge: fn(&Delivered, u32, &Seen) -> Verdict,
+    /// What to store for a verdict that needs no handler.
+    pub(crate) plan_verdict: fn(Verdict, Lease) -> Option<Plan>,
+    /// What to store for an attempt.
+    pub(crate) plan: fn(u32, u32, Lease, Ended) -> Plan,
+    /// How a plan begins to be carried out.
+    pub(crate) begin: fn(Plan, &Delivered) -> Course,
+    /// The step to take now.
+    pub(crate) step: fn(&Settlement, Lease) -> Option<Step>,
+    /// How it goes on after an answer.
+    pub(crate) after: fn(Settlement, Reply) -> Settlement,
+    /// The condition that a retry is published under: the schedule's sequence, or none at all.
+    pub(crate) retry_condition: fn(u64) -> Option<u64>,
+    /// What a copy's message id is made from. Ids are as different as these ("no two copies share a message id" is a test
+    /// of `proto`), and smaller.
+    pub(crate) copy_id: fn(Generation) -> Generation,
+    /// What a dead letter's message id is made from, if it has one.
+    pub(crate) dead_letter_id: fn(u32) -> Option<u32>,
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        Self {
+            look: Delivered::look,
+            reads: Look::reads,
+            judge: settlement::judge,
+            plan_verdict: Verdict::plan,
+            plan: settlement::plan,
+            begin: |plan, delivered| Course::True(Settlement::new(plan, delivered)),
+            step: Settlement::step,
+            after: Settlement::after,
+            retry_condition: Some,
+            copy_id: |copy| copy,
+            dead_letter_id: Some,
+        }
+    }
+}
+
+/// A plan being carried out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Course {
+    /// By the real rules.
+    True(Settlement),
+    /// By a mutant that knows its own order and heeds no answer.
+    Blind(&'static [Step]),
+}
+
+impl Rules {
+    /// The step to take now.
+    pub(crate) fn step(&self, course: &Course, lease: Lease) -> Option<Step> {
+        match course {
+            Course::True(settlement) => (self.step)(settlement, lease),
+            Course::Blind(steps) => steps.first().copied(),
+        }
+    }
+
+    /// How a course goes on after an answer.
+    pub(crate) fn after(&self, course: Course, reply: Reply) -> Course {
+        match course {
+            Course::True(settlement) => Course::True((self.after)(settlement, reply)),
+            Course::Blind(steps) if reply == Reply::Unclear => Course::Blind(steps),
+            Course::Blind(steps) => Course::Blind(steps.get(1..).unwrap_or_default()),
+        }
+    }
+}

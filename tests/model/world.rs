@@ -1,0 +1,244 @@
+//! The world: one task, its broker, two workers, somebody who redrives, and what may still go wrong.
+
+use stateright::{Model, Property};
+use workfleet_proto::settlement::{Ended, Lease, Step};
+use workfleet_proto::v1::State;
+
+use crate::broker::{Broker, Due, Name, Parcel, Publish, Queued};
+use crate::properties;
+use crate::rules::Rules;
+use crate::worker::Worker;
+
+/// What is explored: some rules, under some mishaps.
+#[derive(Clone, Copy)]
+pub(crate) struct Fleet {
+    /// The rules that workers follow.
+    pub(crate) rules: Rules,
+    /// Attempts of a run.
+    pub(crate) attempts_max: u32,
+    /// What may go wrong, all in all.
+    pub(crate) mishaps: Mishaps,
+}
+
+/// How often each thing may still happen. As every one of them is counted, no path is endless, and where nothing can
+/// happen any more is an end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub(crate) struct Mishaps {
+    /// A worker process dies.
+    pub(crate) crashes: u8,
+    /// A lease runs out while its worker lives: it was frozen, or cut off.
+    pub(crate) lapses: u8,
+    /// An answer or an acknowledgement is lost, or a publish is given up that may still arrive.
+    pub(crate) unanswered: u8,
+    /// The server moves a due copy into the queue a second time.
+    pub(crate) twins: u8,
+    /// A worker drains and hands back what it holds.
+    pub(crate) hand_backs: u8,
+    /// An operator redrives the dead letter.
+    pub(crate) redrives: u8,
+}
+
+/// A state of the world.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct World {
+    /// What is stored.
+    pub(crate) broker: Broker,
+    /// The processes. They are alike, so they stand in a fixed order: that halves the states.
+    pub(crate) workers: [Worker; 2],
+    /// How far a redrive is.
+    pub(crate) redrive: Redrive,
+    /// What may still go wrong.
+    pub(crate) left: Mishaps,
+    /// History: how often a handler was started.
+    pub(crate) starts: u8,
+    /// History: what no worker may ever have done.
+    pub(crate) broken: Broken,
+}
+
+/// Rules about what a worker does, rather than about what is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub(crate) struct Broken {
+    /// An attempt whose lease had run out sent something else than a success.
+    pub(crate) stale_write: bool,
+    /// A handler was started for a delivery whose lease had run out.
+    pub(crate) stale_start: bool,
+    /// A handler was started for a delivery that was made after the task's end, or for a redelivery whose look came after
+    /// it.
+    pub(crate) start_after_the_end: bool,
+    /// A handler was started for a redelivery although a later copy had been scheduled all the while.
+    pub(crate) start_beside_its_retry: bool,
+    /// A handler was started for an attempt that there is not.
+    pub(crate) start_too_often: bool,
+}
+
+/// The steps of a redrive: mark, publish, delete the dead letter. One that died between two steps and is repeated takes up
+/// the same mark, so it is no different from one that is slow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub(crate) enum Redrive {
+    /// Nobody redrives.
+    #[default]
+    None,
+    /// The failed result was replaced by the mark; the task must be published.
+    Marked(Parcel),
+    /// The task was published; the dead letter of this run must go, and no later one.
+    Published(u32),
+}
+
+/// What can happen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Action {
+    /// A worker pulls a copy.
+    Pull(usize, Name),
+    /// It reads the next thing that it must know, and judges once it knows all.
+    Look(usize),
+    /// Its attempt ends.
+    End(usize, Ended),
+    /// It takes the next step of settling.
+    Send(usize),
+    /// The broker takes its publish in, and the answer arrives.
+    Answer(usize),
+    /// The broker takes its publish in, and the answer is lost.
+    LoseAnswer(usize),
+    /// It gives up waiting; its publish may still arrive.
+    GiveUp(usize),
+    /// It acknowledges, and the acknowledgement is lost.
+    LoseAcknowledgement(usize),
+    /// It dies, and what it has sent with it: had that arrived first, the crash would have come later; and if it arrives
+    /// later, it was given up first.
+    Crash(usize),
+    /// A lease runs out.
+    Lapse(Name),
+    /// The schedule fires.
+    Fire,
+    /// The server moves a due copy into the queue.
+    Move(Due),
+    /// The same, and it will do so again, for it dies before it notes it.
+    MoveTwice(Due),
+    /// A publish arrives that nobody waits for.
+    Arrive(Publish),
+    /// The redrive goes one step on.
+    Redrive,
+}
+
+impl Model for Fleet {
+    type State = World;
+    type Action = Action;
+
+    fn init_states(&self) -> Vec<World> {
+        vec![World {
+            broker: Broker::submitted(),
+            workers: [Worker::Idle; 2],
+            redrive: Redrive::None,
+            left: self.mishaps,
+            starts: 0,
+            broken: Broken::default(),
+        }]
+    }
+
+    fn actions(&self, world: &World, actions: &mut Vec<Action>) {
+        self.worker_actions(world, 0, actions);
+        if world.workers[0] != world.workers[1] {
+            self.worker_actions(world, 1, actions);
+        }
+        world.broker_actions(actions);
+        if world.may_redrive() {
+            actions.push(Action::Redrive);
+        }
+    }
+
+    fn next_state(&self, world: &World, action: Action) -> Option<World> {
+        let mut next = world.clone();
+        self.act(&mut next, action);
+        next.order_workers();
+        Some(next)
+    }
+
+    fn properties(&self) -> Vec<Property<Self>> {
+        properties::all()
+    }
+}
+
+impl Fleet {
+    fn worker_actions(&self, world: &World, index: usize, actions: &mut Vec<Action>) {
+        match &world.workers[index] {
+            Worker::Idle => {
+                let free = world.broker.tasks.iter().filter(|queued| !queued.leased);
+                actions.extend(free.map(|queued| Action::Pull(index, queued.name)));
+                return;
+            }
+            Worker::Looking { .. } => actions.push(Action::Look(index)),
+            Worker::Running(_) => {
+                let ends = [Ended::Completed, Ended::Retryable, Ended::Permanent];
+                actions.extend(ends.map(|ended| Action::End(index, ended)));
+                if world.left.hand_backs > 0 {
+                    actions.push(Action::End(index, Ended::HandedBack));
+                }
+            }
+            Worker::Settling { sent: Some(_), .. } => {
+                actions.push(Action::Answer(index));
+                if world.left.unanswered > 0 {
+                    actions.extend([Action::LoseAnswer(index), Action::GiveUp(index)]);
+                }
+            }
+            Worker::Settling { course, delivery, .. } => {
+                actions.push(Action::Send(index));
+                let step = self.rules.step(course, delivery.lease(&world.broker));
+                if world.left.unanswered > 0 && step == Some(Step::Acknowledge) {
+                    actions.push(Action::LoseAcknowledgement(index));
+                }
+            }
+        }
+        if world.left.crashes > 0 {
+            actions.push(Action::Crash(index));
+        }
+    }
+}
+
+impl World {
+    fn broker_actions(&self, actions: &mut Vec<Action>) {
+        let leased = self.broker.tasks.iter().filter(|queued| queued.leased);
+        let lapsing = leased.filter(|queued| self.left.lapses > 0 || !self.is_held(queued));
+        actions.extend(lapsing.map(|queued| Action::Lapse(queued.name)));
+        if self.broker.scheduled.is_some() {
+            actions.push(Action::Fire);
+        }
+        for due in &self.broker.due {
+            actions.push(Action::Move(*due));
+            if self.left.twins > 0 && due.twin == 0 {
+                actions.push(Action::MoveTwice(*due));
+            }
+        }
+        actions.extend(self.broker.late.iter().map(|publish| Action::Arrive(*publish)));
+    }
+
+    fn may_redrive(&self) -> bool {
+        match self.redrive {
+            Redrive::None => self.left.redrives > 0 && self.redrivable().is_some(),
+            Redrive::Marked(_) | Redrive::Published(_) => true,
+        }
+    }
+
+    /// The failed run whose dead letter lies there, and the sequence of its record.
+    pub(crate) fn redrivable(&self) -> Option<(u32, u64)> {
+        let (record, sequence) = self.broker.record?;
+        let failed = record.state == State::Failed && self.broker.dead == Some(record.run);
+        failed.then_some((record.run, sequence))
+    }
+
+    /// Whether a living worker has the last delivery of a copy in its hands.
+    pub(crate) fn is_held(&self, queued: &Queued) -> bool {
+        let is_last = |deliveries| deliveries == queued.deliveries;
+        let mut deliveries = self.workers.iter().filter_map(Worker::delivery);
+        deliveries.any(|delivery| delivery.name == queued.name && is_last(delivery.delivered.deliveries))
+    }
+
+    /// Whether a worker's lease is known to have run out.
+    pub(crate) fn is_stale(&self, index: usize) -> bool {
+        self.workers[index].delivery().is_some_and(|delivery| delivery.lease(&self.broker) == Lease::Lapsed)
+    }
+
+    /// No two workers have the same delivery of a copy.
+    fn order_workers(&mut self) {
+        self.workers.sort_by_key(|worker| worker.delivery().map(|held| (held.name, held.delivered.deliveries)));
+    }
+}
