@@ -34,6 +34,7 @@ mod serve;
 mod spans;
 mod state;
 mod transcode;
+mod upkeep;
 mod wait;
 mod watch;
 

@@ -67,3 +67,5 @@ pub const RETENTION_MIN: Duration = Duration::from_secs(600);
 pub const DRAIN_BYTES_MAX: usize = 16 << 20;
 /// Time for that.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+/// How often the queues are measured for the metrics.
+pub const MEASURE_INTERVAL: Duration = Duration::from_secs(5);

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use opentelemetry::metrics::{Counter, Histogram};
+use opentelemetry::metrics::{Counter, Gauge, Histogram};
 use opentelemetry::{KeyValue, global};
 use workfleet_link::telemetry::attribute;
 use workfleet_proto::id::QueueName;
 
 use crate::error::ApiError;
+use crate::view::QueueView;
 
 /// The conventions' buckets, and beyond 10 s those of a request that waits for its task.
 const DURATION_BUCKETS_S: [f64; 16] =
@@ -20,6 +21,13 @@ pub(crate) struct Metrics {
     publish: Histogram<f64>,
     sent: Counter<u64>,
     rejected: Counter<u64>,
+    waiting: Gauge<u64>,
+    running: Gauge<u64>,
+    scheduled: Gauge<u64>,
+    dead: Gauge<u64>,
+    workers: Gauge<u64>,
+    oldest_age: Gauge<f64>,
+    connected: Gauge<u64>,
 }
 
 impl Metrics {
@@ -39,6 +47,13 @@ impl Metrics {
                 .build(),
             sent: meter.u64_counter("messaging.client.sent.messages").with_unit("{message}").build(),
             rejected: meter.u64_counter("workfleet.task.rejected").with_unit("{task}").build(),
+            waiting: meter.u64_gauge("workfleet.queue.waiting").with_unit("{task}").build(),
+            running: meter.u64_gauge("workfleet.queue.running").with_unit("{task}").build(),
+            scheduled: meter.u64_gauge("workfleet.queue.scheduled").with_unit("{task}").build(),
+            dead: meter.u64_gauge("workfleet.queue.dead").with_unit("{task}").build(),
+            workers: meter.u64_gauge("workfleet.queue.workers").with_unit("{worker}").build(),
+            oldest_age: meter.f64_gauge("workfleet.queue.oldest_age").with_unit("s").build(),
+            connected: meter.u64_gauge("workfleet.broker.connected").build(),
         }
     }
 
@@ -57,6 +72,23 @@ impl Metrics {
         self.sent.add(1, &attributes);
         attributes.push(KeyValue::new(attribute::MESSAGING_OPERATION_TYPE, "send"));
         self.publish.record(took.as_secs_f64(), &attributes);
+    }
+
+    /// A queue as it is now. The age of the oldest waiting task is the number to be woken by.
+    pub(crate) fn queue(&self, view: &QueueView) {
+        let attributes = [KeyValue::new("queue", view.name.clone())];
+        let oldest = Duration::from_millis(u64::try_from(view.oldest_waiting_ms.unwrap_or(0)).unwrap_or(0));
+        self.waiting.record(view.waiting, &attributes);
+        self.running.record(view.running, &attributes);
+        self.scheduled.record(view.scheduled, &attributes);
+        self.dead.record(view.dead, &attributes);
+        self.workers.record(view.workers.len() as u64, &attributes);
+        self.oldest_age.record(oldest.as_secs_f64(), &attributes);
+    }
+
+    /// Whether the numbers of the queues are those of now.
+    pub(crate) fn broker(&self, connected: bool) {
+        self.connected.record(u64::from(connected), &[]);
     }
 
     /// A request that was answered. `route` is a pattern, never a path.

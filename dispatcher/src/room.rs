@@ -1,10 +1,11 @@
 //! Whether a queue has room: the bounds that its streams cannot keep themselves (rule 18).
 //!
 //! A stream with schedules cannot refuse, and one with results drops its oldest instead of refusing; so both are asked
-//! what they hold, twice a second at most. A burst between two answers may pass a bound by what arrives in that time.
+//! what they hold, twice a second at most, and count what they let in since. Several dispatchers together may pass a
+//! bound by what the others let in within half a second.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use workfleet_link::broker::Broker;
@@ -31,11 +32,12 @@ enum Bound {
     Scheduled,
 }
 
-/// Why there was no room, if there was none, and when that was so.
-#[derive(Debug, Clone)]
+/// What a stream said, and what was let in since.
+#[derive(Debug, Clone, Copy)]
 struct Told {
     at: Instant,
-    full: Option<String>,
+    /// How many more there was room for.
+    left: u64,
 }
 
 impl Room {
@@ -61,42 +63,59 @@ impl Room {
 
     async fn check_bound(&self, queue: &Queue, bound: Bound) -> Result<(), ApiError> {
         let key = (queue.name.clone(), bound);
-        let full = match self.told(&key) {
-            Some(told) => told.full,
+        let left = match self.take(&key) {
+            Some(left) => left,
             None => {
-                let full = match bound {
-                    Bound::Results => self.results_full(queue).await?,
-                    Bound::Scheduled => self.scheduled_full(queue).await?,
+                let left = match bound {
+                    Bound::Results => self.results_left(queue).await?,
+                    Bound::Scheduled => self.scheduled_left(queue).await?,
                 };
-                let told = Told { at: Instant::now(), full: full.clone() };
-                self.told.lock().unwrap_or_else(PoisonError::into_inner).insert(key, told);
-                full
+                self.told().insert(key.clone(), Told { at: Instant::now(), left });
+                self.take(&key).unwrap_or(left)
             }
         };
-        full.map_or(Ok(()), |why| Err(ApiError::new(Code::QueueFull, why).retry_after_ms(QUEUE_FULL_RETRY_AFTER_MS)))
+        if left > 0 { Ok(()) } else { Err(full(queue, bound)) }
     }
 
-    fn told(&self, key: &(QueueName, Bound)) -> Option<Told> {
-        let told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        told.get(key).filter(|told| told.at.elapsed() < COUNTS_FRESH).cloned()
+    /// How much room there was a moment ago, less what was let in since; and lets one in.
+    fn take(&self, key: &(QueueName, Bound)) -> Option<u64> {
+        let mut told = self.told();
+        let told = told.get_mut(key).filter(|told| told.at.elapsed() < COUNTS_FRESH)?;
+        let left = told.left;
+        told.left = left.saturating_sub(1);
+        Some(left)
     }
 
-    async fn scheduled_full(&self, queue: &Queue) -> Result<Option<String>, ApiError> {
+    /// Nothing under this lock can be left half done.
+    fn told(&self) -> MutexGuard<'_, HashMap<(QueueName, Bound), Told>> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn scheduled_left(&self, queue: &Queue) -> Result<u64, ApiError> {
         let state = ask::stream(&self.broker, &self.broker.names.delay_stream(&queue.name)).await?;
-        let max = u64::try_from(queue.settings.scheduled_max).unwrap_or(0);
-        let full = state.messages >= max;
-        Ok(full.then(|| format!("the queue {} has {} scheduled tasks; the limit is {max}", queue.name, state.messages)))
+        Ok(u64::try_from(queue.settings.scheduled_max).unwrap_or(0).saturating_sub(state.messages))
     }
 
     /// Results are dropped oldest first; where that would drop one that somebody may still come for, nothing more is
     /// taken.
-    async fn results_full(&self, queue: &Queue) -> Result<Option<String>, ApiError> {
+    async fn results_left(&self, queue: &Queue) -> Result<u64, ApiError> {
         let state = ask::stream(&self.broker, &self.broker.names.results_stream(&queue.name)).await?;
         let max = u64::try_from(queue.settings.results_bytes_max).unwrap_or(0);
         let nearly_full = state.bytes >= max / 10 * 9;
         let oldest_ms = state.first_ms().unwrap_or(0);
         let young = now_ms() - oldest_ms < i64::try_from(RETENTION_MIN.as_millis()).unwrap_or(i64::MAX);
-        Ok((nearly_full && young)
-            .then(|| format!("the results of {} fill their {max} bytes and none is older than 10 minutes", queue.name)))
+        Ok(if nearly_full && young { 0 } else { u64::MAX })
     }
+}
+
+fn full(queue: &Queue, bound: Bound) -> ApiError {
+    let (name, settings) = (&queue.name, &queue.settings);
+    let detail = match bound {
+        Bound::Scheduled => format!("the queue {name} has its {} scheduled tasks", settings.scheduled_max),
+        Bound::Results => {
+            let max = settings.results_bytes_max;
+            format!("the results of {name} fill their {max} bytes, and none is older than 10 minutes")
+        }
+    };
+    ApiError::new(Code::QueueFull, detail).retry_after_ms(QUEUE_FULL_RETRY_AFTER_MS)
 }

@@ -16,6 +16,7 @@ use crate::dispatcher::Dispatcher;
 use crate::limits::SHUTDOWN_GRACE;
 use crate::queues_file::{QueuesFile, QueuesFileError};
 use crate::streams::{self, Change, ProvisionError};
+use crate::upkeep;
 
 /// Serves until `shutdown` is done, then finishes what is in flight, sends what is not sent, and returns.
 ///
@@ -59,6 +60,7 @@ async fn with_broker(
     let (http, http_addr) = listen(config.http_addr).await?;
     let (grpc, grpc_addr) = listen(config.grpc_addr).await?;
     let dispatcher = Dispatcher::new(broker.clone());
+    tokio::spawn(upkeep::run(dispatcher.clone(), stop.clone()));
     let mut servers = JoinSet::new();
     let rest = accept::http::serve(http, dispatcher.clone(), config.callers, telemetry.clone(), stop.clone());
     servers.spawn(async {

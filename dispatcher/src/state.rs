@@ -9,7 +9,7 @@ pub(crate) use combine::{Place, Waiting, apply_event, of_envelope, of_event, of_
 
 use prost::Message as _;
 use workfleet_link::broker::NatsHeaders;
-use workfleet_link::read::{self, StoredMessage};
+use workfleet_link::read::{self, ReadError, StoredMessage};
 use workfleet_link::time::now_ms;
 use workfleet_proto::id::TaskId;
 use workfleet_proto::v1;
@@ -80,7 +80,11 @@ impl Inner {
     async fn read_event(&self, queue: &Queue, id: &TaskId) -> Result<Option<Heard>, ApiError> {
         let names = &self.broker.names;
         let stream = names.events_stream(&queue.name);
-        let stored = read::last_on_subject(&self.broker, &stream, &names.event(id)).await?;
+        let stored = match read::last_on_subject(&self.broker, &stream, &names.event(id)).await {
+            // A stream in memory is gone with its server until it is made again; so are its events.
+            Err(ReadError::NoStream { .. }) => None,
+            stored => stored?,
+        };
         Ok(stored
             .and_then(|stored| Some(Heard { at_ms: stored.time_ms, event: v1::Event::decode(stored.payload).ok()? })))
     }

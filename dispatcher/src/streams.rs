@@ -10,8 +10,12 @@ mod wanted;
 use prost::Message as _;
 use serde::Serialize;
 use workfleet_link::broker::Broker;
+use workfleet_link::read::ReadError;
 use workfleet_link::{kinds, read};
+use workfleet_proto::id::QueueName;
 
+use crate::ask;
+use crate::limits::QUEUES_LISTED_MAX;
 use crate::queues_file::{QueueEntry, QueuesFile};
 use api::Api;
 
@@ -38,6 +42,30 @@ pub async fn provision(broker: &Broker, file: &QueuesFile) -> Result<Report, Pro
         write_settings(&mut api, queue).await?;
     }
     Ok(api.report)
+}
+
+/// Makes the streams of events again that are gone: they are in memory, and that of a single server ends with it.
+/// Gives their names.
+///
+/// # Errors
+/// When the broker does not answer, or refuses.
+pub async fn restore_events(broker: &Broker) -> Result<Vec<String>, ProvisionError> {
+    let bucket = broker.names.queues_bucket();
+    let prefix = format!("$KV.{bucket}.");
+    let unanswered = |error: ReadError| ProvisionError::Unanswered { name: bucket.clone(), reason: error.to_string() };
+    let keys = match ask::subjects(broker, &format!("KV_{bucket}"), &format!("{prefix}>"), QUEUES_LISTED_MAX).await {
+        // Nothing is provisioned yet, so nothing is gone.
+        Err(ReadError::NoStream { .. }) => return Ok(Vec::new()),
+        keys => keys.map_err(unanswered)?,
+    };
+    let mut api = Api::new(broker);
+    for queue in keys.iter().filter_map(|key| key.strip_prefix(&prefix)?.parse::<QueueName>().ok()) {
+        if let Some(settings) = read::queue_settings(broker, &queue).await.map_err(unanswered)? {
+            api.stream(wanted::events_stream(&broker.names, &queue, &settings)).await?;
+        }
+    }
+    let made = api.report.lines.into_iter().filter(|line| line.change == Change::Created);
+    Ok(made.map(|line| line.name).collect())
 }
 
 /// What `provision` did.

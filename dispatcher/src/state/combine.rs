@@ -84,7 +84,8 @@ pub(crate) fn apply_event(view: &mut TaskView, event: &v1::Event) {
     view.state = StateWord(event.state());
     view.attempt = event.attempt;
     view.started_at = (event.started_at_ms > 0).then_some(UnixMs(event.started_at_ms));
-    view.progress = event.progress.clone().map(Into::into);
+    // An attempt that has ended makes no progress.
+    view.progress = event.progress.clone().filter(|_| event.state() == State::Running).map(Into::into);
     view.cursor = event_cursor(event);
     view.ended_at = None;
     if let Some(at_ms) = event.next_attempt_at_ms {

@@ -150,7 +150,8 @@ fn results_stream(names: &Names, queue: &QueueName, settings: &QueueSettings) ->
     }))
 }
 
-fn events_stream(names: &Names, queue: &QueueName, settings: &QueueSettings) -> Config {
+/// In memory: what is said about a running task is worth nothing once that attempt is over, and there is a lot of it.
+pub(super) fn events_stream(names: &Names, queue: &QueueName, settings: &QueueSettings) -> Config {
     object(json!({
         "name": names.events_stream(queue),
         "subjects": [names.event_all(queue)],

@@ -95,7 +95,7 @@ fn too_large(size: &str, media: Media) -> ApiError {
 fn read_error(error: &axum::Error, media: Media) -> ApiError {
     let limit = error.source().is_some_and(|source| source.to_string().contains("length limit"));
     if limit {
-        too_large("more bytes than that", media)
+        too_large("more bytes than are read", media)
     } else {
         ApiError::new(Code::InvalidPayload, format!("the body broke off: {error}"))
     }
