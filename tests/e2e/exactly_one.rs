@@ -15,7 +15,8 @@ use rand::{RngExt as _, rng};
 use workfleet_tests::{Fleet, Probe, Worker, eventually_within, runs};
 
 const WORKERS: usize = 4;
-const LEASE: Duration = Duration::from_secs(2);
+/// Longer than the lease.
+const FROZEN: Duration = Duration::from_millis(2_700);
 
 /// How much is done. `make kill-test` asks for the full form, which takes about a minute.
 struct Extent {
@@ -79,37 +80,43 @@ async fn submit(fleet: &Fleet, extent: &Extent) -> Vec<String> {
 /// Kills and freezes until the time is over; gives the number of kills that hit a running task.
 async fn harm(fleet: &Fleet, workers: &mut [Worker], extent: &Extent) -> usize {
     let begun = Instant::now();
-    let pause = extent.lasts / u32::try_from(extent.hits_min * 3 / 2).unwrap_or(u32::MAX);
+    let pause = extent.lasts / u32::try_from(extent.hits_min * 2).unwrap_or(u32::MAX);
     let mut hits = 0;
+    let mut frozen: Option<(usize, Instant)> = None;
     for turn in 1.. {
         tokio::time::sleep(pause.mul_f64(rng().random_range(0.5..1.3))).await;
+        // Others have its tasks by now: it goes on, and stores what they have stored.
+        frozen = frozen.filter(|(victim, since)| since.elapsed() < FROZEN || thaw(&workers[*victim]));
         if begun.elapsed() >= extent.lasts {
             break;
         }
-        if turn % 4 == 0 {
-            freeze(fleet, workers).await;
+        let others = busy(fleet, workers).into_iter().filter(|at| frozen.is_none_or(|(victim, _)| *at != victim));
+        let Some(victim) = others.collect::<Vec<_>>().choose(&mut rng()).copied() else { continue };
+        if frozen.is_none() && turn % 4 == 0 {
+            workers[victim].freeze();
+            frozen = Some((victim, Instant::now()));
         } else {
-            hits += usize::from(kill(fleet, workers));
+            hits += usize::from(kill(fleet, &mut workers[victim]));
         }
+    }
+    if let Some((victim, since)) = frozen {
+        tokio::time::sleep(FROZEN.saturating_sub(since.elapsed())).await;
+        thaw(&workers[victim]);
     }
     hits
 }
 
-fn kill(fleet: &Fleet, workers: &mut [Worker]) -> bool {
-    let busy = busy(fleet, workers);
-    let Some(victim) = busy.choose(&mut rng()) else { return false };
-    let pid = workers[*victim].pid();
-    workers[*victim].replace();
-    // Read after the kill: what has no end by now never gets one.
-    runs::unfinished(&fleet.runs(), pid) > 0
+/// Whether it still is frozen: never.
+fn thaw(worker: &Worker) -> bool {
+    worker.thaw();
+    false
 }
 
-/// Leaves the leases of one worker to lapse, and lets it go on when others have its tasks.
-async fn freeze(fleet: &Fleet, workers: &mut [Worker]) {
-    let Some(victim) = busy(fleet, workers).choose(&mut rng()).copied() else { return };
-    workers[victim].freeze();
-    tokio::time::sleep(LEASE + Duration::from_millis(700)).await;
-    workers[victim].thaw();
+/// Whether it hit a running task. Read after the kill: what has no end by then never gets one.
+fn kill(fleet: &Fleet, worker: &mut Worker) -> bool {
+    let pid = worker.pid();
+    worker.replace();
+    runs::unfinished(&fleet.runs(), pid) > 0
 }
 
 fn busy(fleet: &Fleet, workers: &[Worker]) -> Vec<usize> {

@@ -1,7 +1,9 @@
+use prost::Message as _;
 use serde_json::json;
 use tonic::Code;
 use workfleet_proto::v1::submit_request::Payload;
 use workfleet_proto::v1::{GetRequest, SubmitRequest};
+use workfleet_tests::kinds::probe::ProbeRequest;
 use workfleet_tests::{Answer, Fleet, Probe};
 
 const TASKS: &str = "/v1/queues/probe/tasks";
@@ -169,12 +171,13 @@ async fn a_full_queue() {
 async fn the_same_over_grpc() {
     let fleet = fleet().await;
     let mut client = fleet.grpc().await;
+    let huge = ProbeRequest { padding: vec![0; 701 * 1024].into(), ..ProbeRequest::default() }.encode_to_vec();
     let cases = [
         ("nowhere", Some(Payload::Json("{}".to_owned())), Code::NotFound, "unknown_queue"),
         ("probe", Some(Payload::Json("{".to_owned())), Code::InvalidArgument, "invalid_json"),
         ("probe", Some(Payload::Json("{\"ecko\":1}".to_owned())), Code::InvalidArgument, "invalid_payload"),
         ("probe", Some(Payload::Protobuf(vec![1, 2, 3].into())), Code::InvalidArgument, "invalid_payload"),
-        ("probe", Some(Payload::Protobuf(vec![0; 701 * 1024].into())), Code::InvalidArgument, "payload_too_large"),
+        ("probe", Some(Payload::Protobuf(huge.into())), Code::InvalidArgument, "payload_too_large"),
     ];
     for (queue, payload, status, code) in cases {
         let request = SubmitRequest { queue: queue.to_owned(), payload, ..SubmitRequest::default() };
