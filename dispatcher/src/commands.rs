@@ -22,7 +22,7 @@ mod watch;
 
 use clap::{Parser, Subcommand};
 
-pub(crate) use fault::Fault;
+pub(crate) use fault::{Fault, Form};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -32,6 +32,7 @@ Exit codes:
   3  not served now, later may help: dispatcher or broker not reachable, queue full, no worker, all busy
   4  the time that was given passed first; the task itself goes on
   5  refused: unknown queue or task, invalid payload, conflict
+What went wrong is said on the standard error; with --json as one line of JSON with a stable code.
 
 Examples:
   workfleet serve --queues deploy/local/queues.toml
@@ -59,6 +60,20 @@ enum Command {
 }
 
 impl Cli {
+    /// Whom the command speaks to.
+    pub(crate) fn form(&self) -> Form {
+        let json = match &self.command {
+            Command::Serve(_) => false,
+            Command::Provision(provision) => provision.json,
+            Command::Submit(submit) => submit.remote.json,
+            Command::Call(call) => call.remote.json,
+            Command::Get(get) => get.remote.json,
+            Command::Watch(watch) => watch.remote.json,
+            Command::Queues(queues) => queues.remote.json,
+        };
+        if json { Form::Json } else { Form::Words }
+    }
+
     /// Runs the command that was asked for.
     pub(crate) async fn run(self) -> Result<(), Fault> {
         match self.command {

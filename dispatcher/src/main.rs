@@ -10,8 +10,10 @@ use commands::Cli;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match Cli::parse().run().await {
+    let cli = Cli::parse();
+    let form = cli.form();
+    match cli.run().await {
         Ok(()) => ExitCode::SUCCESS,
-        Err(fault) => fault.report(),
+        Err(fault) => fault.report(form),
     }
 }

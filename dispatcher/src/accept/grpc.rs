@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
+use tower_http::catch_panic::CatchPanicLayer;
 use workfleet_proto::v1;
 use workfleet_proto::v1::dispatcher_server::DispatcherServer;
 
@@ -62,6 +63,7 @@ pub async fn serve(
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
         .max_encoding_message_size(MESSAGE_BYTES_MAX);
     let serving = Server::builder()
+        .layer(CatchPanicLayer::custom(status::panicked))
         .max_concurrent_streams(STREAMS_PER_CONNECTION_MAX)
         .concurrency_limit_per_connection(REQUESTS_PER_CONNECTION_MAX)
         .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))

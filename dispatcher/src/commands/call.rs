@@ -31,7 +31,7 @@ pub(crate) struct Call {
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = humantime::parse_duration)]
     timeout: Duration,
     #[command(flatten)]
-    remote: Remote,
+    pub(super) remote: Remote,
 }
 
 impl Call {

@@ -3,10 +3,11 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 /// A problem document (RFC 9457), as far as a person needs it.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Problem {
     #[serde(default)]
     pub(crate) status: u16,
@@ -23,6 +24,15 @@ pub(crate) struct Problem {
     /// A task that may have been stored nevertheless.
     #[serde(default)]
     pub(crate) task_id: Option<String>,
+}
+
+/// Whom a command speaks to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// A person.
+    Words,
+    /// A program: `--json`.
+    Json,
 }
 
 /// Why a command did not do what it was asked for.
@@ -72,13 +82,31 @@ impl Fault {
         })
     }
 
-    /// Says it to the person, and gives the exit code.
-    pub(crate) fn report(&self) -> ExitCode {
+    /// Says it on the standard error, and gives the exit code.
+    pub(crate) fn report(&self, form: Form) -> ExitCode {
+        let text = match form {
+            Form::Words => format!("workfleet: {self}"),
+            Form::Json => self.document().to_string(),
+        };
         if !matches!(self, Self::PipeClosed) {
             // Where even this cannot be written, the exit code still tells.
-            let _ = writeln!(io::stderr(), "workfleet: {self}");
+            let _ = writeln!(io::stderr(), "{text}");
         }
         self.exit_code()
+    }
+
+    /// A problem like those of the dispatcher, with codes for what it cannot know of.
+    fn document(&self) -> Value {
+        let code = match self {
+            Self::Refused(problem) => return json!(problem),
+            Self::Ended(_) => "ended_without_output",
+            Self::Usage(_) => "wrong_use",
+            Self::Unreachable(_) => "unreachable",
+            Self::TimedOut(_) => "not_ended",
+            Self::Denied(_) => "denied",
+            Self::PipeClosed | Self::Output(_) => "output",
+        };
+        json!({ "code": code, "detail": self.to_string() })
     }
 
     /// Whether the same request may succeed in a moment.
@@ -111,7 +139,7 @@ fn words(problem: &Problem) -> String {
         words.push_str(&problem.known.join(", "));
     }
     if let Some(id) = &problem.task_id {
-        words.push_str(&format!("\nthe task may be there: workfleet get {id}"));
+        words.push_str(&format!("\nlook at it with: workfleet get {id}"));
     }
     if let Some(ms) = problem.retry_after_ms {
         words.push_str(&format!("\ntry again in {ms} ms"));

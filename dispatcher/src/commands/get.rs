@@ -34,7 +34,7 @@ pub(crate) struct Get {
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
     #[command(flatten)]
-    remote: Remote,
+    pub(super) remote: Remote,
 }
 
 impl Get {

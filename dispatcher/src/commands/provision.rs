@@ -28,7 +28,7 @@ pub(crate) struct Provision {
     nats: Option<String>,
     /// Print the report as JSON
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
 }
 
 impl Provision {

@@ -20,7 +20,7 @@ pub(crate) struct Queues {
     /// One queue alone
     name: Option<String>,
     #[command(flatten)]
-    remote: Remote,
+    pub(super) remote: Remote,
 }
 
 impl Queues {

@@ -52,7 +52,7 @@ pub(crate) struct Submit {
     #[arg(long, value_name = "KEY")]
     key: Option<String>,
     #[command(flatten)]
-    remote: Remote,
+    pub(super) remote: Remote,
 }
 
 impl Submit {

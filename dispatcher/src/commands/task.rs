@@ -128,7 +128,9 @@ impl Task {
         rows.extend(fields.trace_id.clone().filter(|id| !id.is_empty()).map(|id| ("trace", id)));
         if let Some(failure) = &fields.failure {
             rows.push(("failure", failure.words()));
-            rows.extend(failure.attempts.iter().map(|attempt| ("", attempt.words())));
+            // A single attempt has failed as the task has.
+            let earlier = if failure.attempts.len() > 1 { failure.attempts.as_slice() } else { &[] };
+            rows.extend(earlier.iter().map(|attempt| ("", attempt.words())));
         }
         rows.extend(fields.output.as_ref().map(|output| ("output", print::shortened(output).to_string())));
         print::pairs(rows)

@@ -23,7 +23,7 @@ pub(crate) struct Watch {
     /// The task's id
     id: String,
     #[command(flatten)]
-    remote: Remote,
+    pub(super) remote: Remote,
 }
 
 impl Watch {

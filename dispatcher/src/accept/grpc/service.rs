@@ -8,7 +8,8 @@ use tonic::{Request, Response, Status, Streaming};
 use workfleet_proto::v1;
 use workfleet_proto::v1::dispatcher_server::Dispatcher as Rpc;
 
-use super::{bulk, request, status, trace};
+use super::trace::Rpcs;
+use super::{bulk, request, status};
 use crate::config::Callers;
 use crate::dispatcher::{Dispatcher, Submitted};
 use crate::error::ApiError;
@@ -18,13 +19,13 @@ const KEY_EXPIRES_AT: &str = "workfleet-key-expires-at";
 /// A dispatcher behind gRPC.
 pub(super) struct Service {
     dispatcher: Dispatcher,
-    callers: Callers,
+    rpcs: Rpcs,
     shutdown: CancellationToken,
 }
 
 impl Service {
     pub(super) fn new(dispatcher: Dispatcher, callers: Callers, shutdown: CancellationToken) -> Self {
-        Self { dispatcher, callers, shutdown }
+        Self { dispatcher, rpcs: Rpcs::new(callers), shutdown }
     }
 
     /// One request with one answer, inside its span.
@@ -34,9 +35,9 @@ impl Service {
         metadata: &tonic::metadata::MetadataMap,
         answer: impl Future<Output = Result<A, ApiError>>,
     ) -> Result<A, Status> {
-        let span = trace::start(method, self.callers, metadata);
-        let answer = answer.with_context(span.context().clone()).await;
-        trace::end(span, answer.as_ref().map(|_| ()));
+        let rpc = self.rpcs.start(method, metadata);
+        let answer = answer.with_context(rpc.context()).await;
+        rpc.end(answer.as_ref().map(|_| ()));
         answer.map_err(|error| status::status(&error))
     }
 }
@@ -56,10 +57,9 @@ impl Rpc for Service {
         request: Request<Streaming<v1::SubmitRequest>>,
     ) -> Result<Response<Self::SubmitStreamStream>, Status> {
         let (metadata, _, requests) = request.into_parts();
-        let span = trace::start("SubmitStream", self.callers, &metadata);
-        let context = span.context().clone();
-        let replies = bulk::submit_all(self.dispatcher.clone(), requests, context, self.shutdown.clone());
-        Ok(Response::new(trace::over(span, replies)))
+        let rpc = self.rpcs.start("SubmitStream", &metadata);
+        let replies = bulk::submit_all(self.dispatcher.clone(), requests, rpc.context(), self.shutdown.clone());
+        Ok(Response::new(rpc.over(replies)))
     }
 
     async fn get(&self, request: Request<v1::GetRequest>) -> Result<Response<v1::Task>, Status> {

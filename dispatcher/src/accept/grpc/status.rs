@@ -1,6 +1,8 @@
 //! A refusal as a gRPC status. The stable code is metadata, since gRPC's sixteen codes cannot tell a full queue from a
 //! busy worker.
 
+use std::any::Any;
+
 use tonic::Status;
 use tonic::metadata::{MetadataMap, MetadataValue};
 use workfleet_proto::v1;
@@ -35,6 +37,14 @@ pub(super) fn problem(error: &ApiError) -> v1::Problem {
 /// For streams that would otherwise never end. There is nothing wrong with the request.
 pub(super) fn stopping() -> Status {
     status(&ApiError::new(Code::BrokerUnavailable, "this dispatcher is stopping; connect again"))
+}
+
+/// A panic is a mistake of ours, and one request's only: without this it would end every stream of its connection.
+#[allow(clippy::needless_pass_by_value, reason = "the layer hands the panic over like this")]
+pub(super) fn panicked(panic: Box<dyn Any + Send + 'static>) -> http::Response<tonic::body::Body> {
+    let said = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+    tracing::error!(panic = said.unwrap_or("something that is no text"), "a request's handler panicked");
+    status(&ApiError::new(Code::Internal, "a mistake of the dispatcher's; its log has more")).into_http()
 }
 
 fn detail(error: &ApiError) -> String {

@@ -1,6 +1,9 @@
-//! The span of a request, as the REST edge makes it.
+//! The span and the measure of a request, as the REST edge makes them.
+
+use std::time::Instant;
 
 use futures::stream::{self, BoxStream, StreamExt as _};
+use opentelemetry::metrics::Histogram;
 use opentelemetry::propagation::Extractor;
 use opentelemetry::{Context, KeyValue, global};
 use tonic::metadata::{KeyRef, MetadataMap};
@@ -14,34 +17,76 @@ use crate::spans::{self, Span};
 const RPC_SYSTEM: &str = "rpc.system.name";
 const RPC_METHOD: &str = "rpc.method";
 const RPC_STATUS: &str = "rpc.response.status_code";
+/// The conventions' buckets, and beyond 10 s those of a request that waits for its task.
+const DURATION_BUCKETS_S: [f64; 16] =
+    [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0, 30.0, 60.0];
 
-/// Begins the span of a request. It ends with [`end`], or when it is dropped: the caller has gone.
-pub(super) fn start(method: &str, callers: Callers, metadata: &MetadataMap) -> Span {
-    let caller = global::get_text_map_propagator(|propagator| {
-        propagator.extract_with_context(&Context::new(), &OfMetadata(metadata))
-    });
-    let name = format!("{SERVICE_NAME}/{method}");
-    let attributes = vec![KeyValue::new(RPC_SYSTEM, "grpc"), KeyValue::new(RPC_METHOD, name.clone())];
-    spans::server(name, callers, &caller, attributes)
+/// Sees every request: makes its span and measures it.
+#[derive(Debug, Clone)]
+pub(super) struct Rpcs {
+    callers: Callers,
+    duration: Histogram<f64>,
 }
 
-/// Ends the span of a request.
-pub(super) fn end(span: Span, outcome: Result<(), &ApiError>) {
-    let code = outcome.err().map_or(Code::Ok, |error| error.code.grpc());
-    span.set(RPC_STATUS, i64::from(code as i32).to_string());
-    span.end(outcome);
+impl Rpcs {
+    /// On the process's meter provider, which must be set up by then.
+    pub(super) fn new(callers: Callers) -> Self {
+        let meter = global::meter("workfleet");
+        let duration = meter
+            .f64_histogram("rpc.server.call.duration")
+            .with_unit("s")
+            .with_boundaries(DURATION_BUCKETS_S.to_vec())
+            .build();
+        Self { callers, duration }
+    }
+
+    /// A request begins.
+    pub(super) fn start(&self, method: &str, metadata: &MetadataMap) -> Rpc {
+        let caller = global::get_text_map_propagator(|propagator| {
+            propagator.extract_with_context(&Context::new(), &OfMetadata(metadata))
+        });
+        let name = format!("{SERVICE_NAME}/{method}");
+        let attributes = vec![KeyValue::new(RPC_SYSTEM, "grpc"), KeyValue::new(RPC_METHOD, name.clone())];
+        let span = spans::server(name, self.callers, &caller, attributes.clone());
+        Rpc { span, attributes, duration: self.duration.clone(), began: Instant::now() }
+    }
 }
 
-/// Ends the span with a stream.
-pub(super) fn over<T: Send + 'static>(
+/// A request under way. If it is dropped, the caller has gone: its span ends, and it is not measured.
+pub(super) struct Rpc {
     span: Span,
-    answers: BoxStream<'static, Result<T, Status>>,
-) -> BoxStream<'static, Result<T, Status>> {
-    let last = async move {
-        end(span, Ok(()));
-        None
-    };
-    answers.chain(stream::once(last).filter_map(std::future::ready)).boxed()
+    attributes: Vec<KeyValue>,
+    duration: Histogram<f64>,
+    began: Instant,
+}
+
+impl Rpc {
+    /// The context in which the request's span is the current one.
+    pub(super) fn context(&self) -> Context {
+        self.span.context().clone()
+    }
+
+    /// The answer is there.
+    pub(super) fn end(mut self, outcome: Result<(), &ApiError>) {
+        let code = outcome.err().map_or(Code::Ok, |error| error.code.grpc());
+        let code = i64::from(code as i32).to_string();
+        self.span.set(RPC_STATUS, code.clone());
+        self.span.end(outcome);
+        self.attributes.push(KeyValue::new(RPC_STATUS, code));
+        self.duration.record(self.began.elapsed().as_secs_f64(), &self.attributes);
+    }
+
+    /// Ends with a stream of answers.
+    pub(super) fn over<T: Send + 'static>(
+        self,
+        answers: BoxStream<'static, Result<T, Status>>,
+    ) -> BoxStream<'static, Result<T, Status>> {
+        let last = async move {
+            self.end(Ok(()));
+            None
+        };
+        answers.chain(stream::once(last).filter_map(std::future::ready)).boxed()
+    }
 }
 
 struct OfMetadata<'a>(&'a MetadataMap);
