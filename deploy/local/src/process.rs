@@ -21,6 +21,9 @@ const LAST_WORDS_MAX: Duration = Duration::from_secs(1);
 /// Who becomes the program; in the child of a fork this is still the supervisor's own file, even if it was replaced.
 const OWN_PROGRAM: &str = "/proc/self/exe";
 
+/// How a process ends that did as it was told.
+const WELL: &str = "ended";
+
 /// What is wanted of a process. Only ever goes down this list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Wish {
@@ -64,8 +67,13 @@ impl Keeper {
         loop {
             let started = Instant::now();
             let how = self.live().await.unwrap_or_else(|error| format!("could not be started: {error}"));
-            if self.wish() != Wish::Run {
-                return self.tell(Change::Gone { how });
+            match self.wish() {
+                Wish::Run => {}
+                // One that was to drain and failed at it has a reason.
+                Wish::Drain if how != WELL => {
+                    return self.tell(Change::Gone { how: format!("{how}:\n{}", self.log.last_words()) });
+                }
+                Wish::Drain | Wish::Kill => return self.tell(Change::Gone { how }),
             }
             let again_in = backoff.after(started.elapsed());
             self.tell(Change::Died { how, again_in });
@@ -159,8 +167,9 @@ fn terminate(pid: u32) {
 fn describe(status: ExitStatus) -> String {
     use std::os::unix::process::ExitStatusExt;
     match (status.code(), status.signal()) {
+        (Some(0), _) => WELL.to_owned(),
         (Some(code), _) => format!("ended with exit code {code}"),
         (None, Some(signal)) => format!("was killed by signal {signal}"),
-        (None, None) => "ended".to_owned(),
+        (None, None) => "ended somehow".to_owned(),
     }
 }

@@ -1,6 +1,6 @@
 //! What became of the samples, as a table.
 
-use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
+use comfy_table::presets::NOTHING;
 use comfy_table::{CellAlignment, Table};
 use jiff::Timestamp;
 
@@ -9,7 +9,7 @@ use super::follow::Shown;
 /// One row for each sample.
 pub(super) fn table(shown: &[Shown]) -> Table {
     let mut table = Table::new();
-    table.load_style(UTF8_HORIZONTAL_ONLY);
+    table.load_style(NOTHING);
     table.set_header(["sample", "task", "state", "attempts", "wait", "run", "before", "after"]);
     for Shown { sample, task } in shown {
         let state = match &task.failure {

@@ -67,8 +67,7 @@ impl Fleet {
             if !up {
                 let _ = answer.send(Err("the fleet is draining".to_owned()));
             } else if reached {
-                let _ =
-                    answer.send(Ok(format!("{}: {} of {} replicas are ready", asked.queue, asked.count, asked.count)));
+                let _ = answer.send(Ok(format!("{}: {} replicas", asked.queue, asked.count)));
             } else {
                 self.scalers.push((asked, answer));
             }
