@@ -5,7 +5,7 @@ use std::time::Duration;
 /// First wait that is not nothing.
 const DELAY_FIRST: Duration = Duration::from_millis(100);
 /// Longest wait: short, since somebody sits in front of it.
-const DELAY_MAX: Duration = Duration::from_secs(5);
+const DELAY_MAX: Duration = Duration::from_secs(3);
 /// A process that lived this long was well, and its next death is a first one.
 const HEALTHY_AFTER: Duration = Duration::from_secs(10);
 
@@ -41,7 +41,7 @@ mod tests {
         let mut backoff = Backoff::default();
         let short = Duration::from_secs(1);
         let waits: Vec<u128> = (0..9).map(|_| backoff.after(short).as_millis()).collect();
-        assert_eq!(waits, [0, 100, 200, 400, 800, 1600, 3200, 5000, 5000]);
+        assert_eq!(waits, [0, 100, 200, 400, 800, 1600, 3000, 3000, 3000]);
         assert_eq!(backoff.after(Duration::from_secs(10)), Duration::ZERO);
         assert_eq!(backoff.after(short).as_millis(), 100);
     }

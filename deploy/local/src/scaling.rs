@@ -82,7 +82,7 @@ mod tests {
         let asked = [replicas("thumbnail=4").unwrap()];
         let wanted = scaling(&queues, &asked).unwrap();
         assert_eq!(wanted.into_iter().collect::<Vec<_>>(), [("email".to_owned(), 2), ("thumbnail".to_owned(), 4)]);
-        let error = scaling(&queues, &[replicas("thumnail=4").unwrap()]).unwrap_err();
+        let error = scaling(&queues, &[replicas("thumbs=4").unwrap()]).unwrap_err();
         assert!(error.to_string().contains("email, thumbnail"), "{error}");
     }
 }

@@ -85,7 +85,7 @@ fn a_fleet_is_scaled_mended_and_drained() {
     up.scale("thumbnail=0").unwrap();
     assert_eq!(up.workers(), [0_u32; 0]);
     up.all_gone_but_the_rest();
-    assert!(up.scale("thumbnial=1").unwrap_err().contains("there are: thumbnail"));
+    assert!(up.scale("thumbs=1").unwrap_err().contains("there are: thumbnail"));
     assert!(second_fleet(up.folder.path()).contains("already up"));
 
     signal(up.supervisor.id(), Signal::TERM);
