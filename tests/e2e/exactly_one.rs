@@ -43,8 +43,10 @@ async fn every_task_has_exactly_one_result_whatever_dies() {
     let mut workers = std::mem::take(&mut fleet.workers);
 
     let (ids, hits) = tokio::join!(submit(&fleet, &extent), harm(&fleet, &mut workers, &extent));
+    let harmed = Instant::now();
     let all_stored = async || (fleet.observer.stores().await.len() == ids.len()).then_some(());
     eventually_within(Duration::from_secs(90), "every task has a result", all_stored).await;
+    let tail = harmed.elapsed();
     // A drained worker has settled all that it will ever settle.
     for worker in &mut workers {
         worker.ready().await;
@@ -52,7 +54,8 @@ async fn every_task_has_exactly_one_result_whatever_dies() {
     }
 
     let executions = fleet.runs().len();
-    eprintln!("{} tasks, {executions} executions, {hits} kills that hit a running task", ids.len());
+    let tasks = ids.len();
+    eprintln!("{tasks} tasks, {executions} executions, {hits} kills that hit a running task; all ended {tail:?} after");
     for id in &ids {
         fleet.completed(id).await;
     }
