@@ -8,7 +8,7 @@ use tonic::{Request, Response, Status, Streaming};
 use workfleet_proto::v1;
 use workfleet_proto::v1::dispatcher_server::Dispatcher as Rpc;
 
-use super::trace::Rpcs;
+use super::trace::{Rpcs, note_task};
 use super::{bulk, request, status};
 use crate::config::Callers;
 use crate::dispatcher::{Dispatcher, Submitted};
@@ -46,7 +46,11 @@ impl Service {
 impl Rpc for Service {
     async fn submit(&self, request: Request<v1::SubmitRequest>) -> Result<Response<v1::Task>, Status> {
         let (metadata, _, message) = request.into_parts();
-        let answer = async { self.dispatcher.submit(request::submit(message)?).await };
+        let answer = async {
+            let submitted = self.dispatcher.submit(request::submit(message)?).await?;
+            note_task(&submitted.task.id);
+            Ok(submitted)
+        };
         self.unary("Submit", &metadata, answer).await.map(stored)
     }
 
@@ -64,7 +68,11 @@ impl Rpc for Service {
 
     async fn get(&self, request: Request<v1::GetRequest>) -> Result<Response<v1::Task>, Status> {
         let (metadata, _, message) = request.into_parts();
-        let answer = async { self.dispatcher.get(&request::task_id(&message.id)?).await };
+        let answer = async {
+            let id = request::task_id(&message.id)?;
+            note_task(id.as_str());
+            self.dispatcher.get(&id).await
+        };
         self.unary("Get", &metadata, answer).await.map(|task| Response::new(task.into()))
     }
 
@@ -73,8 +81,9 @@ impl Rpc for Service {
     async fn watch(&self, request: Request<v1::WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
         let (metadata, _, message) = request.into_parts();
         let answer = async {
-            let after = request::cursor(message.cursor.as_deref())?;
-            self.dispatcher.watch(&request::task_id(&message.id)?, after).await
+            let id = request::task_id(&message.id)?;
+            note_task(id.as_str());
+            self.dispatcher.watch(&id, request::cursor(message.cursor.as_deref())?).await
         };
         let tasks = self.unary("Watch", &metadata, answer).await?;
         let tasks = tasks.map(|task| task.map(Into::into).map_err(|error| status::status(&error)));

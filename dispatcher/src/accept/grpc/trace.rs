@@ -5,9 +5,11 @@ use std::time::Instant;
 use futures::stream::{self, BoxStream, StreamExt as _};
 use opentelemetry::metrics::Histogram;
 use opentelemetry::propagation::Extractor;
+use opentelemetry::trace::TraceContextExt as _;
 use opentelemetry::{Context, KeyValue, global};
 use tonic::metadata::{KeyRef, MetadataMap};
 use tonic::{Code, Status};
+use workfleet_link::telemetry::attribute;
 
 use super::SERVICE_NAME;
 use crate::config::Callers;
@@ -87,6 +89,11 @@ impl Rpc {
         };
         answers.chain(stream::once(last).filter_map(std::future::ready)).boxed()
     }
+}
+
+/// Every span of a task carries its id.
+pub(super) fn note_task(id: &str) {
+    Context::current().span().set_attribute(KeyValue::new(attribute::TASK_ID, id.to_owned()));
 }
 
 struct OfMetadata<'a>(&'a MetadataMap);
