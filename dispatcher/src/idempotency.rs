@@ -48,7 +48,14 @@ pub(crate) async fn submit(
     };
     for _ in 0..TRIES_MAX {
         if claim(inner, queue, admitted, &key).await? {
-            return publish(inner, queue, admitted, context, &key).await;
+            // A result outlives its key by as long as the task took, and its subject takes no second one until then.
+            return match inner.read_result(queue, &admitted.id).await?.filter(|result| result.state().is_end()) {
+                Some(result) => {
+                    let view = inner.view_of_result(queue, result).await;
+                    Ok(Keyed::Repeat(Box::new(view), expires_at(queue, &key)))
+                }
+                None => publish(inner, queue, admitted, context, &key).await,
+            };
         }
         let Some(first) = read_key(inner, queue, admitted).await? else { continue };
         if first.payload_sha256 != key.payload_sha256 {

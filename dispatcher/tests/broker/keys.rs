@@ -1,0 +1,75 @@
+//! One task for one key (rule 13).
+
+use bytes::Bytes;
+use prost::Message as _;
+use workfleet_dispatcher::{Code, Options};
+use workfleet_link::pipeline::{Pipeline, Publish};
+use workfleet_link::read;
+use workfleet_proto::id::TaskId;
+use workfleet_proto::v1;
+
+use crate::place::{Place, wide};
+
+/// Keeps a record under a subject of the results.
+async fn store(place: &Place, subject: String, record: Bytes) {
+    let pipeline = Pipeline::start(place.dispatcher.broker());
+    pipeline.publish(Publish::new(subject, record)).await.expect("stored");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_submits_of_one_key_at_once_are_one_task() {
+    let place = Place::start("").await;
+    let submits = (0..32).map(|_| place.dispatcher.submit(wide(1, Some("order-1"), Options::default())));
+    let submitted = futures::future::try_join_all(submits).await.expect("each is told the task");
+    let ids: std::collections::HashSet<&str> = submitted.iter().map(|one| one.task.id.as_str()).collect();
+    assert_eq!(ids.len(), 1);
+    assert_eq!(place.messages("TASKS_thumbnail").await, 1);
+    assert!(submitted.iter().all(|one| one.key_expires_at.is_some()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_payload_under_a_key_is_a_conflict_that_names_the_task() {
+    let place = Place::start("").await;
+    let first = place.dispatcher.submit(wide(1, Some("order-1"), Options::default())).await.expect("stored").task;
+    let refused = place.dispatcher.submit(wide(2, Some("order-1"), Options::default())).await.expect_err("conflict");
+    assert_eq!(refused.code, Code::Conflict);
+    assert_eq!(refused.task_id.as_ref().map(TaskId::as_str), Some(first.id.as_str()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_that_was_lost_between_its_key_and_its_publish_is_published_by_the_repeat() {
+    let place = Place::start("").await;
+    let first = place.dispatcher.submit(wide(1, Some("order-1"), Options::default())).await.expect("stored").task;
+    let id: TaskId = first.id.parse().expect("an id");
+    // As a crash after the key's record leaves it. The stream's duplicate window has nothing of it either.
+    let names = &place.dispatcher.broker().names;
+    let other = TaskId::keyed(&id.queue(), "order-2", None);
+    let stream = names.results_stream(&id.queue());
+    let record = read::last_on_subject(place.dispatcher.broker(), &stream, &names.key(&id)).await;
+    let record = record.expect("an answer").expect("a record");
+    store(&place, names.key(&other), record.payload).await;
+    let repeat = place.dispatcher.submit(wide(1, Some("order-2"), Options::default())).await.expect("published");
+    assert_eq!(repeat.task.id, other.as_str());
+    assert_eq!(place.messages("TASKS_thumbnail").await, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repeat_after_the_end_is_told_the_end_and_nothing_is_stored() {
+    let place = Place::start("").await;
+    let first = place.dispatcher.submit(wide(1, Some("order-1"), Options::default())).await.expect("stored").task;
+    let id: TaskId = first.id.parse().expect("an id");
+    let (names, queue) = (&place.dispatcher.broker().names, id.queue());
+    let result = v1::Result {
+        id: first.id.clone(),
+        state: v1::State::Completed.into(),
+        run: 1,
+        attempt: 1,
+        ..Default::default()
+    };
+    store(&place, names.result(&id), result.encode_to_vec().into()).await;
+    let stream = place.dispatcher.broker().jetstream.get_stream(names.tasks_stream(&queue)).await.expect("a stream");
+    stream.purge().await.expect("as an acknowledgement leaves it");
+    let repeat = place.dispatcher.submit(wide(1, Some("order-1"), Options::default())).await.expect("told");
+    assert_eq!((repeat.task.id.as_str(), repeat.task.state.0.word()), (first.id.as_str(), "completed"));
+    assert_eq!(place.messages("TASKS_thumbnail").await, 0);
+}

@@ -1,0 +1,70 @@
+//! Streams and consumers, made and made again.
+
+use workfleet_dispatcher::Options;
+use workfleet_dispatcher::streams::{self, Change, Report};
+
+use crate::place::{Place, eventually, wide};
+
+fn changed(report: &Report) -> Vec<(&str, Change)> {
+    let changed = report.lines.iter().filter(|line| line.change != Change::Unchanged);
+    changed.map(|line| (line.name.as_str(), line.change)).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_time_changes_nothing_and_a_new_limit_just_that() {
+    let place = Place::start("lanes = [\"h\", \"m\"]").await;
+    assert_eq!(changed(&place.provision("lanes = [\"h\", \"m\"]").await), []);
+    let report = place.provision("lanes = [\"h\", \"m\"]\ntasks_max = 77\nlease = \"3s\"").await;
+    assert_eq!(
+        changed(&report),
+        [
+            ("stream TASKS_thumbnail", Change::Updated),
+            ("consumer TASKS_thumbnail/WORK_h", Change::Updated),
+            ("consumer TASKS_thumbnail/WORK_m", Change::Updated),
+            ("queue thumbnail", Change::Updated),
+        ]
+    );
+    assert_eq!(place.info("TASKS_thumbnail").await["config"]["max_msgs"], 77);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_operator_set_beside_it_stays() {
+    let place = Place::start("").await;
+    let mut config = place.info("TASKS_thumbnail").await["config"].clone();
+    config["description"] = "ours".into();
+    let update: serde_json::Value =
+        place.dispatcher.broker().jetstream.request("STREAM.UPDATE.TASKS_thumbnail", &config).await.expect("an answer");
+    assert_eq!(update["config"]["description"], "ours", "{update}");
+    place.provision("tasks_max = 5").await;
+    assert_eq!(place.info("TASKS_thumbnail").await["config"]["description"], "ours");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn streams_in_memory_are_made_again_after_the_broker_was_killed() {
+    let mut place = Place::start("").await;
+    let id = place.dispatcher.submit(wide(1, None, Options::default())).await.expect("stored").task.id;
+    place.kill_broker();
+    place.start_broker().await;
+    // The state is told while they are gone, too.
+    let view = place.dispatcher.get(&id.parse().expect("an id")).await.expect("still there");
+    assert_eq!(view.state.0.word(), "queued");
+    let made = streams::restore_events(place.dispatcher.broker()).await.expect("made again");
+    assert_eq!(made, ["stream EVENTS_thumbnail"]);
+    assert_eq!(streams::restore_events(place.dispatcher.broker()).await.expect("there"), Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_queue_that_appears_later_is_known_without_a_restart() {
+    let place = Place::start("").await;
+    let submit =
+        |queue: &str| workfleet_dispatcher::Submit { queue: queue.to_owned(), ..wide(1, None, Options::default()) };
+    let refused = place.dispatcher.submit(submit("mail")).await.expect_err("not there yet");
+    assert_eq!((refused.code.name(), refused.known.clone()), ("unknown_queue", vec!["thumbnail".to_owned()]));
+    let proto = std::env::temp_dir().join(format!("workfleet-mail-{}.proto", std::process::id()));
+    let text = "syntax = \"proto3\"; package acme.mail.v1; service Mail { rpc Run(MailIn) returns (MailOut); } \
+                message MailIn { uint32 width_px = 1; } message MailOut {}";
+    std::fs::write(&proto, text).expect("a file");
+    place.provision(&format!("[queue.mail]\nproto = {proto:?}")).await;
+    eventually("the queue is known", async || place.dispatcher.submit(submit("mail")).await.ok()).await;
+    std::fs::remove_file(&proto).expect("it is there");
+}
