@@ -78,6 +78,8 @@ async fn with_broker(
 async fn finish(mut servers: JoinSet<Result<(), ServeError>>, stop: &CancellationToken) -> Result<(), ServeError> {
     let mut outcome = Ok(());
     tokio::select! {
+        // A server that ends because it was told to must not win this race.
+        biased;
         () = stop.cancelled() => tracing::info!("stopping: requests in flight have {} s", SHUTDOWN_GRACE.as_secs()),
         Some(ended) = servers.join_next() => {
             outcome = ended.unwrap_or(Err(ServeError::Lost)).and(Err(ServeError::Lost));
