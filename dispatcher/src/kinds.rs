@@ -88,9 +88,13 @@ impl Kinds {
     /// When there is none, with the names of those there are; when the broker does not answer.
     pub(crate) async fn queue(&self, name: &str) -> Result<Arc<Queue>, ApiError> {
         let Ok(name) = name.parse::<QueueName>() else { return Err(self.unknown_queue(name).await) };
-        let stale = lock(&self.known).get(&name).cloned();
-        if let Some(queue) = stale.as_ref().filter(|queue| queue.read_at.elapsed() < KIND_FRESH) {
-            return Ok(Arc::clone(queue));
+        if let Some(queue) = self.fresh(&name) {
+            return Ok(queue);
+        }
+        let _turn = self.lookups.acquire().await.map_err(|_| ApiError::new(Code::Internal, "closed"))?;
+        // Most of those who waited for their turn find what another has read meanwhile.
+        if let Some(queue) = self.fresh(&name) {
+            return Ok(queue);
         }
         if lock(&self.unknown).get(&name).is_some_and(|since| since.elapsed() < UNKNOWN_FRESH) {
             return Err(self.unknown_queue(name.as_str()).await);
@@ -107,12 +111,15 @@ impl Kinds {
                 Err(self.unknown_queue(name.as_str()).await)
             }
             // What was right two seconds ago is better than nothing.
-            Err(error) => stale.ok_or(error),
+            Err(error) => lock(&self.known).get(&name).cloned().ok_or(error),
         }
     }
 
+    fn fresh(&self, name: &QueueName) -> Option<Arc<Queue>> {
+        lock(&self.known).get(name).filter(|queue| queue.read_at.elapsed() < KIND_FRESH).cloned()
+    }
+
     async fn read(&self, name: &QueueName) -> Result<Option<Queue>, ApiError> {
-        let _turn = self.lookups.acquire().await.map_err(|_| ApiError::new(Code::Internal, "closed"))?;
         let Some(settings) = read::queue_settings(&self.broker, name).await? else { return Ok(None) };
         let kind = match kinds::record(&self.broker, name).await? {
             Some(record) => {

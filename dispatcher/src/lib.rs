@@ -10,6 +10,29 @@
 //! - [`streams`]: creates all that JetStream has to hold, from a [`queues_file`].
 //!
 //! [`Dispatcher`] is all of it without a port, for use inside any service; [`serve()`] puts it behind HTTP and gRPC.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! use std::time::Duration;
+//! use workfleet_dispatcher::{Dispatcher, Options, Payload, Submit};
+//! use workfleet_link::{broker::BrokerConfig, config::Vars};
+//!
+//! let mut vars = Vars::from_env();
+//! let config = BrokerConfig::read(&mut vars, "checkout");
+//! let dispatcher = Dispatcher::connect(&vars.finish(config)?).await?;
+//! let submitted = dispatcher
+//!     .submit(Submit {
+//!         queue: "thumbnail".to_owned(),
+//!         payload: Payload::Json(r#"{"image":"...","width_px":128,"height_px":128}"#.into()),
+//!         idempotency_key: Some("upload-4711".to_owned()),
+//!         wait: Some(Duration::from_secs(10)),
+//!         options: Options::default(),
+//!     })
+//!     .await?;
+//! assert!(submitted.task.is_end(), "it may still be running after ten seconds");
+//! # Ok(())
+//! # }
+//! ```
 
 pub mod accept;
 pub mod admit;

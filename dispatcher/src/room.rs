@@ -23,6 +23,8 @@ pub(crate) struct Room {
     broker: Broker,
     /// What the streams said lately; one entry for each queue and bound.
     told: Mutex<HashMap<(QueueName, Bound), Told>>,
+    /// Held by whoever asks a stream.
+    asking: tokio::sync::Mutex<()>,
 }
 
 /// A bound of a queue.
@@ -42,7 +44,7 @@ struct Told {
 
 impl Room {
     pub(crate) fn new(broker: Broker) -> Self {
-        Self { broker, told: Mutex::default() }
+        Self { broker, told: Mutex::default(), asking: tokio::sync::Mutex::default() }
     }
 
     /// Whether the queue has room for one more.
@@ -65,16 +67,23 @@ impl Room {
         let key = (queue.name.clone(), bound);
         let left = match self.take(&key) {
             Some(left) => left,
-            None => {
-                let left = match bound {
-                    Bound::Results => self.results_left(queue).await?,
-                    Bound::Scheduled => self.scheduled_left(queue).await?,
-                };
-                self.told().insert(key.clone(), Told { at: Instant::now(), left });
-                self.take(&key).unwrap_or(left)
-            }
+            None => self.ask(queue, &key).await?,
         };
         if left > 0 { Ok(()) } else { Err(full(queue, bound)) }
+    }
+
+    /// Asks the stream; of many who want to, one does.
+    async fn ask(&self, queue: &Queue, key: &(QueueName, Bound)) -> Result<u64, ApiError> {
+        let _turn = self.asking.lock().await;
+        if let Some(left) = self.take(key) {
+            return Ok(left);
+        }
+        let left = match key.1 {
+            Bound::Results => self.results_left(queue).await?,
+            Bound::Scheduled => self.scheduled_left(queue).await?,
+        };
+        self.told().insert(key.clone(), Told { at: Instant::now(), left: left.saturating_sub(1) });
+        Ok(left)
     }
 
     /// How much room there was a moment ago, less what was let in since; and lets one in.
