@@ -239,9 +239,11 @@ impl Carried<'_> {
         self.station.metrics.settled(ended.word());
         if let Some(failure) = failure {
             self.station.metrics.failed(&failure.code, last);
+            // So that the line carries the trace's id.
+            let _trace = trace.clone().attach();
             tracing::info!(
                 workfleet.task.id = %self.held.id, attempt = self.held.attempt(), outcome = ended.word(),
-                code = failure.code, message = failure.message, "an attempt failed"
+                code = failure.code, reason = failure.message, "an attempt failed"
             );
         }
         if last {

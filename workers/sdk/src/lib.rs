@@ -95,3 +95,4 @@ pub use error::{ResultExt, TaskError};
 pub use handler::{Handler, HandlerService};
 pub use outcome::{Delivery, Outcome};
 pub use worker::{KindWorker, RunError, Worker};
+pub use workfleet_link::config::Vars;

@@ -2,6 +2,8 @@
 //!
 //! Every read goes to the leader; a replica that is behind would show neither a result nor a retry that was just stored.
 
+use std::time::Duration;
+
 use prost::Message as _;
 use workfleet_link::broker::{Broker, NatsHeaders};
 use workfleet_link::read::{self, ReadError, StoredMessage};
@@ -20,9 +22,28 @@ pub(crate) struct Found {
     pub(crate) result: Option<v1::Result>,
 }
 
-/// Reads what [`Delivered::look`](workfleet_proto::settlement::Delivered::look) asks for, in the order that
-/// [`Look::reads`](workfleet_proto::settlement::Look::reads) says.
+/// How often a look is tried; a delivery that is given back instead costs the task an attempt.
+const TRIES_MAX: u32 = 3;
+/// Wait between two tries.
+const TRY_DELAY: Duration = Duration::from_millis(200);
+
+/// Reads what [`Delivered::look`](workfleet_proto::settlement::Delivered::look) asks for.
 pub(crate) async fn look(broker: &Broker, held: &Held) -> Result<Found, ReadError> {
+    let mut tries = 1;
+    loop {
+        match look_once(broker, held).await {
+            Err(error) if tries < TRIES_MAX => {
+                tracing::debug!(workfleet.task.id = %held.id, %error, "a look is tried again");
+                tokio::time::sleep(TRY_DELAY).await;
+                tries += 1;
+            }
+            looked => return looked,
+        }
+    }
+}
+
+/// All reads anew each time, in the order that [`Look::reads`](workfleet_proto::settlement::Look::reads) says.
+async fn look_once(broker: &Broker, held: &Held) -> Result<Found, ReadError> {
     let (names, id) = (&broker.names, &held.id);
     let mut found = Found::default();
     for read in held.delivered.look().reads() {

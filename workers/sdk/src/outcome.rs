@@ -1,7 +1,7 @@
 //! What middleware sees: a [`Delivery`] going in, an [`Outcome`] coming out.
 //!
 //! The error type of the service is `Infallible`: whatever goes wrong in a handler is an outcome, so that no layer can
-//! drop a failure by mistake.
+//! drop a failure by mistake. [`KindWorker::layer`](crate::KindWorker::layer) has an example.
 
 use bytes::Bytes;
 

@@ -89,8 +89,8 @@ impl Puller {
                     None => break tracing::warn!("the subscription for tasks has ended"),
                 },
                 () = self.station.slots.freed() => {}
-                Ok(()) = reconnects.changed() => self.renew_inbox().await,
-                () = tokio::time::sleep_until(wake.into()) => self.watch(),
+                Ok(()) = reconnects.changed() => self.reconnected().await,
+                () = tokio::time::sleep_until(wake.into()) => self.watch().await,
             }
         }
         leave(&self.station, &self.names, self.inbox.messages).await;
@@ -98,13 +98,13 @@ impl Puller {
 
     /// Sends the requests that are due.
     async fn ask(&mut self) {
-        if !self.station.broker.is_connected() {
-            return;
-        }
-        let free = self.station.slots.free();
-        if free == 0 {
-            // Nothing to ask for, so nothing can be missed.
+        let (connected, free) = (self.station.broker.is_connected(), self.station.slots.free());
+        if !connected || free == 0 {
+            // Nothing can be asked for, so nothing can be missed.
             self.health.consuming();
+        }
+        if !connected {
+            return;
         }
         for ask in self.lanes.asks(free, Instant::now()) {
             self.send(ask).await;
@@ -181,7 +181,28 @@ impl Puller {
         }
     }
 
-    /// A new connection: what was asked on the old one may still be served, so its answers go elsewhere.
+    /// A new connection: nothing that was asked on the old one counts.
+    async fn reconnected(&mut self) {
+        self.lanes.forget();
+        self.renew_inbox().await;
+    }
+
+    /// Notices requests that went silent.
+    async fn watch(&mut self) {
+        let silent = self.lanes.silent(Instant::now());
+        if silent.is_empty() || !self.station.broker.is_connected() {
+            return;
+        }
+        for lane in silent {
+            tracing::warn!(queue = %self.station.queue, lane = %self.names[lane], "a pull went silent; asking anew");
+            self.station.metrics.rebuilt();
+        }
+        self.lanes.abandon();
+        self.renew_inbox().await;
+    }
+
+    /// What was asked before may still be served, so its answers go elsewhere: a worker must not get twice what it has
+    /// slots for.
     async fn renew_inbox(&mut self) {
         match Inbox::open(&self.station).await {
             Ok(inbox) => {
@@ -191,16 +212,6 @@ impl Puller {
             }
             // The connection is closed for good; the loop is told so by its subscription.
             Err(error) => tracing::warn!(%error, "cannot renew the inbox"),
-        }
-        self.lanes.forget();
-    }
-
-    fn watch(&mut self) {
-        for lane in self.lanes.silent(Instant::now()) {
-            if self.station.broker.is_connected() {
-                tracing::warn!(queue = %self.station.queue, lane = %self.names[lane], "a pull went silent; asking anew");
-                self.station.metrics.rebuilt();
-            }
         }
     }
 }

@@ -29,6 +29,8 @@ use crate::{look, records, span};
 const TRIES_MAX: u32 = 6;
 /// First wait between two tries; it doubles.
 const TRY_DELAY_MIN: Duration = Duration::from_millis(50);
+/// How long an outcome is kept while the broker is away. It costs a slot, and a repeated run would cost more.
+const AWAY_TIME_MAX: Duration = Duration::from_secs(300);
 /// How long a delivery that could not be settled stays away.
 const RELEASE_DELAY: Duration = Duration::from_secs(2);
 
@@ -112,11 +114,21 @@ impl Settler {
                     self.release(held).await;
                     return Settled::Released;
                 }
+                self.reconnected().await;
                 tokio::time::sleep(TRY_DELAY_MIN * (1 << tries)).await;
             }
             settlement = settlement.after(reply);
         }
         Settled::Left
+    }
+
+    /// Waits until there is a connection.
+    async fn reconnected(&self) {
+        let mut reconnects = self.broker.reconnects();
+        let connected = async { while !self.broker.is_connected() && reconnects.changed().await.is_ok() {} };
+        if tokio::time::timeout(AWAY_TIME_MAX, connected).await.is_err() {
+            tracing::warn!("the broker stays away; an outcome waits to be stored");
+        }
     }
 
     /// Gives a delivery back to the broker for a while. This spends a delivery, so it is the last resort.

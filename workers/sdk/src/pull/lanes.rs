@@ -182,6 +182,11 @@ impl Lanes {
         lanes
     }
 
+    /// No request that is out counts any more; pauses do.
+    pub(super) fn abandon(&mut self) {
+        self.lanes.iter_mut().for_each(|lane| lane.request = None);
+    }
+
     /// The connection is a new one; no request of the old one counts.
     pub(super) fn forget(&mut self) {
         self.lanes.iter_mut().for_each(|lane| *lane = State::default());

@@ -61,7 +61,7 @@ impl Running {
 }
 
 impl Fleet {
-    /// A fleet whose queue has a lease of one second and three attempts with short waits between them.
+    /// A fleet whose queue has a lease of two seconds and three attempts with short waits between them.
     pub(crate) async fn start() -> Self {
         Self::start_with(|_| {}).await
     }
@@ -72,7 +72,7 @@ impl Fleet {
         let broker = connect(port).await;
         let queue: QueueName = ThumbnailRequest::KIND.parse().expect("a name");
         let mut settings = QueueSettings {
-            lease_ms: 1_000,
+            lease_ms: 2_000,
             attempts_max: 3,
             backoff: Some(Backoff { base_ms: 10, max_ms: 50 }),
             timeout_ms: 10_000,
@@ -90,6 +90,30 @@ impl Fleet {
         self.nats.wait().expect("it ends");
         self.nats = start_nats(self.folder.path(), Some(self.port)).await.0;
         eventually("the broker is back", async || self.broker.is_connected().then_some(())).await;
+    }
+
+    /// Freezes the broker, or lets it go on.
+    pub(crate) fn signal_broker(&self, signal: &str) {
+        let status = Command::new("kill").args([signal, &self.nats.id().to_string()]).status().expect("kill runs");
+        assert!(status.success());
+    }
+
+    /// Takes the consumer of the lane `m` away, and gives what makes it anew.
+    pub(crate) async fn delete_consumer(&self) -> Value {
+        let (stream, names) = (self.broker.names.tasks_stream(&self.queue), &self.broker.names);
+        let consumer = names.work_consumer(Lane::DEFAULT);
+        let info = self.ask(&format!("CONSUMER.INFO.{stream}.{consumer}"), &Value::Null).await;
+        self.ask(&format!("CONSUMER.DELETE.{stream}.{consumer}"), &Value::Null).await;
+        info["config"].clone()
+    }
+
+    pub(crate) async fn create_consumer(&self, config: Value) {
+        consumer(&self.broker, &self.broker.names.tasks_stream(&self.queue), config).await;
+    }
+
+    /// Where the broker is.
+    pub(crate) fn url(&self) -> String {
+        format!("nats://127.0.0.1:{}", self.port)
     }
 
     /// Starts a worker and waits until it is there.
@@ -119,8 +143,8 @@ impl Fleet {
     }
 
     fn prepare(&self, vars: &[(&str, &str)]) -> Worker {
-        let url = format!("nats://127.0.0.1:{}", self.port);
-        let vars = [("WORKFLEET_NATS_URL", url.as_str()), ("RUST_LOG", "warn")].into_iter().chain(vars.iter().copied());
+        let url = self.url();
+        let vars = [("WORKFLEET_NATS_URL", url.as_str()), ("RUST_LOG", "off")].into_iter().chain(vars.iter().copied());
         Worker::from_vars(Vars::from_pairs(vars)).expect("variables")
     }
 
@@ -135,7 +159,7 @@ impl Fleet {
     async fn waiting_pulls(&self) -> u64 {
         let mut waiting = 0;
         for lane in ["h", "m", "l"] {
-            let info = self.ask(&format!("CONSUMER.INFO.TASKS_{}.WORK_{lane}", self.queue), &json!({})).await;
+            let info = self.ask(&format!("CONSUMER.INFO.TASKS_{}.WORK_{lane}", self.queue), &Value::Null).await;
             waiting += info["num_waiting"].as_u64().unwrap_or(0);
         }
         waiting
@@ -224,7 +248,7 @@ impl Fleet {
 
     /// How many messages the queue holds, running ones included.
     pub(crate) async fn held(&self) -> u64 {
-        let info = self.ask(&format!("STREAM.INFO.TASKS_{}", self.queue), &json!({})).await;
+        let info = self.ask(&format!("STREAM.INFO.TASKS_{}", self.queue), &Value::Null).await;
         info["state"]["messages"].as_u64().expect("a count")
     }
 
@@ -284,7 +308,8 @@ async fn connect(port: u16) -> Broker {
 }
 
 async fn ask(broker: &Broker, api: &str, body: &Value) -> Value {
-    let request = broker.client.request(format!("$JS.API.{api}"), body.to_string().into());
+    let body = if body.is_null() { Bytes::new() } else { body.to_string().into() };
+    let request = broker.client.request(format!("$JS.API.{api}"), body);
     let Ok(answer) = request.await else { return Value::Null };
     serde_json::from_slice(&answer.payload).expect("JSON")
 }

@@ -49,12 +49,12 @@ fn a_handler_that_blocks_its_only_thread_beyond_the_lease_keeps_its_task() {
     let fleet = broker.block_on(Fleet::start());
     let runs = Arc::new(AtomicU32::new(0));
     let counted = Arc::clone(&runs);
-    // A runtime of one thread for the worker, which its handler blocks for three leases.
+    // A runtime of one thread for the worker, which its handler blocks for more than two leases.
     let blocking = move |_: Context, _: ThumbnailRequest| {
         let counted = Arc::clone(&counted);
         async move {
             counted.fetch_add(1, Ordering::SeqCst);
-            std::thread::sleep(Duration::from_secs(3));
+            std::thread::sleep(Duration::from_secs(5));
             Ok(ThumbnailReply::default())
         }
     };
@@ -180,4 +180,65 @@ async fn a_worker_goes_on_after_its_broker_was_killed() {
     fleet.ended(&fleet.submit(task(1)).await).await;
     assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
     worker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_goes_on_after_its_broker_was_frozen() {
+    let fleet = Fleet::start().await;
+    let handler = Sleepy::default();
+    let worker = fleet.worker(2, handler.clone()).await;
+    fleet.signal_broker("-STOP");
+    tokio::time::sleep(Duration::from_secs(7)).await;
+    fleet.signal_broker("-CONT");
+    let start = Instant::now();
+    fleet.ended(&fleet.submit(task(1)).await).await;
+    assert!(start.elapsed() < Duration::from_secs(8), "{:?}", start.elapsed());
+    worker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_consumer_that_is_gone_is_waited_for() {
+    let fleet = Fleet::start().await;
+    let worker = fleet.worker(1, Sleepy::default()).await;
+    let consumer = fleet.delete_consumer().await;
+    let id = fleet.submit(task(1)).await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    fleet.create_consumer(consumer).await;
+    assert_eq!(fleet.ended(&id).await.attempt, 1);
+    worker.stop().await;
+}
+
+/// Names the broker for the test below when it is run as a process of its own.
+const PROCESS_URL: &str = "WORKFLEET_SDK_TEST_URL";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_whose_handlers_do_not_stop_ends_itself() {
+    let forever = |_: Context, _: ThumbnailRequest| async {
+        std::thread::sleep(Duration::from_secs(600));
+        Ok(ThumbnailReply::default())
+    };
+    if let Ok(url) = std::env::var(PROCESS_URL) {
+        let vars = [("WORKFLEET_NATS_URL", url.as_str()), ("WORKFLEET_SLOTS", "2")];
+        let worker = workfleet_sdk::Worker::from_vars(workfleet_sdk::Vars::from_pairs(vars));
+        worker.expect("variables").handle(forever).run().await.expect("it does not return");
+    }
+    let fleet = Fleet::start().await;
+    let name = "holds::a_process_whose_handlers_do_not_stop_ends_itself";
+    let mut process = tokio::process::Command::new(std::env::current_exe().expect("a test knows its own file"))
+        .args(["--exact", name])
+        .env(PROCESS_URL, fleet.url())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("it starts");
+    let mut ids = Vec::new();
+    for _ in 0..2 {
+        let envelope = workfleet_proto::v1::Envelope { timeout_ms: 300, attempts_max: 1, ..fleet.envelope() };
+        ids.push(fleet.publish("m", fleet.headers(), envelope).await);
+    }
+    let status =
+        tokio::time::timeout(Duration::from_secs(20), process.wait()).await.expect("it ends").expect("a status");
+    assert_eq!(status.code(), Some(70));
+    for id in ids {
+        assert_eq!(fleet.ended(&id).await.failure.expect("a failure").code, "timeout", "settled before the end");
+    }
 }
