@@ -42,6 +42,18 @@ async fn a_call_without_a_free_slot_is_told_busy() {
 }
 
 #[tokio::test]
+async fn a_call_finds_the_worker_that_is_free() {
+    let fleet = Fleet::builder().workers("probe", 3).slots(1).start().await;
+    for _ in 0..2 {
+        let id = fleet.submit(&Probe::echo("holds a slot").sleeps_ms(8_000)).await;
+        fleet.started(&id).await;
+    }
+    for _ in 0..10 {
+        fleet.call("?timeout=5s", &Probe::echo("one is free")).await.expect(200);
+    }
+}
+
+#[tokio::test]
 async fn a_call_that_fails_says_how() {
     let fleet = Fleet::start().await;
     let answer = fleet.call("", &Probe::echo("x").fails_with("bad_image")).await;

@@ -8,6 +8,9 @@ mod submit;
 /// What is not a task is refused, with a status and a code that a program can go by.
 mod refuse;
 
+/// What a submit may ask for: a time, a lane, an ordering key.
+mod options;
+
 /// Direct calls, and how they differ from tasks.
 mod call;
 
@@ -23,7 +26,7 @@ mod attempts;
 /// Workers that die, freeze, block or drain.
 mod workers;
 
-/// The broker's restarts, and times that it keeps: delays and retries.
+/// The broker, or the dispatcher, goes and comes back.
 mod broker;
 
 /// Kinds that the dispatcher was not built with.

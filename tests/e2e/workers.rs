@@ -149,3 +149,27 @@ async fn a_worker_tells_that_it_lives_and_what_it_does() {
     assert!(metrics.contains("messaging_process_duration_seconds"), "{metrics}");
     assert!(!metrics.contains(&id), "no task id ever becomes a label");
 }
+
+#[tokio::test]
+async fn a_process_whose_slots_are_all_stuck_ends_itself() {
+    let mut fleet = Fleet::builder().probe(|queue| queue.timeout("1s").attempts_max(1)).slots(1).start().await;
+    let id = fleet.submit(&Probe::echo("stuck").blocks_ms(60_000)).await;
+    assert_eq!(fleet.failed(&id).await["failure"]["code"], "timeout");
+    let status = fleet.workers[0].process().left().await;
+    assert!(!status.success(), "whoever supervises it starts it again: {status}");
+}
+
+#[tokio::test]
+async fn a_worker_waits_for_its_queue_and_makes_none() {
+    let mut fleet = Fleet::builder().workers("probe", 0).start().await;
+    fleet.launch_worker("thumbnail");
+    let admin = fleet.workers[0].listening().await;
+    let answer = reqwest::get(format!("http://{admin}/readyz")).await.expect("an answer");
+    assert_eq!(answer.status(), 503);
+    let alive = reqwest::get(format!("http://{admin}/livez")).await.expect("an answer");
+    assert_eq!(alive.status(), 200, "nothing that a restart would mend");
+    let streams = fleet.jetstream().await.get_stream("TASKS_thumbnail").await;
+    assert!(streams.is_err(), "only `provision` makes streams");
+    fleet.provision("thumbnail").await;
+    fleet.workers[0].ready().await;
+}

@@ -165,6 +165,17 @@ impl Fleet {
         self.workers.push(worker);
     }
 
+    /// Starts one more worker and does not wait for it.
+    pub fn launch_worker(&mut self, kind: &str) {
+        let worker = Worker::launch(self.worker_spec(kind), self.folder.path());
+        self.workers.push(worker);
+    }
+
+    /// The dispatcher's process.
+    pub fn dispatcher(&mut self) -> &mut Process {
+        &mut self.dispatcher
+    }
+
     /// Kills the dispatcher with SIGKILL and starts another one, on other ports.
     pub async fn replace_dispatcher(&mut self) {
         self.dispatcher.kill();

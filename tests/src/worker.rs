@@ -47,6 +47,17 @@ impl Worker {
         .await;
     }
 
+    /// Waits until it answers at all, ready or not.
+    pub async fn listening(&mut self) -> SocketAddr {
+        let file = self.folder.join(format!("{}.json", self.spec.name));
+        let what = format!("{} listens", self.spec.name);
+        eventually(&what, async || {
+            self.process.must_run();
+            address(&file, "admin")
+        })
+        .await
+    }
+
     /// The process id.
     #[must_use]
     pub fn pid(&self) -> u32 {
