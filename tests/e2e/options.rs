@@ -45,6 +45,7 @@ async fn an_urgent_lane_goes_first_and_starves_nobody() {
         patient.push(fleet.submit_with("?priority=l", &Probe::echo("l")).await);
         urgent.push(fleet.submit_with("?priority=h", &Probe::echo("h")).await);
     }
+    assert_eq!(fleet.task(&urgent[0]).await["priority"], "h");
     fleet.add_worker("probe").await;
     for id in urgent.iter().chain(&patient) {
         fleet.completed(id).await;
@@ -53,7 +54,6 @@ async fn an_urgent_lane_goes_first_and_starves_nobody() {
     let place = |id: &String| runs.iter().position(|run| run.task == *id).expect("it ran");
     let sum = |ids: &[String]| ids.iter().map(place).sum::<usize>();
     assert!(sum(&urgent) < sum(&patient), "{runs:?}");
-    assert_eq!(fleet.task(&urgent[0]).await["priority"], "h");
 }
 
 #[tokio::test]

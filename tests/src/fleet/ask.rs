@@ -48,10 +48,16 @@ impl Fleet {
         self.http.get(&format!("/v1/tasks/{id}")).send().await.expect(200).json()
     }
 
+    /// The same, or nothing while the broker is away and the dispatcher says so.
+    async fn seen(&self, id: &str) -> Option<Value> {
+        let answer = self.http.get(&format!("/v1/tasks/{id}")).send().await;
+        if answer.status == 503 { None } else { Some(answer.expect(200).json()) }
+    }
+
     /// Waits until the task is in a state, and gives it.
     pub async fn in_state(&self, id: &str, state: &str) -> Value {
         eventually(&format!("{id} becomes {state}"), async || {
-            let task = self.task(id).await;
+            let task = self.seen(id).await?;
             (task["state"] == state).then_some(task)
         })
         .await
@@ -60,9 +66,7 @@ impl Fleet {
     /// Waits until the task has ended, and gives it.
     pub async fn ended(&self, id: &str) -> Value {
         eventually(&format!("{id} ends"), async || {
-            // While the broker is down the dispatcher may say so; the wait goes on.
-            let answer = self.http.get(&format!("/v1/tasks/{id}")).send().await;
-            let task = (answer.status == 200).then(|| answer.json())?;
+            let task = self.seen(id).await?;
             let ends = ["completed", "failed", "cancelled", "expired"];
             ends.contains(&task["state"].as_str()?).then_some(task)
         })
