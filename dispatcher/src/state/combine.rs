@@ -151,7 +151,7 @@ pub(crate) fn of_result(queue: &Queue, result: v1::Result, output: Option<Box<Ra
         state: StateWord(state),
         attempt: result.attempt,
         attempts_max: result.attempts_max,
-        priority: None,
+        priority: Some(result.lane).filter(|lane| !lane.is_empty() && queue.lanes.len() > 1),
         submitted_at: Some(UnixMs(result.submitted_at_ms)),
         not_before: result.not_before_ms.map(UnixMs),
         started_at: result.started_at_ms.map(UnixMs),

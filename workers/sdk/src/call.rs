@@ -56,7 +56,7 @@ async fn take(station: Arc<Station>, mut calls: Subscriber) {
         }
     }
     let rest = async {
-        if calls.drain().await.is_err() {
+        if !station.broker.is_connected() || calls.drain().await.is_err() {
             return;
         }
         while let Some(message) = calls.next().await {
@@ -89,7 +89,8 @@ async fn refuse(station: &Station, call: Call) {
 
 async fn answer(station: Arc<Station>, call: Call, slot: Slot) {
     let timeout = duration_ms(station.settings.timeout_ms);
-    let time = call.time_left().map_or(timeout, |left| left.min(timeout));
+    let patience = call.time_left().unwrap_or(timeout);
+    let time = patience.min(timeout);
     if time.is_zero() {
         // Whoever asked has given up.
         return station.metrics.called("late");
@@ -104,7 +105,10 @@ async fn answer(station: Arc<Station>, call: Call, slot: Slot) {
         cancelled,
         slot,
     });
-    let answer = concluded(handling.run(&station, call.payload, trace.clone()).await);
+    let ran = handling.run(&station, call.payload, trace.clone()).await;
+    // At its own deadline the caller says so itself; an answer now would race with that.
+    let awaited = !matches!(ran, Ran::TimedOut) || patience > timeout;
+    let answer = concluded(ran);
     match &answer {
         Answer::Failure(failure) => {
             station.metrics.called("failed");
@@ -113,7 +117,9 @@ async fn answer(station: Arc<Station>, call: Call, slot: Slot) {
         Answer::Output(_) | Answer::Busy(_) => station.metrics.called("completed"),
     }
     span::end(&trace);
-    send(&station, call.reply, answer).await;
+    if awaited {
+        send(&station, call.reply, answer).await;
+    }
 }
 
 fn concluded(ran: Ran) -> Answer {

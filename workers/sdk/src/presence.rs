@@ -45,6 +45,10 @@ impl Presence {
     /// Strikes the record off.
     pub(crate) async fn stop(self) {
         self.renewing.abort();
+        if !self.station.broker.is_connected() {
+            // It vanishes by itself.
+            return;
+        }
         let mut headers = HeaderMap::new();
         headers.insert("KV-Operation", "DEL");
         write(&self.station, headers, Bytes::new()).await;

@@ -219,7 +219,8 @@ impl Puller {
 /// Ends a subscription and hands back what was on its way.
 async fn leave(station: &Arc<Station>, names: &[Lane], mut messages: Subscriber) {
     let rest = async {
-        if messages.drain().await.is_err() {
+        // Without a connection nothing is on its way.
+        if !station.broker.is_connected() || messages.drain().await.is_err() {
             return;
         }
         while let Some(message) = messages.next().await {

@@ -68,6 +68,7 @@ impl Ran<'_> {
             labels: envelope.labels.clone(),
             ordering_key: envelope.ordering_key.clone(),
             tenant: envelope.tenant.clone(),
+            lane: self.held.lane.to_string(),
             ..Default::default()
         }
     }

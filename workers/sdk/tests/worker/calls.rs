@@ -54,16 +54,25 @@ async fn a_worker_without_a_free_slot_says_so_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_call_ends_at_its_deadline() {
+async fn a_call_ends_at_its_deadline_and_answers_nothing_then() {
     let fleet = Fleet::start().await;
     let worker = fleet.worker(1, sleepy).await;
-    let Answer::Failure(failure) = call(&fleet, 60_000, 200).await else { panic!("no failure") };
-    assert_eq!(failure.code, "timeout");
+    let slow = tokio::time::timeout(Duration::from_secs(1), call(&fleet, 60_000, 200));
+    assert!(slow.await.is_err(), "the caller has given up by itself");
     let next = eventually("the slot is free again", async || match call(&fleet, 1, 5_000).await {
         Answer::Output(output) => Some(output),
         _ => None,
     });
     next.await;
+    worker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_outlasts_the_queues_timeout_is_told_so() {
+    let fleet = Fleet::start_with(|settings| settings.timeout_ms = 200).await;
+    let worker = fleet.worker(1, sleepy).await;
+    let Answer::Failure(failure) = call(&fleet, 60_000, 5_000).await else { panic!("no failure") };
+    assert_eq!(failure.code, "timeout");
     worker.stop().await;
 }
 
