@@ -1,33 +1,27 @@
 //! The dispatcher without a port: what HTTP and gRPC call, and what any service can use in its own process.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::try_join_all;
-use opentelemetry::Context;
 use serde_json::value::RawValue;
 use tokio::sync::Semaphore;
 use workfleet_link::broker::{Broker, BrokerConfig, BrokerError};
-use workfleet_link::telemetry::trace;
-use workfleet_link::time::now_ms;
 use workfleet_proto::id::{QueueName, TaskId};
 use workfleet_proto::schema::KindSchema;
 use workfleet_proto::v1::State;
 
-use crate::admit::{self, Admitted, Given, Identity, Start, Submit};
+use crate::admit::Submit;
 use crate::call::{self, Call, Called};
 use crate::error::{ApiError, Code, unavailable};
-use crate::idempotency::{self, Keyed};
 use crate::kinds::{Kinds, Queue};
 use crate::limits::{CALLS_MAX, WAIT_MAX, WAITS_MAX, WATCHES_MAX};
 use crate::metrics::Metrics;
-use crate::publish::{self, Publisher};
+use crate::publish::Publisher;
 use crate::room::Room;
-use crate::spans;
 use crate::state;
-use crate::transcode;
-use crate::view::{Cursor, QueueList, QueueView, ScaleView, StateWord, TaskView, UnixMs};
+use crate::view::{Cursor, QueueList, QueueView, ScaleView, TaskView, UnixMs};
 use crate::watch::{self, Watch};
 
 /// Takes tasks and says what became of them. Cheap to clone.
@@ -46,7 +40,7 @@ pub(crate) struct Inner {
     pub(crate) room: Room,
     pub(crate) metrics: Metrics,
     pub(crate) calls: Semaphore,
-    waits: Semaphore,
+    pub(crate) waits: Semaphore,
     watches: Arc<Semaphore>,
 }
 
@@ -227,7 +221,7 @@ impl std::fmt::Debug for Dispatcher {
 
 impl Inner {
     /// Nobody is kept waiting for a question that cannot be asked.
-    fn connected(&self) -> Result<&Self, ApiError> {
+    pub(crate) fn connected(&self) -> Result<&Self, ApiError> {
         if self.broker.is_connected() { Ok(self) } else { Err(unavailable("the broker cannot be reached".to_owned())) }
     }
 
@@ -239,71 +233,4 @@ impl Inner {
             _ => error,
         })
     }
-
-    async fn submit(&self, submit: Submit) -> Result<(Arc<Queue>, Submitted), ApiError> {
-        let queue = self.connected()?.kinds.queue(&submit.queue).await?;
-        let kind = queue.kind()?;
-        let checked = transcode::check(&submit.payload, &kind.schema.input)?;
-        let given = Given {
-            queue: &queue.name,
-            settings: &queue.settings,
-            schema: kind.schema.hash.as_str(),
-            now_ms: now_ms(),
-            random: rand::random(),
-        };
-        let key = submit.idempotency_key.as_deref();
-        let mut admitted = admit::admit(key, &submit.options, checked.bytes, &given)?;
-        let span = spans::publish(&queue.name, &admitted.id, admitted.envelope.payload.len());
-        admitted.envelope.trace_id = trace::trace_id(span.context());
-        let began = Instant::now();
-        let stored = self.store(&queue, &admitted, checked.sha256, span.context()).await;
-        self.metrics.submitted(&queue.name, began.elapsed(), stored.as_ref().err());
-        span.end(stored.as_ref().map(|_| ()));
-        stored.map(|submitted| (queue, submitted))
-    }
-
-    async fn store(
-        &self,
-        queue: &Queue,
-        admitted: &Admitted,
-        sha256: [u8; 32],
-        context: &Context,
-    ) -> Result<Submitted, ApiError> {
-        self.room.check(queue, admitted.start).await?;
-        match admitted.identity {
-            Identity::Fresh => {
-                let stored = self.publisher.task(admitted, context).await;
-                stored.map_err(|error| publish::refused(error, &admitted.id))?;
-                Ok(Submitted { task: accepted(queue, admitted), key_expires_at: None })
-            }
-            Identity::Keyed => Ok(match idempotency::submit(self, queue, admitted, sha256, context).await? {
-                Keyed::Stored(until) => Submitted { task: accepted(queue, admitted), key_expires_at: Some(until) },
-                Keyed::Repeat(task, until) => Submitted { task: *task, key_expires_at: Some(until) },
-            }),
-        }
-    }
-
-    /// The task once it has ended, or as it is after `time`. It is accepted whatever happens here, so nothing here is
-    /// an error.
-    async fn wait_a_while(&self, queue: &Queue, view: TaskView, time: Duration) -> TaskView {
-        let (Ok(_permit), Ok(id)) = (self.waits.try_acquire(), view.id.parse::<TaskId>()) else { return view };
-        match self.wait_for_end(queue, &id, time).await {
-            Ok(Some(result)) => self.view_of_result(queue, result).await,
-            Ok(None) => self.find(queue, &id).await.ok().flatten().unwrap_or(view),
-            Err(error) => {
-                tracing::warn!(task = %id, %error, "the wait for a task ended early");
-                view
-            }
-        }
-    }
-}
-
-/// A task that was stored a moment ago.
-fn accepted(queue: &Queue, admitted: &Admitted) -> TaskView {
-    let mut view = state::of_envelope(queue, &admitted.id, &admitted.envelope, Some(admitted.lane));
-    view.state = StateWord(match admitted.start {
-        Start::Now => State::Queued,
-        Start::At(_) => State::Scheduled,
-    });
-    view
 }

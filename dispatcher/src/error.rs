@@ -4,13 +4,14 @@
 //! station, would let HTTP and gRPC answer one mistake in two ways.
 
 mod from_link;
+mod problem;
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
 use workfleet_proto::id::TaskId;
 
 pub(crate) use from_link::unavailable;
+pub use problem::Problem;
 
 use crate::view::FailureView;
 
@@ -261,40 +262,6 @@ impl fmt::Display for ApiError {
 }
 
 impl std::error::Error for ApiError {}
-
-/// RFC 9457 `application/problem+json`. Members that do not apply are left out.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Problem {
-    /// Always `about:blank`: the code says more than a page could.
-    #[serde(rename = "type")]
-    pub kind: String,
-    /// A short, fixed sentence.
-    pub title: String,
-    /// The HTTP status.
-    pub status: u16,
-    /// For people.
-    pub detail: String,
-    /// For programs; see [`Code`].
-    pub code: String,
-    /// What would have been right.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub known: Vec<String>,
-    /// The field or parameter at fault.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub field: Option<String>,
-    /// The line at fault.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub line: Option<u64>,
-    /// When to try again, in milliseconds.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub retry_after_ms: Option<u64>,
-    /// The task that may exist nevertheless.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub task_id: Option<String>,
-    /// What the handler said.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub failure: Option<FailureView>,
-}
 
 #[cfg(test)]
 mod tests {

@@ -56,6 +56,7 @@ mod room;
 mod serve;
 mod spans;
 mod state;
+mod submit;
 mod transcode;
 mod upkeep;
 mod wait;

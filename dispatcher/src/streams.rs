@@ -5,6 +5,7 @@
 //! client's own types would lose such settings at every update.
 
 mod api;
+mod lanes;
 mod wanted;
 
 use prost::Message as _;
@@ -27,10 +28,13 @@ use api::Api;
 pub async fn provision(broker: &Broker, file: &QueuesFile) -> Result<Report, ProvisionError> {
     let mut api = Api::new(broker);
     let replicas = file.queues.iter().map(|queue| queue.settings.replicas).max().unwrap_or(1);
+    // Another file's queues share these, and may need more.
+    let replicas = replicas.max(api.replicas(&broker.names.dead_stream()).await?);
     for stream in wanted::shared(&broker.names, replicas) {
         api.stream(stream).await?;
     }
     for queue in &file.queues {
+        let gone = lanes::check_removed(&api, queue).await?;
         for step in wanted::queue(&broker.names, &queue.name, &queue.settings) {
             match step {
                 wanted::Step::Stream(config) => api.stream(config).await?,
@@ -40,6 +44,7 @@ pub async fn provision(broker: &Broker, file: &QueuesFile) -> Result<Report, Pro
         register_kind(&mut api, queue).await?;
         // Last: a queue is there once its settings are, and then all of it is.
         write_settings(&mut api, queue).await?;
+        lanes::remove(&mut api, queue, &gone).await?;
     }
     Ok(api.report)
 }
@@ -96,6 +101,8 @@ pub enum Change {
     Updated,
     /// It was right.
     Unchanged,
+    /// It is no longer wanted.
+    Removed,
 }
 
 /// Why the queues are not as the file says.
@@ -116,6 +123,21 @@ pub enum ProvisionError {
         name: String,
         /// What happened instead.
         reason: String,
+    },
+    /// A lane that is to go still holds tasks, which nobody would ever take again.
+    #[error(
+        "queue {queue}: the lane {lane} is to go, but tasks may wait in it ({tasks} in the queue, {delayed} delayed in \
+         any lane); drain them first"
+    )]
+    LaneInUse {
+        /// The queue.
+        queue: String,
+        /// The lane.
+        lane: String,
+        /// Tasks in the lane.
+        tasks: u64,
+        /// Delayed tasks of the queue, which may be for this lane.
+        delayed: u64,
     },
     /// The kind cannot be registered.
     #[error("kind {name}: {source}")]

@@ -61,6 +61,7 @@ fn word(change: Change) -> &'static str {
         Change::Created => "created",
         Change::Updated => "changed",
         Change::Unchanged => "unchanged",
+        Change::Removed => "removed",
     }
 }
 
@@ -77,7 +78,9 @@ impl From<ProvisionError> for Fault {
     fn from(error: ProvisionError) -> Self {
         match error {
             ProvisionError::Unanswered { .. } => Self::Unreachable(error.to_string()),
-            ProvisionError::Refused { .. } | ProvisionError::Kind { .. } => Self::Denied(error.to_string()),
+            ProvisionError::Refused { .. } | ProvisionError::LaneInUse { .. } | ProvisionError::Kind { .. } => {
+                Self::Denied(error.to_string())
+            }
         }
     }
 }

@@ -16,6 +16,8 @@ pub(super) struct Api<'a> {
 
 type Config = Map<String, Value>;
 
+const NOT_FOUND: usize = 404;
+
 impl<'a> Api<'a> {
     pub(super) fn new(broker: &'a Broker) -> Self {
         Self { broker, report: Report::default() }
@@ -74,9 +76,29 @@ impl<'a> Api<'a> {
         Ok(())
     }
 
+    /// How many replicas a stream has; 0 where there is none.
+    ///
+    /// # Errors
+    /// When the broker does not answer.
+    pub(super) async fn replicas(&self, stream: &str) -> Result<u32, ProvisionError> {
+        let config = self.config(&format!("stream {stream}"), &format!("STREAM.INFO.{stream}")).await?;
+        let replicas = config.and_then(|config| config.get("num_replicas")?.as_u64());
+        Ok(replicas.and_then(|replicas| u32::try_from(replicas).ok()).unwrap_or(0))
+    }
+
+    /// Deletes something; what is gone already is fine.
+    ///
+    /// # Errors
+    /// When the broker refuses or does not answer.
+    pub(super) async fn delete(&self, name: &str, subject: &str) -> Result<(), ProvisionError> {
+        match ask::api::<(), Value>(self.broker, subject.to_owned(), None).await.map_err(|e| unanswered(name, &e))? {
+            Response::Err { error } if error.code() != NOT_FOUND => Err(refused(name, &error)),
+            Response::Ok(_) | Response::Err { .. } => Ok(()),
+        }
+    }
+
     /// The configuration of what is there.
     async fn config(&self, name: &str, subject: &str) -> Result<Option<Config>, ProvisionError> {
-        const NOT_FOUND: usize = 404;
         let answer = ask::api::<(), Value>(self.broker, subject.to_owned(), None).await;
         match answer.map_err(|error| unanswered(name, &error))? {
             Response::Ok(info) => Ok(info.get("config").and_then(Value::as_object).cloned()),

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use serde_json::Value;
 use workfleet_dispatcher::queues_file::QueuesFile;
-use workfleet_dispatcher::streams::{self, Report};
+use workfleet_dispatcher::streams::{self, ProvisionError, Report};
 use workfleet_dispatcher::{Dispatcher, Options, Payload, Submit};
 use workfleet_link::broker::BrokerConfig;
 
@@ -47,12 +47,16 @@ impl Place {
 
     /// Provisions the queue `thumbnail` with these settings.
     pub(crate) async fn provision(&self, settings: &str) -> Report {
+        self.try_provision(settings).await.expect("provisioned")
+    }
+
+    pub(crate) async fn try_provision(&self, settings: &str) -> Result<Report, ProvisionError> {
         let proto = Path::new(env!("CARGO_MANIFEST_DIR")).join("../proto/kinds/thumbnail.proto");
         let text = format!("[queue.thumbnail]\nproto = {proto:?}\n{settings}");
         let path = self.folder.path().join("queues.toml");
         std::fs::write(&path, text).expect("a file");
         let file = QueuesFile::read(&path).expect("no mistakes");
-        streams::provision(self.dispatcher.broker(), &file).await.expect("provisioned")
+        streams::provision(self.dispatcher.broker(), &file).await
     }
 
     /// SIGKILL.

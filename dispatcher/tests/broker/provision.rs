@@ -68,3 +68,20 @@ async fn a_queue_that_appears_later_is_known_without_a_restart() {
     eventually("the queue is known", async || place.dispatcher.submit(submit("mail")).await.ok()).await;
     std::fs::remove_file(&proto).expect("it is there");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lane_goes_only_when_no_task_can_be_left_in_it() {
+    let place = Place::start("lanes = [\"h\", \"m\"]").await;
+    let urgent = Options { priority: Some("h".to_owned()), ..Options::default() };
+    place.dispatcher.submit(wide(1, None, urgent)).await.expect("stored");
+    let refused = place.try_provision("lanes = [\"m\"]").await.expect_err("a task would be lost");
+    assert!(refused.to_string().contains("the lane h is to go"), "{refused}");
+    let stream = place.dispatcher.broker().jetstream.get_stream("TASKS_thumbnail").await.expect("a stream");
+    stream.purge().await.expect("drained");
+    let report = place.provision("lanes = [\"m\"]").await;
+    assert_eq!(
+        changed(&report),
+        [("queue thumbnail", Change::Updated), ("consumer TASKS_thumbnail/WORK_h", Change::Removed)]
+    );
+    assert_eq!(changed(&place.provision("lanes = [\"m\"]").await), []);
+}

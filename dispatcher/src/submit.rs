@@ -1,0 +1,94 @@
+//! A submit through its stations: kind, admission, room, stream; and, where it is asked for, the wait.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use opentelemetry::Context;
+use workfleet_link::telemetry::trace;
+use workfleet_link::time::now_ms;
+use workfleet_proto::id::TaskId;
+use workfleet_proto::v1::State;
+
+use crate::admit::{self, Admitted, Given, Identity, Start, Submit};
+use crate::dispatcher::{Inner, Submitted};
+use crate::error::ApiError;
+use crate::idempotency::{self, Keyed};
+use crate::kinds::Queue;
+use crate::publish;
+use crate::spans;
+use crate::state;
+use crate::transcode;
+use crate::view::{StateWord, TaskView};
+
+impl Inner {
+    /// Admits and stores a task.
+    ///
+    /// # Errors
+    /// When it is refused, or may not have been stored.
+    pub(crate) async fn submit(&self, submit: Submit) -> Result<(Arc<Queue>, Submitted), ApiError> {
+        let queue = self.connected()?.kinds.queue(&submit.queue).await?;
+        let kind = queue.kind()?;
+        let checked = transcode::check(&submit.payload, &kind.schema.input)?;
+        let given = Given {
+            queue: &queue.name,
+            settings: &queue.settings,
+            schema: kind.schema.hash.as_str(),
+            now_ms: now_ms(),
+            random: rand::random(),
+        };
+        let key = submit.idempotency_key.as_deref();
+        let mut admitted = admit::admit(key, &submit.options, checked.bytes, &given)?;
+        let span = spans::publish(&queue.name, &admitted.id, admitted.envelope.payload.len());
+        admitted.envelope.trace_id = trace::trace_id(span.context());
+        let began = Instant::now();
+        let stored = self.store(&queue, &admitted, checked.sha256, span.context()).await;
+        self.metrics.submitted(&queue.name, began.elapsed(), stored.as_ref().err());
+        span.end(stored.as_ref().map(|_| ()));
+        stored.map(|submitted| (queue, submitted))
+    }
+
+    async fn store(
+        &self,
+        queue: &Queue,
+        admitted: &Admitted,
+        sha256: [u8; 32],
+        context: &Context,
+    ) -> Result<Submitted, ApiError> {
+        self.room.check(queue, admitted.start).await?;
+        match admitted.identity {
+            Identity::Fresh => {
+                let stored = self.publisher.task(admitted, context).await;
+                stored.map_err(|error| publish::refused(error, &admitted.id))?;
+                Ok(Submitted { task: accepted(queue, admitted), key_expires_at: None })
+            }
+            Identity::Keyed => Ok(match idempotency::submit(self, queue, admitted, sha256, context).await? {
+                Keyed::Stored(until) => Submitted { task: accepted(queue, admitted), key_expires_at: Some(until) },
+                Keyed::Repeat(task, until) => Submitted { task: *task, key_expires_at: Some(until) },
+            }),
+        }
+    }
+
+    /// The task once it has ended, or as it is after `time`. It is accepted whatever happens here, so nothing here is
+    /// an error.
+    pub(crate) async fn wait_a_while(&self, queue: &Queue, view: TaskView, time: Duration) -> TaskView {
+        let (Ok(_permit), Ok(id)) = (self.waits.try_acquire(), view.id.parse::<TaskId>()) else { return view };
+        match self.wait_for_end(queue, &id, time).await {
+            Ok(Some(result)) => self.view_of_result(queue, result).await,
+            Ok(None) => self.find(queue, &id).await.ok().flatten().unwrap_or(view),
+            Err(error) => {
+                tracing::warn!(task = %id, %error, "the wait for a task ended early");
+                view
+            }
+        }
+    }
+}
+
+/// A task that was stored a moment ago.
+fn accepted(queue: &Queue, admitted: &Admitted) -> TaskView {
+    let mut view = state::of_envelope(queue, &admitted.id, &admitted.envelope, Some(admitted.lane));
+    view.state = StateWord(match admitted.start {
+        Start::Now => State::Queued,
+        Start::At(_) => State::Scheduled,
+    });
+    view
+}
