@@ -35,6 +35,9 @@ mod kinds;
 /// One trace per task.
 mod traces;
 
+/// Many tasks, many readers.
+mod crowd;
+
 /// Exactly one result per task, whatever dies.
 mod exactly_one;
 
