@@ -3,8 +3,9 @@
 //! - `ends`: how a task ends, and what is stored of it;
 //! - `holds`: leases, slots, lanes, and handing back;
 //! - `calls`: direct calls;
-//! - `fleet`: the broker, the queue, and workers inside this process.
+//! - `fleet`: the queue, and workers inside this process; `broker`: the server and its streams.
 
+mod broker;
 mod fleet;
 
 mod calls;
