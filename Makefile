@@ -13,7 +13,7 @@ TOOLS := deploy/local/tools
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check build fleet jaeger tools lint-tools clean-tools
+.PHONY: help demo test kill-test model-deep check build fleet jaeger tools lint-tools clean-tools
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,6 +25,13 @@ test: tools ## run every test; ARGS go to cargo test
 	@# The tests start the fleet's programs, and `cargo test` alone builds only those of the crate under test.
 	cargo build $(LOCKED) --workspace --bins
 	cargo test $(LOCKED) --workspace $(ARGS)
+
+kill-test: tools ## 1,000 tasks while workers are killed and frozen for 30 s: one result each (a minute)
+	cargo build $(LOCKED) --workspace --bins
+	WORKFLEET_KILL_TEST=full cargo test $(LOCKED) -p workfleet-tests --test e2e exactly_one -- --nocapture
+
+model-deep: ## explore the model of settlement with more of everything at once (seven minutes)
+	cargo test $(LOCKED) -p workfleet-tests --test model -- --ignored --nocapture
 
 check: lint-tools ## everything that a change must pass: format, lints, docs, licences, spelling, tests
 	cargo fmt --all --check
