@@ -35,11 +35,17 @@ mod kinds;
 /// One trace per task.
 mod traces;
 
+/// The broker stalls, dies under load, or is full.
+mod outage;
+
 /// Many tasks, many readers.
 mod crowd;
 
 /// Exactly one result per task, whatever dies.
 mod exactly_one;
+
+/// What the dispatcher shows beside tasks: health, metrics, descriptions of itself.
+mod edges;
 
 /// The commands for people.
 mod commands;

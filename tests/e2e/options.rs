@@ -54,6 +54,7 @@ async fn an_urgent_lane_goes_first_and_starves_nobody() {
     let place = |id: &String| runs.iter().position(|run| run.task == *id).expect("it ran");
     let sum = |ids: &[String]| ids.iter().map(place).sum::<usize>();
     assert!(sum(&urgent) < sum(&patient), "{runs:?}");
+    assert_eq!(fleet.task(&urgent[0]).await["priority"], "h", "after its end too");
 }
 
 #[tokio::test]

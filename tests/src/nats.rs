@@ -37,6 +37,11 @@ impl Nats {
         format!("nats://127.0.0.1:{}", self.port)
     }
 
+    /// The process, to be frozen.
+    pub fn process(&mut self) -> &mut Process {
+        &mut self.process
+    }
+
     /// SIGKILL.
     pub fn kill(&mut self) {
         self.process.kill();
