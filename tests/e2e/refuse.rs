@@ -94,7 +94,7 @@ async fn options_that_make_no_sense() {
         "deadline=2031-01-01T00:00:00Z",
         "tenant=x",
         "label=a:b",
-        "dleay=5s",
+        "delays=5s",
         &format!("ordering_key={}", "k".repeat(300)),
     ];
     for option in options {

@@ -59,10 +59,10 @@ mod tests {
 
     #[test]
     fn a_status_carries_the_stable_code_and_what_would_have_been_right() {
-        let error = ApiError::new(Code::UnknownQueue, "there is no queue `mial`").known(vec!["mail".to_owned()]);
+        let error = ApiError::new(Code::UnknownQueue, "there is no queue `post`").known(vec!["mail".to_owned()]);
         let status = status(&error);
         assert_eq!(status.code(), tonic::Code::NotFound);
-        assert_eq!(status.message(), "there is no queue `mial`; known: mail");
+        assert_eq!(status.message(), "there is no queue `post`; known: mail");
         assert_eq!(status.metadata().get("workfleet-code").expect("a code"), "unknown_queue");
     }
 
