@@ -2,11 +2,11 @@
 //!
 //! In the order in which a task meets them:
 //! - [`accept`]: HTTP and gRPC, bytes to [`Submit`].
-//! - [`admit`]: a submit to an envelope, or a refusal; pure. With [`kinds`] and [`transcode`], JSON to protobuf and back.
-//! - [`publish`]: an envelope to JetStream's acknowledgement. With [`idempotency`], one task for one key.
-//! - [`state`], [`wait`], [`watch`]: where a task is, until it ends.
-//! - [`call`]: direct questions over a queue group, beside all of that.
-//! - [`queues`], [`scale`]: what is in a queue.
+//! - [`admit`]: a submit to an envelope, or a refusal; pure. With `kinds` and `transcode`, JSON to protobuf and back.
+//! - `publish`: an envelope to JetStream's acknowledgement. With `idempotency`, one task for one key.
+//! - `state`, `wait`, `watch`: where a task is, until it ends.
+//! - `call`: direct questions over a queue group, beside all of that.
+//! - `queues`, `scale`: what is in a queue.
 //! - [`streams`]: creates all that JetStream has to hold, from a [`queues_file`].
 //!
 //! [`Dispatcher`] is all of it without a port, for use inside any service; [`serve()`] puts it behind HTTP and gRPC.
