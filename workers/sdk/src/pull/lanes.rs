@@ -1,6 +1,7 @@
 //! What to ask for next. No I/O: requests come out, what happened to them goes in.
 //!
-//! One lane is simple: one request for all free slots that waits for tasks.
+//! One lane is simple: one request for all free slots that waits for tasks. Only the first on a connection does not wait,
+//! so that the broker's answer tells at once, and not with its first heartbeat, that the worker is ready.
 //!
 //! With several lanes a waiting request keeps slots from the others, so requests do not wait: the lanes are asked one
 //! after the other for all that is free, the most urgent first, but every fourth time the second one first, and every
@@ -69,6 +70,8 @@ struct Request {
 #[derive(Debug, Default)]
 struct State {
     request: Option<Request>,
+    /// Something was heard of it on this connection.
+    heard: bool,
     /// Nothing was there when it was last asked, and nothing has come since.
     empty: bool,
     refusals: u32,
@@ -98,7 +101,8 @@ impl Lanes {
         }
         let open: Vec<usize> = (0..self.lanes.len()).filter(|place| self.lanes[*place].is_open(now)).collect();
         if self.lanes.len() == 1 {
-            return open.into_iter().map(|lane| self.ask(lane, spare, Wait::Long(LONG), now)).collect();
+            let wait = if self.lanes[0].heard { Wait::Long(LONG) } else { Wait::No };
+            return open.into_iter().map(|lane| self.ask(lane, spare, wait, now)).collect();
         }
         let first = self.first_lane();
         let next =
@@ -140,6 +144,7 @@ impl Lanes {
             state.empty = false;
         }
         let state = &mut self.lanes[lane];
+        state.heard = true;
         state.refusals = 0;
         if let Some(request) = &mut state.request {
             request.left = request.left.saturating_sub(1);
@@ -159,6 +164,7 @@ impl Lanes {
             Answer::Empty => {
                 let wait = request.wait;
                 state.request = None;
+                state.heard = true;
                 state.refusals = 0;
                 match wait {
                     // A bell that did not ring: look at all lanes, then it is another's turn.

@@ -113,8 +113,22 @@ fn a_refused_lane_pauses_longer_each_time_and_an_answer_ends_that() {
 }
 
 #[test]
+fn the_first_request_on_a_connection_is_answered_at_once() {
+    let (mut lanes, now) = (Lanes::new(1), Instant::now());
+    for _ in 0..2 {
+        let first = lanes.asks(1, now)[0];
+        assert_eq!(first.wait, Wait::No);
+        lanes.answered(0, first.serial, Answer::Empty, now);
+        assert!(matches!(lanes.asks(1, now)[0].wait, Wait::Long(_)));
+        lanes.forget();
+    }
+}
+
+#[test]
 fn a_pull_that_goes_silent_is_noticed_and_one_with_heartbeats_is_not() {
     let (mut lanes, start) = (Lanes::new(1), Instant::now());
+    let first = lanes.asks(1, start)[0];
+    lanes.answered(0, first.serial, Answer::Empty, start);
     let ask = lanes.asks(1, start)[0];
     let at = |seconds| start + Duration::from_secs(seconds);
     lanes.answered(0, ask.serial, Answer::Alive, at(4));
