@@ -7,6 +7,8 @@
 //! ```text
 //! cargo test -p workfleet-tests --features fault-no-cas --test e2e exactly_one
 //! ```
+//!
+//! That leaves a worker in `target` that keeps no promise; the next plain `cargo build` puts the right one back.
 
 use std::time::{Duration, Instant};
 

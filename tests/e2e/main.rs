@@ -50,5 +50,8 @@ mod edges;
 /// The commands for people.
 mod commands;
 
+/// All of this at once.
+mod storm;
+
 /// What the harness promises to the tests above.
 mod harness;
