@@ -104,6 +104,26 @@ async fn a_caller_that_is_trusted_sees_its_own_trace_go_on() {
     traces.one(theirs, "process probe").await;
 }
 
+#[tokio::test]
+async fn a_direct_call_is_one_trace_too() {
+    let traces = Traces::start().await;
+    let fleet = Fleet::builder().traces_to(traces.endpoint()).start().await;
+    fleet.call("", &Probe::echo("asked")).await.expect(200);
+    let request = "POST /v1/queues/{queue}/calls";
+    let root =
+        eventually("the request's span comes", async || traces.all().into_iter().find(|span| span.name == request))
+            .await;
+    let work = traces.one(&root.trace, "work").await;
+    assert_eq!((root.kind, work.service.as_str()), ("server", "workfleet-probe"));
+    let spans = eventually("the trace is whole", async || {
+        let spans = traces.of(&root.trace);
+        let known = |id: &str| spans.iter().any(|span| span.id == id);
+        spans.iter().all(|span| span.parent.is_empty() || known(&span.parent)).then(|| spans.clone())
+    })
+    .await;
+    assert!(spans.iter().any(|span| span.kind == "client" && span.service == "workfleet-dispatcher"), "{spans:#?}");
+}
+
 /// Read back from Jaeger's own API, as an operator would see it. Runs where `make jaeger` has built one.
 #[tokio::test]
 #[allow(clippy::print_stderr, reason = "a test that did not run must say so")]
