@@ -4,6 +4,8 @@
 //! sends them one by one now, with many acknowledgements under way; adaptive atomic batches can take its place without
 //! a change for any caller. The alternative, every caller awaiting its own round trip on the context, has no such place.
 
+use std::time::Duration;
+
 use async_nats::HeaderMap;
 use async_nats::jetstream::context::{PublishAckFuture, PublishError as NatsError, PublishErrorKind};
 use async_nats::jetstream::{self, ErrorCode, message::PublishMessage};
@@ -17,8 +19,10 @@ use crate::broker::Broker;
 
 /// Messages handed over and not yet sent.
 const WAITING_MAX: usize = 1_024;
-/// Messages sent and not yet acknowledged.
+/// Messages taken and not yet acknowledged.
 const INFLIGHT_MAX: usize = 1_024;
+/// How long a message may wait for room in the client, as when the broker is gone and its buffer full.
+const SEND_TIME_MAX: Duration = Duration::from_secs(5);
 
 const WRONG_LAST_SEQUENCE: u64 = 10_071;
 const CAS_IN_FLIGHT: u64 = 10_164;
@@ -70,7 +74,7 @@ pub enum PublishError {
     #[error("the stream is full")]
     Full,
     /// No stream takes this subject.
-    #[error("no stream takes {subject}; has `workfleet provision` run?")]
+    #[error("no stream takes {subject} now: its leader is away, or `workfleet provision` has not run")]
     NoStream {
         /// The subject.
         subject: String,
@@ -129,21 +133,36 @@ impl Pipeline {
 }
 
 async fn run(jetstream: jetstream::Context, mut handed: mpsc::Receiver<Handed>) {
-    let mut acknowledgements = FuturesUnordered::new();
+    let mut underway = FuturesUnordered::new();
     loop {
         tokio::select! {
-            next = handed.recv(), if acknowledgements.len() < INFLIGHT_MAX => {
-                let Some(Handed { message, outcome }) = next else { break };
-                let subject = message.subject.clone();
-                match send(&jetstream, message).await {
-                    Ok(acknowledgement) => acknowledgements.push(finish(subject, acknowledgement, outcome)),
-                    Err(error) => drop(outcome.send(Err(translate(&subject, &error)))),
-                }
-            }
-            Some(()) = acknowledgements.next() => {}
+            next = handed.recv(), if underway.len() < INFLIGHT_MAX => match next {
+                Some(handed) => underway.push(carry(&jetstream, handed)),
+                None => break,
+            },
+            Some(()) = underway.next() => {}
         }
     }
-    while acknowledgements.next().await.is_some() {}
+    while underway.next().await.is_some() {}
+}
+
+/// Sends a message and waits for its acknowledgement.
+///
+/// Sending may have to wait too, for room in the client or for one of the acknowledgements that all pipelines share. It
+/// waits in here, beside the acknowledgements and not in their way: a loop that waited to send would not take the very
+/// acknowledgements that make room. New futures are polled in the order in which they came, so order is kept.
+async fn carry(jetstream: &jetstream::Context, Handed { message, outcome }: Handed) {
+    let subject = message.subject.clone();
+    let answer = match tokio::time::timeout(SEND_TIME_MAX, send(jetstream, message)).await {
+        Ok(Ok(acknowledgement)) => match acknowledgement.await {
+            Ok(stored) => Ok(Stored { sequence: stored.sequence, duplicate: stored.duplicate }),
+            Err(error) => Err(translate(&subject, &error)),
+        },
+        Ok(Err(error)) => Err(translate(&subject, &error)),
+        Err(_) => Err(PublishError::Unanswered),
+    };
+    // Who no longer waits does not want to know.
+    let _ = outcome.send(answer);
 }
 
 async fn send(jetstream: &jetstream::Context, message: Publish) -> Result<PublishAckFuture, NatsError> {
@@ -156,15 +175,6 @@ async fn send(jetstream: &jetstream::Context, message: Publish) -> Result<Publis
     }
     let message = PublishMessage::build().payload(payload).headers(headers);
     jetstream.send_publish(subject, message).await
-}
-
-async fn finish(subject: String, acknowledgement: PublishAckFuture, outcome: oneshot::Sender<Outcome>) {
-    let answer = match acknowledgement.await {
-        Ok(stored) => Ok(Stored { sequence: stored.sequence, duplicate: stored.duplicate }),
-        Err(error) => Err(translate(&subject, &error)),
-    };
-    // Who no longer waits does not want to know.
-    let _ = outcome.send(answer);
 }
 
 fn translate(subject: &str, error: &NatsError) -> PublishError {

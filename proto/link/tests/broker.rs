@@ -137,6 +137,21 @@ async fn a_publish_without_a_broker_is_unanswered_and_never_hangs() {
     assert_eq!(outcome.expect("an answer in time"), Err(PublishError::Unanswered));
 }
 
+/// More than the client and all its acknowledgements can hold, over several pipelines, with nobody there to answer.
+#[tokio::test]
+async fn many_pipelines_over_a_broker_that_is_gone_all_come_to_an_end() {
+    let mut server = Server::start().await;
+    let broker = server.connect().await;
+    stream(&broker, Config { name: "R".into(), subjects: vec!["r.*".into()], ..Config::default() }).await;
+    let pipelines: Vec<Pipeline> = (0..8).map(|_| Pipeline::start(&broker)).collect();
+    server.process.kill().expect("a running server");
+    server.process.wait().expect("its end");
+    let publishes = (0..16_000).map(|n| pipelines[n % 8].publish(message("r.a")));
+    let outcomes = tokio::time::timeout(Duration::from_secs(60), futures::future::join_all(publishes)).await;
+    let outcomes = outcomes.expect("an answer to each");
+    assert!(outcomes.iter().all(|outcome| *outcome == Err(PublishError::Unanswered)), "{:?}", outcomes[0]);
+}
+
 #[tokio::test]
 async fn what_was_published_before_close_is_there_after_it() {
     let server = Server::start().await;
