@@ -35,6 +35,7 @@ mod tests {
 
     #[test]
     fn the_projects_own_file_has_thumbnails() {
-        assert_eq!(parse(include_str!("../queues.toml")).unwrap(), ["thumbnail"]);
+        // A new worker adds its queue there and changes nothing here.
+        assert!(parse(include_str!("../queues.toml")).unwrap().contains(&"thumbnail".to_owned()));
     }
 }
