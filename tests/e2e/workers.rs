@@ -52,6 +52,25 @@ async fn a_frozen_worker_that_would_have_failed_changes_nothing() {
     assert!(fleet.dead_letter(&id).await.is_none());
 }
 
+/// What waits in the queue is as new as ever; only what the worker held, or was sent, may be another's by now.
+#[tokio::test]
+async fn a_worker_that_wakes_up_does_not_spend_the_attempts_of_the_whole_queue() {
+    let fleet = Fleet::builder().probe(|queue| queue.lease("1s").attempts_max(2)).slots(2).start().await;
+    let mut ids = Vec::new();
+    for _ in 0..40 {
+        ids.push(fleet.submit(&Probe::echo("waits").sleeps_ms(150)).await);
+    }
+    fleet.started(&ids[1]).await;
+    fleet.workers[0].freeze();
+    tokio::time::sleep(Duration::from_millis(2_500)).await;
+    fleet.workers[0].thaw();
+    let mut again = 0;
+    for id in &ids {
+        again += usize::from(fleet.completed(id).await["attempt"] != 1);
+    }
+    assert!(again <= 4, "{again} tasks lost an attempt; the worker has two slots");
+}
+
 #[tokio::test]
 async fn a_handler_that_blocks_its_thread_keeps_its_lease() {
     let fleet = Fleet::builder().probe(|queue| queue.lease("1s")).workers("probe", 2).start().await;

@@ -103,7 +103,8 @@ impl Puller {
             // Nothing can be asked for, so nothing can be missed.
             self.health.consuming();
         }
-        if !connected {
+        // The loop looks again within a second, when what is read counts as new.
+        if !connected || self.station.pulse.is_suspect() {
             return;
         }
         for ask in self.lanes.asks(free, Instant::now()) {

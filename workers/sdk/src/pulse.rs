@@ -49,6 +49,12 @@ impl Pulse {
         self.with(|beats| beats.received_at(Instant::now()))
     }
 
+    /// Whether the process has just been frozen, so that what is read now may be old. Nobody should ask for tasks then:
+    /// each would be left for its age, make room for the next, and so on through the whole queue.
+    pub(crate) fn is_suspect(&self) -> bool {
+        self.with(|beats| beats.is_suspect(Instant::now()))
+    }
+
     /// How long the loop has not beaten.
     pub(crate) fn silence(&self) -> Duration {
         self.with(|beats| beats.last.elapsed())
@@ -67,6 +73,11 @@ impl Beats {
             self.suspect = Some((self.last, now + SUSPECT_TIME));
         }
         self.last = now;
+    }
+
+    fn is_suspect(&self, now: Instant) -> bool {
+        let before_the_first_beat = now.saturating_duration_since(self.last) > GAP_MAX;
+        before_the_first_beat || self.suspect.is_some_and(|(_, until)| now < until)
     }
 
     fn received_at(&self, now: Instant) -> Instant {
@@ -89,11 +100,15 @@ mod tests {
         let mut beats = Beats { last: start, suspect: None };
         beats.beat(at(200));
         assert_eq!(beats.received_at(at(300)), at(200));
+        assert!(!beats.is_suspect(at(300)));
         // Frozen for ten seconds. What is read before the first beat, and shortly after it, is suspect.
         assert_eq!(beats.received_at(at(10_200)), at(200));
+        assert!(beats.is_suspect(at(10_200)));
         beats.beat(at(10_201));
         assert_eq!(beats.received_at(at(10_300)), at(200));
+        assert!(beats.is_suspect(at(10_300)));
         beats.beat(at(11_190));
         assert_eq!(beats.received_at(at(11_202)), at(11_190));
+        assert!(!beats.is_suspect(at(11_202)));
     }
 }
