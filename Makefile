@@ -22,12 +22,13 @@ demo: tools build ## show the whole fleet at work on this machine, end to end
 	@target/release/workfleet-local demo $(ARGS)
 
 test: tools ## run every test; ARGS go to cargo test
-	@# The tests start the fleet's programs, and `cargo test` alone builds only those of the crate under test.
-	cargo build $(LOCKED) --workspace --bins
+	@# The tests start the fleet's programs, and `cargo test` alone builds only those of the crate under test. With
+	@# `--tests`, since cargo would choose other features of many crates without, and build them all twice.
+	cargo build $(LOCKED) --workspace --bins --tests
 	cargo test $(LOCKED) --workspace $(ARGS)
 
 kill-test: tools ## 1,000 tasks while workers are killed and frozen for 30 s: one result each (a minute)
-	cargo build $(LOCKED) --workspace --bins
+	cargo build $(LOCKED) --workspace --bins --tests
 	WORKFLEET_KILL_TEST=full cargo test $(LOCKED) -p workfleet-tests --test e2e exactly_one -- --nocapture
 
 model-deep: ## explore the model of settlement with more of everything at once (seven minutes)
