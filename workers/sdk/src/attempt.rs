@@ -1,32 +1,29 @@
 //! The way of one delivery: look, judge, run, settle; its lease kept from the first line to the last.
 
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+mod run;
 
-use bytes::Bytes;
-use opentelemetry::Context as TraceContext;
+use std::sync::Arc;
+use std::time::Duration;
+
 use workfleet_link::time::now_ms;
-use workfleet_proto::backoff;
-use workfleet_proto::limits::{FAILURE_MESSAGE_BYTES_MAX, PAYLOAD_BYTES_MAX, SCHEMA_UNKNOWN_MS_MAX, cut};
+use workfleet_proto::limits::{FAILURE_MESSAGE_BYTES_MAX, cut};
 use workfleet_proto::settlement::{Company, Ended, Lease as LeaseState, Plan, judge, plan};
 use workfleet_proto::v1::{self, Failure};
 
-use crate::context::Given;
 use crate::events::Events;
-use crate::handling::{Handling, Ran};
 use crate::lease::Lease;
 use crate::look::{self, Found};
 use crate::metrics::Ended as MetricsEnded;
-use crate::outcome::Outcome;
 use crate::records;
-use crate::settle::{Papers, Settled};
+use crate::settle::Papers;
 use crate::slots::Slot;
-use crate::span::{self, Conclusion};
-use crate::station::{Station, code, duration_ms};
+use crate::station::{Station, code};
 use crate::task::{self, Held, Pulled, Unreadable};
 
-/// How long a task stays away whose schema this worker does not know yet.
-const SCHEMA_UNKNOWN_DELAY: Duration = Duration::from_secs(5);
+/// How long a task that must run alone waits for the other slots. Meanwhile nothing new is taken.
+const ALONE_WAIT_MAX: Duration = Duration::from_secs(60);
+/// How long a task stays away that could not run alone here, so that another worker takes it.
+const ALONE_DELAY: Duration = Duration::from_secs(5);
 
 /// A delivery in this process.
 struct Carried<'a> {
@@ -34,16 +31,6 @@ struct Carried<'a> {
     held: &'a Held,
     lease: &'a Lease,
     events: &'a Events,
-}
-
-/// What is to become of an attempt.
-#[derive(Debug)]
-struct Verdicted {
-    ended: Ended,
-    output: Bytes,
-    failure: Option<Failure>,
-    /// Wait before the next copy; `None`: the queue's backoff.
-    delay: Option<Duration>,
 }
 
 /// Carries a delivery to its end.
@@ -57,7 +44,7 @@ pub(crate) async fn carry(station: Arc<Station>, pulled: Pulled, slot: Slot) {
 /// Hands a delivery back for which there is no slot.
 pub(crate) async fn give_back(station: Arc<Station>, pulled: Pulled) {
     match task::open(&station.queue, pulled) {
-        Ok(held) => with_lease(&station, &held, async |carried| carried.hand_back().await).await,
+        Ok(held) => with_lease(&station, &held, async |carried| carried.hand_back(Duration::ZERO).await).await,
         Err(unreadable) => refuse(&station, unreadable).await,
     }
 }
@@ -113,13 +100,20 @@ impl Carried<'_> {
         let slot = match self.held.delivered.company() {
             Company::Shared => slot,
             // Rule 9: it was there when two processes died.
-            Company::Alone => match draining.run_until_cancelled(self.station.slots.take_all(slot)).await {
-                Some(all) => all,
-                None => return self.hand_back().await,
-            },
+            Company::Alone => {
+                let all = self.station.slots.take_all(slot, ALONE_WAIT_MAX);
+                match draining.run_until_cancelled(all).await {
+                    Some(Some(all)) => all,
+                    Some(None) => {
+                        tracing::warn!(workfleet.task.id = %self.held.id, "cannot run alone here; handed back");
+                        return self.hand_back(ALONE_DELAY).await;
+                    }
+                    None => return self.hand_back(Duration::ZERO).await,
+                }
+            }
         };
         if draining.is_cancelled() {
-            return self.hand_back().await;
+            return self.hand_back(Duration::ZERO).await;
         }
         // Rule 6: what is older than its lease may be another's by now.
         if self.lease.state() == LeaseState::Lapsed {
@@ -127,129 +121,6 @@ impl Carried<'_> {
             return self.station.metrics.settled(MetricsEnded::Left.word());
         }
         self.attempt(Arc::new(slot)).await;
-    }
-
-    async fn attempt(&self, slot: Arc<Slot>) {
-        let (station, held) = (self.station, self.held);
-        let started_at_ms = now_ms();
-        let queue_wait_ms = if held.copy.due_ms > 0 { (started_at_ms - held.copy.due_ms).max(0) } else { 0 };
-        let trace = span::process(station, held, queue_wait_ms);
-        station.metrics.started(duration_ms(queue_wait_ms));
-        self.events.running(started_at_ms).await;
-        let started = Instant::now();
-        let ran = self.run(&slot, started_at_ms, trace.clone()).await;
-        let verdicted = self.verdict(ran);
-        station.metrics.processed(started.elapsed(), verdicted.failure.as_ref().map(|failure| failure.code.as_str()));
-        self.settle(verdicted, started_at_ms, &trace).await;
-    }
-
-    async fn run(&self, slot: &Arc<Slot>, started_at_ms: i64, trace: TraceContext) -> Ran {
-        let (station, held) = (self.station, self.held);
-        let mut time = duration_ms(held.envelope.timeout_ms);
-        if time.is_zero() {
-            time = duration_ms(station.settings.timeout_ms);
-        }
-        if let Some(deadline_ms) = held.envelope.deadline_ms {
-            time = time.min(duration_ms(deadline_ms - started_at_ms));
-        }
-        let handling = Handling::new(slot, |cancelled, slot| Given {
-            task_id: held.id.clone(),
-            attempt: held.attempt(),
-            attempts_max: held.attempts_max(),
-            deadline: Instant::now() + time,
-            cancelled,
-            slot,
-        });
-        let progress = handling.context().progress_said();
-        tokio::select! {
-            ran = handling.run(station, held.envelope.payload.clone(), trace) => ran,
-            never = self.events.follow(progress) => match never {},
-        }
-    }
-
-    fn verdict(&self, ran: Ran) -> Verdicted {
-        let failed = |ended, code: &str, message: String| {
-            let message = cut(&message, FAILURE_MESSAGE_BYTES_MAX).to_owned();
-            Verdicted { failure: Some(Failure { code: code.to_owned(), message }), ..Verdicted::new(ended) }
-        };
-        match ran {
-            Ran::Ended(Outcome::Completed(output)) if output.len() > PAYLOAD_BYTES_MAX => {
-                let message = format!("the output has {} bytes, at most {PAYLOAD_BYTES_MAX} fit", output.len());
-                failed(Ended::Permanent, code::OUTPUT_TOO_LARGE, message)
-            }
-            Ran::Ended(Outcome::Completed(output)) => Verdicted { output, ..Verdicted::new(Ended::Completed) },
-            Ran::Ended(Outcome::Failed(error)) => {
-                let ended = if error.is_permanent() { Ended::Permanent } else { Ended::Retryable };
-                Verdicted { failure: Some(error.failure()), delay: error.delay(), ..Verdicted::new(ended) }
-            }
-            Ran::Ended(Outcome::Undecodable(_)) if self.may_be_newer() => {
-                Verdicted { delay: Some(SCHEMA_UNKNOWN_DELAY), ..Verdicted::new(Ended::HandedBack) }
-            }
-            Ran::Ended(Outcome::Undecodable(reason)) => failed(Ended::Permanent, code::UNDECODABLE, reason),
-            Ran::Panicked(message) => failed(Ended::Retryable, code::PANIC, message),
-            Ran::TimedOut => {
-                failed(Ended::Retryable, code::TIMEOUT, "the attempt took longer than its timeout".to_owned())
-            }
-            Ran::Cut => Verdicted { delay: Some(Duration::ZERO), ..Verdicted::new(Ended::HandedBack) },
-        }
-    }
-
-    /// Whether the payload was written with a schema that this worker was not built with, as in a rolling deploy.
-    fn may_be_newer(&self) -> bool {
-        let waited_ms = now_ms() - self.held.envelope.submitted_at_ms;
-        self.held.schema() != self.station.schema && waited_ms < SCHEMA_UNKNOWN_MS_MAX
-    }
-
-    async fn settle(&self, verdicted: Verdicted, started_at_ms: i64, trace: &TraceContext) {
-        let (station, held) = (self.station, self.held);
-        let Verdicted { ended, output, failure, delay } = verdicted;
-        let ran =
-            records::Ran { held, worker: &station.worker, started_at_ms: Some(started_at_ms), ended_at_ms: now_ms() };
-        let names = &station.broker.names;
-        let why = failure.clone().unwrap_or_default();
-        let policy = held.envelope.backoff.unwrap_or_default();
-        let delay = delay.unwrap_or_else(|| backoff::delay(&policy, held.attempt(), rand::random()));
-        let plan = plan(held.attempt(), held.attempts_max(), self.lease.state(), ended);
-        let papers = match plan {
-            Plan::Complete => Papers::Result(Box::new(ran.completed(output, &station.schema))),
-            Plan::Fail => Papers::Result(Box::new(ran.failed(why))),
-            Plan::Retry => Papers::Copy(ran.retry(names, &why, delay)),
-            Plan::HandBack => Papers::Copy(ran.hand_back(names, delay)),
-            Plan::FinishDeadLetter | Plan::Drop | Plan::Leave => Papers::None,
-        };
-        let settled = station.settler.settle(held, self.lease, plan, papers, trace).await;
-        let next_attempt_at_ms = ran.ended_at_ms + i64::try_from(delay.as_millis()).unwrap_or(i64::MAX);
-        let retried = plan == Plan::Retry && settled == Settled::Done;
-        if let (true, Some(failure)) = (retried, &failure) {
-            self.events.retrying(next_attempt_at_ms, failure.clone()).await;
-        }
-        self.conclude(plan, settled, failure.as_ref(), retried.then_some(next_attempt_at_ms), trace);
-    }
-
-    fn conclude(
-        &self,
-        plan: Plan,
-        settled: Settled,
-        failure: Option<&Failure>,
-        next_attempt_at_ms: Option<i64>,
-        trace: &TraceContext,
-    ) {
-        let ended = MetricsEnded::of(plan, settled);
-        let last = ended.is_last();
-        self.station.metrics.settled(ended.word());
-        if let Some(failure) = failure {
-            self.station.metrics.failed(&failure.code, last);
-            // So that the line carries the trace's id.
-            let _trace = trace.clone().attach();
-            tracing::info!(
-                workfleet.task.id = %self.held.id, attempt = self.held.attempt(), outcome = ended.word(),
-                code = failure.code, reason = failure.message, "an attempt failed"
-            );
-        }
-        if last {
-            self.station.metrics.ended(duration_ms(now_ms() - self.held.envelope.submitted_at_ms));
-        }
-        span::conclude(trace, Conclusion { outcome: ended.word(), last, failure, next_attempt_at_ms });
     }
 
     /// Fails the task without a handler.
@@ -266,9 +137,9 @@ impl Carried<'_> {
         self.records().failed(Failure { code: code.to_owned(), message })
     }
 
-    /// Gives the task to whoever has a slot; no attempt is spent.
-    async fn hand_back(&self) {
-        let copy = self.records().hand_back(&self.station.broker.names, Duration::ZERO);
+    /// Gives the task to whoever has a slot, now or after a while; no attempt is spent.
+    async fn hand_back(&self, delay: Duration) {
+        let copy = self.records().hand_back(&self.station.broker.names, delay);
         let plan = plan(self.held.attempt(), self.held.attempts_max(), self.lease.state(), Ended::HandedBack);
         self.settle_without_handler(plan, Papers::Copy(copy)).await;
     }
@@ -281,11 +152,5 @@ impl Carried<'_> {
         let trace = workfleet_link::telemetry::trace::extract(&self.held.headers);
         let settled = self.station.settler.settle(self.held, self.lease, plan, papers, &trace).await;
         self.station.metrics.settled(MetricsEnded::of(plan, settled).word());
-    }
-}
-
-impl Verdicted {
-    fn new(ended: Ended) -> Self {
-        Self { ended, output: Bytes::new(), failure: None, delay: None }
     }
 }

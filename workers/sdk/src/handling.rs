@@ -74,6 +74,7 @@ impl Handling {
         );
         let delivery = Delivery { context, payload };
         let attempt = station.service.clone().oneshot(delivery).instrument(span).with_context(trace);
+        let _working = station.slots.working();
         let mut running = station.handlers.spawn(attempt);
         let stopped = tokio::select! {
             ended = &mut running => {
@@ -148,8 +149,10 @@ fn keep_watch(
     }
     if kept.strong_count() > 0 {
         let station = Arc::clone(station);
+        let working = station.slots.working();
         tokio::spawn(async move {
             tokio::time::sleep_until(since.into()).await;
+            drop(working);
             if kept.strong_count() > 0 {
                 stuck(&station, &kept, count).await;
             }

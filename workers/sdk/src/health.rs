@@ -1,11 +1,11 @@
 //! Health over HTTP: `/livez`, `/readyz`, `/metrics`.
 //!
 //! Live means: the io loop beats, and consumes where it could. A worker that is connected and no longer consumes is the
-//! classic silent failure of the field, so it must fail here. A broker that is away is none: a restart would not bring
-//! it back.
+//! classic silent failure of the field, so it must fail here, and so must one whose slots are all taken while nothing
+//! runs in them. A broker that is away is none: a restart would not bring it back.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::net::TcpListener;
@@ -23,6 +23,9 @@ use crate::worker::RunError;
 const SILENCE_MAX: Duration = Duration::from_secs(10);
 /// Longest time in which a worker that could consume hears nothing of its pulls.
 const DEAF_TIME_MAX: Duration = Duration::from_secs(30);
+/// Longest time in which all slots are taken and no handler runs. Looks, waits for slots and stores, all at their
+/// longest, fit into it.
+const IDLE_TIME_MAX: Duration = Duration::from_secs(300);
 /// How long the last answers may take.
 const STOP_TIME_MAX: Duration = Duration::from_secs(1);
 
@@ -40,6 +43,8 @@ enum State {
     Waiting(String),
     /// Pulls are out; something was heard of them at this time.
     Consuming(Instant),
+    /// Connected, and all slots taken without a handler that runs, since this time.
+    Idle(Instant),
     Draining,
 }
 
@@ -64,15 +69,28 @@ impl Health {
         self.set(State::Consuming(Instant::now()));
     }
 
+    /// There is nothing to ask for, since all slots are taken, and no handler runs.
+    pub(crate) fn idle(&self) {
+        let since = match *self.state() {
+            State::Idle(since) => since,
+            _ => Instant::now(),
+        };
+        self.set(State::Idle(since));
+    }
+
     pub(crate) fn draining(&self) {
         self.set(State::Draining);
     }
 
     fn set(&self, next: State) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state();
         if !matches!(*state, State::Draining) {
             *state = next;
         }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn is_connected(&self) -> bool {
@@ -85,9 +103,12 @@ impl HealthCheck for Health {
         if self.pulse.silence() > SILENCE_MAX {
             return Err("the io loop does not beat".to_owned());
         }
-        match &*self.state.lock().unwrap_or_else(PoisonError::into_inner) {
+        match &*self.state() {
             State::Consuming(heard) if self.is_connected() && heard.elapsed() > DEAF_TIME_MAX => {
                 Err(format!("connected, but nothing was heard of the pulls for {} s", heard.elapsed().as_secs()))
+            }
+            State::Idle(since) if since.elapsed() > IDLE_TIME_MAX => {
+                Err(format!("all slots are taken, and no handler has run in them for {} s", since.elapsed().as_secs()))
             }
             _ => Ok(()),
         }
@@ -98,9 +119,9 @@ impl HealthCheck for Health {
         if !self.is_connected() {
             return Err("no connection to the broker".to_owned());
         }
-        match &*self.state.lock().unwrap_or_else(PoisonError::into_inner) {
+        match &*self.state() {
             State::Waiting(reason) => Err(reason.clone()),
-            State::Consuming(_) => Ok(()),
+            State::Consuming(_) | State::Idle(_) => Ok(()),
             State::Draining => Err("draining".to_owned()),
         }
     }
@@ -131,5 +152,27 @@ impl Admin {
         if tokio::time::timeout(STOP_TIME_MAX, self.running).await.is_err() {
             tracing::debug!("a reader of health or metrics does not hang up");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Health, IDLE_TIME_MAX, State};
+    use crate::pulse::Pulse;
+    use std::time::{Duration, Instant};
+    use workfleet_link::admin::HealthCheck as _;
+
+    #[test]
+    fn slots_that_are_taken_for_long_with_no_handler_running_are_no_life() {
+        let health = Health::new(Pulse::new());
+        let long_ago = Instant::now().checked_sub(IDLE_TIME_MAX + Duration::from_secs(1)).expect("a clock");
+        health.consuming();
+        health.idle();
+        assert!(health.live().is_ok());
+        health.set(State::Idle(long_ago));
+        health.idle();
+        assert!(health.live().is_err(), "the time runs from the first moment");
+        health.consuming();
+        assert!(health.live().is_ok());
     }
 }

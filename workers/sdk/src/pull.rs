@@ -99,7 +99,9 @@ impl Puller {
     /// Sends the requests that are due.
     async fn ask(&mut self) {
         let (connected, free) = (self.station.broker.is_connected(), self.station.slots.free());
-        if !connected || free == 0 {
+        if connected && self.station.slots.none_works() {
+            self.health.idle();
+        } else if !connected || free == 0 {
             // Nothing can be asked for, so nothing can be missed.
             self.health.consuming();
         }

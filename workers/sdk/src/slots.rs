@@ -4,9 +4,9 @@
 //! may take what a pull had hoped for, and then the pull's message is handed back.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 
 /// All slots of this process. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -14,7 +14,9 @@ pub(crate) struct Slots {
     permits: Arc<Semaphore>,
     total: u32,
     /// Slots whose handler did not stop when it was told to.
-    stuck: Arc<AtomicU32>,
+    stuck: watch::Sender<u32>,
+    /// Handlers that run within their time.
+    working: watch::Sender<u32>,
     freed: Arc<Notify>,
 }
 
@@ -32,7 +34,8 @@ impl Slots {
         Self {
             permits: Arc::new(Semaphore::new(total as usize)),
             total,
-            stuck: Arc::new(AtomicU32::new(0)),
+            stuck: watch::Sender::new(0),
+            working: watch::Sender::new(0),
             freed: Arc::new(Notify::new()),
         }
     }
@@ -56,10 +59,24 @@ impl Slots {
 
     /// Gives up `slot` and waits until all slots are free, to hold them all. Whoever waits so is served before anybody
     /// who comes later, so two tasks that must run alone cannot wait for each other.
-    pub(crate) async fn take_all(&self, slot: Slot) -> Slot {
+    ///
+    /// `None` when that takes longer than `wait_max`, or a slot is stuck: nobody knows when that one comes free, and
+    /// meanwhile the others would be kept from everybody.
+    pub(crate) async fn take_all(&self, slot: Slot, wait_max: Duration) -> Option<Slot> {
         drop(slot);
-        let permits = Arc::clone(&self.permits).acquire_many_owned(self.total).await;
-        self.slot(permits.expect("the semaphore is never closed"))
+        let mut stuck = self.stuck.subscribe();
+        let all = Arc::clone(&self.permits).acquire_many_owned(self.total);
+        let permits = tokio::select! {
+            biased;
+            _ = stuck.wait_for(|stuck| *stuck > 0) => None,
+            permits = all => permits.ok(),
+            () = tokio::time::sleep(wait_max) => None,
+        };
+        if permits.is_none() {
+            // What was gathered is free again.
+            self.freed.notify_one();
+        }
+        permits.map(|permits| self.slot(permits))
     }
 
     fn slot(&self, permit: OwnedSemaphorePermit) -> Slot {
@@ -72,17 +89,27 @@ impl Slots {
     }
 
     /// Counts so many slots as stuck for as long as the value lives.
-    pub(crate) fn stuck(&self, count: u32) -> Stuck {
-        self.stuck.fetch_add(count, Ordering::SeqCst);
-        Stuck { stuck: Arc::clone(&self.stuck), count }
+    pub(crate) fn stuck(&self, count: u32) -> Counted {
+        Counted::new(&self.stuck, count)
     }
 
     pub(crate) fn all_stuck(&self) -> bool {
-        self.stuck.load(Ordering::SeqCst) >= self.total
+        *self.stuck.borrow() >= self.total
     }
 
     pub(crate) fn any_stuck(&self) -> bool {
-        self.stuck.load(Ordering::SeqCst) > 0
+        *self.stuck.borrow() > 0
+    }
+
+    /// Counts a handler as running for as long as the value lives.
+    pub(crate) fn working(&self) -> Counted {
+        Counted::new(&self.working, 1)
+    }
+
+    /// Whether every slot is taken, and none by a handler that runs within its time. This is so for moments, while
+    /// tasks are looked at or settled.
+    pub(crate) fn none_works(&self) -> bool {
+        self.free() == 0 && *self.working.borrow() == 0
     }
 }
 
@@ -112,22 +139,32 @@ impl Drop for Slot {
     }
 }
 
-/// See [`Slots::stuck`].
+/// See [`Slots::stuck`] and [`Slots::working`].
 #[derive(Debug)]
-pub(crate) struct Stuck {
-    stuck: Arc<AtomicU32>,
+pub(crate) struct Counted {
+    sum: watch::Sender<u32>,
     count: u32,
 }
 
-impl Drop for Stuck {
+impl Counted {
+    fn new(sum: &watch::Sender<u32>, count: u32) -> Self {
+        sum.send_modify(|sum| *sum += count);
+        Self { sum: sum.clone(), count }
+    }
+}
+
+impl Drop for Counted {
     fn drop(&mut self) {
-        self.stuck.fetch_sub(self.count, Ordering::SeqCst);
+        self.sum.send_modify(|sum| *sum -= self.count);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::Slots;
+    use std::time::Duration;
+
+    const LONG: Duration = Duration::from_secs(60);
 
     #[tokio::test]
     async fn a_task_that_runs_alone_waits_for_the_others_and_keeps_new_ones_out() {
@@ -135,16 +172,54 @@ mod tests {
         let (own, other) = (slots.try_take().expect("free"), slots.try_take().expect("free"));
         let waiting = tokio::spawn({
             let slots = slots.clone();
-            async move { slots.take_all(own).await }
+            async move { slots.take_all(own, LONG).await }
         });
         tokio::task::yield_now().await;
         assert_eq!(slots.free(), 0, "who waits for all slots is served first");
         assert!(slots.try_take().is_none());
         drop(other);
-        let all = waiting.await.expect("no panic");
+        let all = waiting.await.expect("no panic").expect("all of them");
         assert_eq!(slots.busy(), 3);
         drop(all);
         assert_eq!(slots.free(), 3);
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_all_slots_gives_up_when_one_is_stuck_and_frees_what_it_had() {
+        let slots = Slots::new(3);
+        let (own, other) = (slots.try_take().expect("free"), slots.try_take().expect("free"));
+        let waiting = tokio::spawn({
+            let slots = slots.clone();
+            async move { slots.take_all(own, LONG).await }
+        });
+        tokio::task::yield_now().await;
+        assert_eq!(slots.free(), 0);
+        let _stuck = slots.stuck(1);
+        assert!(waiting.await.expect("no panic").is_none(), "stuck while it waits");
+        assert_eq!(slots.free(), 2);
+        let own = slots.try_take().expect("free");
+        assert!(slots.take_all(own, LONG).await.is_none(), "stuck before it waits");
+        assert_eq!(slots.free(), 2);
+        drop(other);
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_all_slots_waits_so_long_and_no_longer() {
+        let slots = Slots::new(2);
+        let (own, _other) = (slots.try_take().expect("free"), slots.try_take().expect("free"));
+        assert!(slots.take_all(own, Duration::from_millis(10)).await.is_none());
+        slots.freed().await;
+        assert_eq!(slots.free(), 1);
+    }
+
+    #[tokio::test]
+    async fn slots_that_are_taken_with_no_handler_running_are_noticed() {
+        let slots = Slots::new(1);
+        assert!(!slots.none_works());
+        let _slot = slots.try_take();
+        assert!(slots.none_works());
+        let _working = slots.working();
+        assert!(!slots.none_works());
     }
 
     #[tokio::test]

@@ -4,7 +4,7 @@ use std::process::{Child, Command};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use async_nats::HeaderMap;
+use async_nats::{HeaderMap, Subject};
 use bytes::Bytes;
 use futures::StreamExt as _;
 use prost::Message as _;
@@ -255,16 +255,26 @@ impl Fleet {
 
     /// Takes a task as a worker would that dies at once, so many times.
     pub(crate) async fn lose(&self, times: u32) {
+        for _ in 0..times {
+            let taken = self.take().await;
+            self.drop_taken(taken).await;
+        }
+    }
+
+    /// Takes a task, and gives where its acknowledgement goes.
+    pub(crate) async fn take(&self) -> Subject {
         let (client, inbox) = (&self.broker.client, self.broker.client.new_inbox());
         // Not by `request`: what comes has the task's own subject.
         let mut taken = client.subscribe(inbox.clone()).await.expect("a subscription");
-        for _ in 0..times {
-            let subject = format!("$JS.API.CONSUMER.MSG.NEXT.TASKS_{}.WORK_m", self.queue);
-            let ask = json!({ "batch": 1 }).to_string();
-            client.publish_with_reply(subject, inbox.clone(), ask.into()).await.expect("sent");
-            let reply = taken.next().await.expect("a message").reply.expect("a task");
-            client.publish(reply, "-NAK".into()).await.expect("sent");
-        }
+        let subject = format!("$JS.API.CONSUMER.MSG.NEXT.TASKS_{}.WORK_m", self.queue);
+        let ask = json!({ "batch": 1 }).to_string();
+        client.publish_with_reply(subject, inbox, ask.into()).await.expect("sent");
+        taken.next().await.expect("a message").reply.expect("a task")
+    }
+
+    /// Gives a task back as if whoever took it were lost.
+    pub(crate) async fn drop_taken(&self, taken: Subject) {
+        self.broker.client.publish(taken, "-NAK".into()).await.expect("sent");
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! - `ends`: how a task ends, and what is stored of it;
 //! - `holds`: leases, slots, lanes, and handing back;
+//! - `stuck`: slots whose handlers do not stop;
 //! - `calls`: direct calls;
 //! - `fleet`: the queue, and workers inside this process; `broker`: the server and its streams.
 
@@ -11,3 +12,4 @@ mod fleet;
 mod calls;
 mod ends;
 mod holds;
+mod stuck;

@@ -1,0 +1,166 @@
+//! The part of a delivery's way in which its handler runs: start, run, judge the end, settle.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use opentelemetry::Context as TraceContext;
+use workfleet_link::time::now_ms;
+use workfleet_proto::backoff;
+use workfleet_proto::limits::{FAILURE_MESSAGE_BYTES_MAX, PAYLOAD_BYTES_MAX, SCHEMA_UNKNOWN_MS_MAX, cut};
+use workfleet_proto::settlement::{Ended, Plan, plan};
+use workfleet_proto::v1::Failure;
+
+use super::Carried;
+use crate::context::Given;
+use crate::handling::{Handling, Ran};
+use crate::metrics::Ended as MetricsEnded;
+use crate::outcome::Outcome;
+use crate::records;
+use crate::settle::{Papers, Settled};
+use crate::slots::Slot;
+use crate::span::{self, Conclusion};
+use crate::station::{code, duration_ms};
+
+/// How long a task stays away whose schema this worker does not know yet.
+const SCHEMA_UNKNOWN_DELAY: Duration = Duration::from_secs(5);
+
+/// What is to become of an attempt.
+#[derive(Debug)]
+struct Verdicted {
+    ended: Ended,
+    output: Bytes,
+    failure: Option<Failure>,
+    /// Wait before the next copy; `None`: the queue's backoff.
+    delay: Option<Duration>,
+}
+impl Carried<'_> {
+    pub(super) async fn attempt(&self, slot: Arc<Slot>) {
+        let (station, held) = (self.station, self.held);
+        let started_at_ms = now_ms();
+        let queue_wait_ms = if held.copy.due_ms > 0 { (started_at_ms - held.copy.due_ms).max(0) } else { 0 };
+        let trace = span::process(station, held, queue_wait_ms);
+        station.metrics.started(duration_ms(queue_wait_ms));
+        self.events.running(started_at_ms).await;
+        let started = Instant::now();
+        let ran = self.run(&slot, started_at_ms, trace.clone()).await;
+        let verdicted = self.verdict(ran);
+        station.metrics.processed(started.elapsed(), verdicted.failure.as_ref().map(|failure| failure.code.as_str()));
+        self.settle(verdicted, started_at_ms, &trace).await;
+    }
+
+    async fn run(&self, slot: &Arc<Slot>, started_at_ms: i64, trace: TraceContext) -> Ran {
+        let (station, held) = (self.station, self.held);
+        let mut time = duration_ms(held.envelope.timeout_ms);
+        if time.is_zero() {
+            time = duration_ms(station.settings.timeout_ms);
+        }
+        if let Some(deadline_ms) = held.envelope.deadline_ms {
+            time = time.min(duration_ms(deadline_ms - started_at_ms));
+        }
+        let handling = Handling::new(slot, |cancelled, slot| Given {
+            task_id: held.id.clone(),
+            attempt: held.attempt(),
+            attempts_max: held.attempts_max(),
+            deadline: Instant::now() + time,
+            cancelled,
+            slot,
+        });
+        let progress = handling.context().progress_said();
+        tokio::select! {
+            ran = handling.run(station, held.envelope.payload.clone(), trace) => ran,
+            never = self.events.follow(progress) => match never {},
+        }
+    }
+
+    fn verdict(&self, ran: Ran) -> Verdicted {
+        let failed = |ended, code: &str, message: String| {
+            let message = cut(&message, FAILURE_MESSAGE_BYTES_MAX).to_owned();
+            Verdicted { failure: Some(Failure { code: code.to_owned(), message }), ..Verdicted::new(ended) }
+        };
+        match ran {
+            Ran::Ended(Outcome::Completed(output)) if output.len() > PAYLOAD_BYTES_MAX => {
+                let message = format!("the output has {} bytes, at most {PAYLOAD_BYTES_MAX} fit", output.len());
+                failed(Ended::Permanent, code::OUTPUT_TOO_LARGE, message)
+            }
+            Ran::Ended(Outcome::Completed(output)) => Verdicted { output, ..Verdicted::new(Ended::Completed) },
+            Ran::Ended(Outcome::Failed(error)) => {
+                let ended = if error.is_permanent() { Ended::Permanent } else { Ended::Retryable };
+                Verdicted { failure: Some(error.failure()), delay: error.delay(), ..Verdicted::new(ended) }
+            }
+            Ran::Ended(Outcome::Undecodable(_)) if self.may_be_newer() => {
+                Verdicted { delay: Some(SCHEMA_UNKNOWN_DELAY), ..Verdicted::new(Ended::HandedBack) }
+            }
+            Ran::Ended(Outcome::Undecodable(reason)) => failed(Ended::Permanent, code::UNDECODABLE, reason),
+            Ran::Panicked(message) => failed(Ended::Retryable, code::PANIC, message),
+            Ran::TimedOut => {
+                failed(Ended::Retryable, code::TIMEOUT, "the attempt took longer than its timeout".to_owned())
+            }
+            Ran::Cut => Verdicted { delay: Some(Duration::ZERO), ..Verdicted::new(Ended::HandedBack) },
+        }
+    }
+
+    /// Whether the payload was written with a schema that this worker was not built with, as in a rolling deploy.
+    fn may_be_newer(&self) -> bool {
+        let waited_ms = now_ms() - self.held.envelope.submitted_at_ms;
+        self.held.schema() != self.station.schema && waited_ms < SCHEMA_UNKNOWN_MS_MAX
+    }
+
+    async fn settle(&self, verdicted: Verdicted, started_at_ms: i64, trace: &TraceContext) {
+        let (station, held) = (self.station, self.held);
+        let Verdicted { ended, output, failure, delay } = verdicted;
+        let ran =
+            records::Ran { held, worker: &station.worker, started_at_ms: Some(started_at_ms), ended_at_ms: now_ms() };
+        let names = &station.broker.names;
+        let why = failure.clone().unwrap_or_default();
+        let policy = held.envelope.backoff.unwrap_or_default();
+        let delay = delay.unwrap_or_else(|| backoff::delay(&policy, held.attempt(), rand::random()));
+        let plan = plan(held.attempt(), held.attempts_max(), self.lease.state(), ended);
+        let papers = match plan {
+            Plan::Complete => Papers::Result(Box::new(ran.completed(output, &station.schema))),
+            Plan::Fail => Papers::Result(Box::new(ran.failed(why))),
+            Plan::Retry => Papers::Copy(ran.retry(names, &why, delay)),
+            Plan::HandBack => Papers::Copy(ran.hand_back(names, delay)),
+            Plan::FinishDeadLetter | Plan::Drop | Plan::Leave => Papers::None,
+        };
+        let settled = station.settler.settle(held, self.lease, plan, papers, trace).await;
+        let next_attempt_at_ms = ran.ended_at_ms + i64::try_from(delay.as_millis()).unwrap_or(i64::MAX);
+        let retried = plan == Plan::Retry && settled == Settled::Done;
+        if let (true, Some(failure)) = (retried, &failure) {
+            self.events.retrying(next_attempt_at_ms, failure.clone()).await;
+        }
+        self.conclude(plan, settled, failure.as_ref(), retried.then_some(next_attempt_at_ms), trace);
+    }
+
+    fn conclude(
+        &self,
+        plan: Plan,
+        settled: Settled,
+        failure: Option<&Failure>,
+        next_attempt_at_ms: Option<i64>,
+        trace: &TraceContext,
+    ) {
+        let ended = MetricsEnded::of(plan, settled);
+        let last = ended.is_last();
+        self.station.metrics.settled(ended.word());
+        if let Some(failure) = failure {
+            self.station.metrics.failed(&failure.code, last);
+            // So that the line carries the trace's id.
+            let _trace = trace.clone().attach();
+            tracing::info!(
+                workfleet.task.id = %self.held.id, attempt = self.held.attempt(), outcome = ended.word(),
+                code = failure.code, reason = failure.message, "an attempt failed"
+            );
+        }
+        if last {
+            self.station.metrics.ended(duration_ms(now_ms() - self.held.envelope.submitted_at_ms));
+        }
+        span::conclude(trace, Conclusion { outcome: ended.word(), last, failure, next_attempt_at_ms });
+    }
+}
+
+impl Verdicted {
+    fn new(ended: Ended) -> Self {
+        Self { ended, output: Bytes::new(), failure: None, delay: None }
+    }
+}
