@@ -4,19 +4,25 @@
 //! compare-and-set on its own subject. Whoever finds the record tells the caller of the task, and publishes it again
 //! if neither a copy nor a result exists: then the first submit died in between. Leaving it to the duplicate window of
 //! the stream alone would forget keys after two minutes, and a broker's restart would forget those of finished tasks.
+//!
+//! A record can be gone while its task is still there: it is kept from the submit on, and a delay or a backlog may be
+//! longer. So a key without a record is taken only after the task was looked for. Taking it first and correcting the
+//! record afterwards would leave the wrong hash for ever where a crash comes in between.
 
 use bytes::Bytes;
 use opentelemetry::Context;
 use prost::Message as _;
 use workfleet_link::pipeline::{Publish, PublishError};
 use workfleet_link::read;
-use workfleet_proto::v1::KeyRecord;
+use workfleet_proto::v1::{KeyRecord, State};
 
 use crate::admit::Admitted;
 use crate::dispatcher::Inner;
 use crate::error::{ApiError, Code, unavailable};
 use crate::kinds::Queue;
 use crate::publish::refused;
+use crate::state::{self, Known};
+use crate::transcode;
 use crate::view::{TaskView, UnixMs};
 
 /// How often a key is tried whose record comes and goes.
@@ -47,27 +53,53 @@ pub(crate) async fn submit(
         submitted_at_ms: admitted.envelope.submitted_at_ms,
     };
     for _ in 0..TRIES_MAX {
-        if claim(inner, queue, admitted, &key).await? {
-            // A result outlives its key by as long as the task took, and its subject takes no second one until then.
-            return match inner.read_result(queue, &admitted.id).await?.filter(|result| result.state().is_end()) {
-                Some(result) => {
-                    let view = inner.view_of_result(queue, result).await;
-                    Ok(Keyed::Repeat(Box::new(view), expires_at(queue, &key)))
-                }
-                None => publish(inner, queue, admitted, context, &key).await,
+        if let Some(first) = read_key(inner, queue, admitted).await? {
+            if first.payload_sha256 != key.payload_sha256 {
+                return Err(conflict(admitted));
+            }
+            return match inner.find(queue, &admitted.id).await? {
+                Some(view) => Ok(Keyed::Repeat(Box::new(view), expires_at(queue, first.submitted_at_ms))),
+                None => publish(inner, queue, admitted, context, &first).await,
             };
         }
-        let Some(first) = read_key(inner, queue, admitted).await? else { continue };
-        if first.payload_sha256 != key.payload_sha256 {
-            let detail = format!("the idempotency key was used for {} with another payload", admitted.id);
-            return Err(ApiError::new(Code::Conflict, detail).field("Idempotency-Key").task_id(&admitted.id));
+        let known = inner.known(queue, &admitted.id).await?;
+        if let Some(known) = &known
+            && let Some(payload) = payload_of(inner, admitted, known).await?
+            && transcode::sha256(&payload, &queue.kind()?.schema.input) != Some(payload_sha256)
+        {
+            return Err(conflict(admitted));
         }
-        if let Some(view) = inner.find(queue, &admitted.id).await? {
-            return Ok(Keyed::Repeat(Box::new(view), expires_at(queue, &first)));
+        // The key is not taken again: the result answers for it, and takes no second one beside it until it goes.
+        if let Some(Known::Ended(result)) = known {
+            let until = expires_at(queue, result.ended_at_ms);
+            return Ok(Keyed::Repeat(Box::new(inner.view_of_result(queue, result).await), until));
         }
-        return publish(inner, queue, admitted, context, &first).await;
+        if !claim(inner, queue, admitted, &key).await? {
+            continue;
+        }
+        let Some(Known::Lives(copy)) = known else { return publish(inner, queue, admitted, context, &key).await };
+        let view = inner.find(queue, &admitted.id).await?;
+        let view = view.unwrap_or_else(|| state::of_envelope(queue, &admitted.id, &copy.envelope, copy.lane));
+        return Ok(Keyed::Repeat(Box::new(view), expires_at(queue, key.submitted_at_ms)));
     }
     Err(unavailable("the record of the idempotency key comes and goes".to_owned()))
+}
+
+fn conflict(admitted: &Admitted) -> ApiError {
+    let detail = format!("the idempotency key was used for {} with another payload", admitted.id);
+    ApiError::new(Code::Conflict, detail).field("Idempotency-Key").task_id(&admitted.id)
+}
+
+/// The payload that a task was submitted with, where something still shows it: a completed result does not.
+async fn payload_of(inner: &Inner, admitted: &Admitted, known: &Known) -> Result<Option<Bytes>, ApiError> {
+    match known {
+        Known::Lives(copy) => Ok(Some(copy.envelope.payload.clone())),
+        Known::Ended(result) if result.state() == State::Failed => {
+            let letter = inner.read_dead_letter(&admitted.id).await?;
+            Ok(letter.and_then(|letter| letter.envelope).map(|envelope| envelope.payload))
+        }
+        Known::Ended(_) => Ok(None),
+    }
 }
 
 /// Whether the key was free and is ours now.
@@ -100,7 +132,7 @@ async fn publish(
     context: &Context,
     key: &KeyRecord,
 ) -> Result<Keyed, ApiError> {
-    let expires_at = expires_at(queue, key);
+    let expires_at = expires_at(queue, key.submitted_at_ms);
     match inner.publisher.task(admitted, context).await {
         Ok(_) => Ok(Keyed::Stored(expires_at)),
         // Another submit of the same key was quicker.
@@ -112,6 +144,6 @@ async fn publish(
     }
 }
 
-fn expires_at(queue: &Queue, key: &KeyRecord) -> UnixMs {
-    UnixMs(key.submitted_at_ms.saturating_add(queue.settings.retention_ms))
+fn expires_at(queue: &Queue, since_ms: i64) -> UnixMs {
+    UnixMs(since_ms.saturating_add(queue.settings.retention_ms))
 }

@@ -23,6 +23,15 @@ use crate::view::TaskView;
 /// A task that moves against the order of the reads is missed once at most.
 const PASSES: usize = 3;
 
+/// What is left of a task, for who may not act beside it.
+#[derive(Debug, Clone)]
+pub(crate) enum Known {
+    /// A copy of it waits or runs.
+    Lives(Waiting),
+    /// Its end is recorded.
+    Ended(v1::Result),
+}
+
 /// An event and when the server took it.
 #[derive(Debug, Clone)]
 pub(crate) struct Heard {
@@ -55,6 +64,21 @@ impl Inner {
         self.find(queue, id).await?.ok_or_else(|| unknown_task(id))
     }
 
+    /// What is left of the task. The reads follow its way, and what moves against them is met by the second pass; so
+    /// nothing here means that there is nothing.
+    pub(crate) async fn known(&self, queue: &Queue, id: &TaskId) -> Result<Option<Known>, ApiError> {
+        for _ in 0..2 {
+            if let Some(copy) = self.read_copy(queue, id).await? {
+                return Ok(Some(Known::Lives(copy)));
+            }
+            let result = self.read_result(queue, id).await?;
+            if let Some(result) = result.filter(|result| result.state().is_end()) {
+                return Ok(Some(Known::Ended(result)));
+            }
+        }
+        Ok(None)
+    }
+
     /// The record of how the task ended, or that it was redriven.
     pub(crate) async fn read_result(&self, queue: &Queue, id: &TaskId) -> Result<Option<v1::Result>, ApiError> {
         let names = &self.broker.names;
@@ -65,6 +89,13 @@ impl Inner {
         v1::Result::decode(stored.payload)
             .map(Some)
             .map_err(|error| ApiError::new(Code::Internal, format!("the result of {id} cannot be read: {error}")))
+    }
+
+    /// The dead letter of a task that failed; one that cannot be read is none.
+    pub(crate) async fn read_dead_letter(&self, id: &TaskId) -> Result<Option<v1::DeadLetter>, ApiError> {
+        let names = &self.broker.names;
+        let stored = read::last_on_subject(&self.broker, &names.dead_stream(), &names.dead(id)).await?;
+        Ok(stored.and_then(|stored| v1::DeadLetter::decode(stored.payload).ok()))
     }
 
     /// A result as callers see it.

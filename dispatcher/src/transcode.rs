@@ -105,6 +105,11 @@ pub(crate) struct TranscodeError {
     error: String,
 }
 
+/// SHA-256 of what encoded bytes say, to compare with [`Checked::sha256`]; nothing where they do not fit the message.
+pub(crate) fn sha256(bytes: &Bytes, message: &MessageDescriptor) -> Option<[u8; 32]> {
+    DynamicMessage::decode(message.clone(), bytes.clone()).ok().map(|message| digest(&message))
+}
+
 /// SHA-256 of what a message says: fields by number, maps by key. Two encodings of one message have the same.
 fn digest(message: &DynamicMessage) -> [u8; 32] {
     let mut hash = Sha256::new();

@@ -1,11 +1,14 @@
 //! One task for one key (rule 13).
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use prost::Message as _;
-use workfleet_dispatcher::{Code, Options};
+use workfleet_dispatcher::{Code, Options, TaskView};
 use workfleet_link::pipeline::{Pipeline, Publish};
 use workfleet_link::read;
 use workfleet_proto::id::TaskId;
+use workfleet_proto::names::Lane;
 use workfleet_proto::v1;
 
 use crate::place::{Place, wide};
@@ -14,6 +17,91 @@ use crate::place::{Place, wide};
 async fn store(place: &Place, subject: String, record: Bytes) {
     let pipeline = Pipeline::start(place.dispatcher.broker());
     pipeline.publish(Publish::new(subject, record)).await.expect("stored");
+}
+
+/// As the retention leaves a key whose task is still there.
+async fn expire(place: &Place, id: &TaskId) {
+    let names = &place.dispatcher.broker().names;
+    let stream = place.dispatcher.broker().jetstream.get_stream(names.results_stream(&id.queue())).await;
+    let purged = stream.expect("a stream").purge().filter(names.key(id)).await.expect("purged");
+    assert_eq!(purged.purged, 1, "there was a record");
+}
+
+async fn key_record(place: &Place, id: &TaskId) -> Option<Bytes> {
+    let names = &place.dispatcher.broker().names;
+    let stream = names.results_stream(&id.queue());
+    let stored = read::last_on_subject(place.dispatcher.broker(), &stream, &names.key(id)).await;
+    stored.expect("an answer").map(|stored| stored.payload)
+}
+
+async fn accepted(place: &Place, width_px: u32, options: Options) -> TaskView {
+    place.dispatcher.submit(wide(width_px, Some("order-1"), options)).await.expect("accepted").task
+}
+
+async fn refused(place: &Place, width_px: u32, options: Options) {
+    let refused = place.dispatcher.submit(wide(width_px, Some("order-1"), options)).await.expect_err("conflict");
+    assert_eq!(refused.code, Code::Conflict);
+}
+
+fn late() -> Options {
+    Options { delay: Some(Duration::from_secs(3_600)), ..Options::default() }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_scheduled_task_that_outlives_its_key_is_neither_replaced_nor_doubled() {
+    let place = Place::start("").await;
+    let first = accepted(&place, 1, late()).await;
+    let id: TaskId = first.id.parse().expect("an id");
+    expire(&place, &id).await;
+    refused(&place, 2, late()).await;
+    refused(&place, 2, Options::default()).await;
+    assert!(key_record(&place, &id).await.is_none(), "who is refused takes no key");
+    let repeat = accepted(&place, 1, Options::default()).await;
+    assert_eq!((repeat.id.as_str(), repeat.state.0.word()), (id.as_str(), "scheduled"));
+    assert!(key_record(&place, &id).await.is_some(), "the key is remembered again");
+    refused(&place, 2, late()).await;
+    assert_eq!((place.messages("DELAY_thumbnail").await, place.messages("TASKS_thumbnail").await), (1, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_waiting_task_that_outlives_its_key_is_neither_replaced_nor_doubled() {
+    let place = Place::start("lanes = [\"h\", \"m\"]").await;
+    let urgent = || Options { priority: Some("h".to_owned()), ..Options::default() };
+    let first = accepted(&place, 1, urgent()).await;
+    let id: TaskId = first.id.parse().expect("an id");
+    expire(&place, &id).await;
+    refused(&place, 2, urgent()).await;
+    refused(&place, 2, late()).await;
+    let repeats = [accepted(&place, 1, late()).await, accepted(&place, 1, Options::default()).await];
+    assert!(repeats.iter().all(|repeat| repeat.id == first.id && repeat.state.0.word() == "queued"));
+    assert_eq!((place.messages("DELAY_thumbnail").await, place.messages("TASKS_thumbnail").await), (0, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_result_that_outlives_its_key_answers_and_is_compared_where_a_dead_letter_shows_the_payload() {
+    let place = Place::start("").await;
+    let first = accepted(&place, 1, Options::default()).await;
+    let id: TaskId = first.id.parse().expect("an id");
+    let names = &place.dispatcher.broker().names;
+    let tasks = names.tasks_stream(&id.queue());
+    let copy = read::last_on_subject(place.dispatcher.broker(), &tasks, &names.task(&id, Lane::DEFAULT)).await;
+    let envelope = v1::Envelope::decode(copy.expect("an answer").expect("a copy").payload).expect("an envelope");
+    let ended =
+        |state: v1::State| v1::Result { id: first.id.clone(), state: state.into(), run: 1, ..Default::default() };
+    store(&place, names.result(&id), ended(v1::State::Completed).encode_to_vec().into()).await;
+    place.dispatcher.broker().jetstream.get_stream(tasks).await.expect("a stream").purge().await.expect("ended");
+    expire(&place, &id).await;
+    let old = accepted(&place, 2, Options::default()).await;
+    assert_eq!((old.id.as_str(), old.state.0.word()), (id.as_str(), "completed"));
+    // Its first owner is not shut out by the stranger.
+    accepted(&place, 1, Options::default()).await;
+
+    store(&place, names.result(&id), ended(v1::State::Failed).encode_to_vec().into()).await;
+    let letter = v1::DeadLetter { envelope: Some(envelope), ..Default::default() };
+    store(&place, names.dead(&id), letter.encode_to_vec().into()).await;
+    refused(&place, 2, Options::default()).await;
+    assert_eq!(accepted(&place, 1, Options::default()).await.state.0.word(), "failed");
+    assert_eq!(place.messages("TASKS_thumbnail").await, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
