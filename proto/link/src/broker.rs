@@ -4,12 +4,14 @@
 //! connect retried, since in a cluster a broker may come up later; and permission violations logged, which show
 //! nowhere else but as a time-out. See also [`Broker::close`].
 
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::jetstream::{self, context::ContextBuilder};
-use async_nats::{Client, ConnectOptions, Event, HeaderMap};
+use async_nats::{Client, ConnectOptions, Event, HeaderMap, ServerAddr};
+use percent_encoding::percent_decode_str;
 use tokio::sync::watch;
 use workfleet_proto::names::{Names, Prefix};
 use workfleet_proto::wire::Headers;
@@ -30,9 +32,9 @@ const RECONNECT_DELAY_MAX: Duration = Duration::from_secs(2);
 const PUBLISHES_INFLIGHT_MAX: usize = 4_096;
 
 /// Where the broker is and who asks.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct BrokerConfig {
-    /// `nats://host:port`, or several with commas.
+    /// `nats://host:port`, or several with commas; `nats://user:password@host` or `nats://token@host` to log in.
     pub url: String,
     /// What stands before every name.
     pub prefix: Prefix,
@@ -51,6 +53,18 @@ impl BrokerConfig {
             credentials_file: vars.optional_text("WORKFLEET_NATS_CREDENTIALS_FILE").map(PathBuf::from),
             name: name.to_owned(),
         }
+    }
+}
+
+impl fmt::Debug for BrokerConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { url, prefix, credentials_file, name } = self;
+        f.debug_struct("BrokerConfig")
+            .field("url", &redacted(url))
+            .field("prefix", prefix)
+            .field("credentials_file", credentials_file)
+            .field("name", name)
+            .finish()
     }
 }
 
@@ -79,14 +93,14 @@ impl Broker {
         let addresses = addresses(&config.url)?;
         let deadline = tokio::time::Instant::now() + CONNECT_TIME_MAX;
         let client = loop {
-            let options = options(config, callback.clone()).await?;
+            let options = options(config, &addresses, callback.clone()).await?;
             match options.connect(addresses.as_slice()).await {
                 Ok(client) => break client,
                 Err(error) if tokio::time::Instant::now() >= deadline => {
-                    return Err(BrokerError::Unreachable { url: config.url.clone(), reason: error.to_string() });
+                    return Err(BrokerError::Unreachable { url: redacted(&config.url), reason: error.to_string() });
                 }
                 Err(error) => {
-                    tracing::warn!(url = config.url, %error, "no broker yet, trying again");
+                    tracing::warn!(url = redacted(&config.url), %error, "no broker yet, trying again");
                     tokio::time::sleep(Duration::from_millis(500)).await;
                 }
             }
@@ -123,15 +137,36 @@ impl Broker {
     }
 }
 
-fn addresses(url: &str) -> Result<Vec<async_nats::ServerAddr>, BrokerError> {
+fn addresses(url: &str) -> Result<Vec<ServerAddr>, BrokerError> {
     url.split(',')
         .map(|part| {
-            part.trim().parse().map_err(|error: std::io::Error| BrokerError::Address {
-                url: url.to_owned(),
-                reason: error.to_string(),
-            })
+            part.trim()
+                .parse()
+                .map_err(|error: std::io::Error| BrokerError::Address { url: redacted(url), reason: error.to_string() })
         })
         .collect()
+}
+
+/// The address without user, password and token, for logs and errors. What cannot be told apart from a password goes
+/// with it.
+fn redacted(url: &str) -> String {
+    let mut parts: Vec<&str> = url.split('@').collect();
+    let host = parts.pop().unwrap_or_default();
+    let hidden = parts.iter().map(|part| {
+        let scheme_ends = part.find("://").map_or(0, |at| at + "://".len());
+        format!("{}***@", &part[..scheme_ends])
+    });
+    hidden.chain([host.to_owned()]).collect()
+}
+
+/// What an address says of who connects. The client takes it from its options alone.
+fn log_in(options: ConnectOptions, address: &ServerAddr) -> ConnectOptions {
+    let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
+    match (address.username().map(decoded), address.password().map(decoded)) {
+        (Some(user), Some(password)) => options.user_and_password(user, password),
+        (Some(token), None) => options.token(token),
+        (None, _) => options,
+    }
 }
 
 type Callback = Arc<dyn Fn(Event) + Send + Sync>;
@@ -153,7 +188,11 @@ fn event_callback(reconnected: watch::Sender<u64>, closing: watch::Sender<bool>)
     })
 }
 
-async fn options(config: &BrokerConfig, callback: Callback) -> Result<ConnectOptions, BrokerError> {
+async fn options(
+    config: &BrokerConfig,
+    addresses: &[ServerAddr],
+    callback: Callback,
+) -> Result<ConnectOptions, BrokerError> {
     let options = ConnectOptions::new()
         .name(&config.name)
         .ping_interval(PING_INTERVAL)
@@ -169,7 +208,11 @@ async fn options(config: &BrokerConfig, callback: Callback) -> Result<ConnectOpt
             .credentials_file(path)
             .await
             .map_err(|error| BrokerError::Credentials { path: path.clone(), reason: error.to_string() }),
-        None => Ok(options),
+        // One login for all of them: a cluster names servers that no address here names.
+        None => Ok(match addresses.iter().find(|address| address.has_user_pass()) {
+            Some(address) => log_in(options, address),
+            None => options,
+        }),
     }
 }
 
@@ -210,4 +253,26 @@ pub enum BrokerError {
         /// What the last try said.
         reason: String,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{BrokerConfig, redacted};
+
+    #[test]
+    fn no_secret_is_left_of_an_address() {
+        assert_eq!(redacted("nats://127.0.0.1:4222"), "nats://127.0.0.1:4222");
+        assert_eq!(redacted("nats://me:secret@a:4222"), "nats://***@a:4222");
+        assert_eq!(redacted("secret@a, tls://secret@b"), "***@a, tls://***@b");
+        for url in ["nats://me:se@cret@a", "nats://me:x://secret@a", "nats://me:x,secret@a,nats://me:secret@b"] {
+            let config = BrokerConfig {
+                url: url.to_owned(),
+                prefix: workfleet_proto::names::Prefix::default(),
+                credentials_file: None,
+                name: "test".to_owned(),
+            };
+            let shown = format!("{config:?}");
+            assert!(!shown.contains("secret") && !shown.contains("cret@"), "{shown}");
+        }
+    }
 }

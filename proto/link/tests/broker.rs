@@ -20,6 +20,10 @@ struct Server {
 
 impl Server {
     async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    async fn start_with(arguments: &[&str]) -> Self {
         let store = tempfile::tempdir().expect("a temporary folder");
         let binary = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../.tools/bin/nats-server");
         let process = Command::new(&binary)
@@ -27,6 +31,7 @@ impl Server {
             .arg(store.path())
             .arg("--store_dir")
             .arg(store.path().join("store"))
+            .args(arguments)
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
@@ -44,9 +49,17 @@ impl Server {
     }
 
     async fn connect(&self) -> Broker {
-        let mut vars = Vars::from_pairs([("WORKFLEET_NATS_URL", self.url.as_str())]);
-        Broker::connect(&BrokerConfig::read(&mut vars, "test")).await.expect("a connection")
+        Broker::connect(&config(&self.url)).await.expect("a connection")
     }
+
+    /// The address with a login in it.
+    fn url_of(&self, login: &str) -> String {
+        self.url.replacen("://", &format!("://{login}@"), 1)
+    }
+}
+
+fn config(url: &str) -> BrokerConfig {
+    BrokerConfig::read(&mut Vars::from_pairs([("WORKFLEET_NATS_URL", url)]), "test")
 }
 
 impl Drop for Server {
@@ -164,4 +177,29 @@ async fn what_was_published_before_close_is_there_after_it() {
     let other = server.connect().await;
     let count = other.jetstream.get_stream("R").await.expect("the stream").cached_info().state.messages;
     assert_eq!(count, 200);
+}
+
+/// A refusal is tried again for half a minute; nobody waits for that here.
+async fn logs_in(url: &str) -> bool {
+    let connected = tokio::time::timeout(Duration::from_secs(5), Broker::connect(&config(url))).await;
+    let Ok(Ok(broker)) = connected else { return false };
+    broker.client.flush().await.is_ok()
+}
+
+#[tokio::test]
+async fn user_and_password_and_token_in_the_address_log_in() {
+    let named = Server::start_with(&["--user", "me", "--pass", "se:cr@t"]).await;
+    assert!(logs_in(&named.url_of("me:se%3Acr%40t")).await);
+    // One login goes for every server of the list.
+    let (first, second) = (named.url_of("me:se%3Acr%40t"), &named.url);
+    assert!(logs_in(&format!("{second},{first}")).await);
+    assert!(!logs_in(&named.url).await);
+    let token = Server::start_with(&["--auth", "t0ken"]).await;
+    assert!(logs_in(&token.url_of("t0ken")).await);
+}
+
+#[tokio::test]
+async fn an_address_that_cannot_be_read_is_told_without_its_password() {
+    let error = Broker::connect(&config("nats://me:secret@host:notaport")).await.expect_err("no address").to_string();
+    assert!(error.contains("***@host:notaport") && !error.contains("secret"), "{error}");
 }
