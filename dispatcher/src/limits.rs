@@ -53,6 +53,11 @@ pub const QUEUES_LISTED_MAX: usize = 1_000;
 pub const WORKERS_LISTED_MAX: usize = 1_000;
 /// How long the broker may take to answer a question about a stream.
 pub const BROKER_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a stream may take to say whether there is room. Shorter than the whole check, so that whoever asks lives to
+/// remember that there was no answer.
+pub const ROOM_ANSWER_TIMEOUT: Duration = Duration::from_secs(4);
+/// How long a submit may wait to learn whether there is room, waiting behind others included.
+pub const ROOM_CHECK_TIMEOUT: Duration = Duration::from_secs(5);
 /// When a caller that met a full queue should come again.
 pub const QUEUE_FULL_RETRY_AFTER_MS: u64 = 1_000;
 /// When a caller that met a lost broker should come again.

@@ -5,9 +5,10 @@
 //! bound by what the others let in within half a second.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use futures::future::try_join;
 use workfleet_link::broker::Broker;
 use workfleet_link::time::now_ms;
 use workfleet_proto::id::QueueName;
@@ -16,15 +17,13 @@ use crate::admit::Start;
 use crate::ask;
 use crate::error::{ApiError, Code, unavailable};
 use crate::kinds::Queue;
-use crate::limits::{COUNTS_FRESH, QUEUE_FULL_RETRY_AFTER_MS, RETENTION_MIN};
+use crate::limits::{COUNTS_FRESH, QUEUE_FULL_RETRY_AFTER_MS, RETENTION_MIN, ROOM_ANSWER_TIMEOUT, ROOM_CHECK_TIMEOUT};
 
 /// Knows whether queues have room.
 pub(crate) struct Room {
     broker: Broker,
-    /// What the streams said lately; one entry for each queue and bound.
-    told: Mutex<HashMap<(QueueName, Bound), Told>>,
-    /// Held by whoever asks a stream.
-    asking: tokio::sync::Mutex<()>,
+    /// Never emptied: one entry for each queue and bound.
+    counters: Mutex<HashMap<(QueueName, Bound), Arc<Counter>>>,
 }
 
 /// A bound of a queue.
@@ -34,17 +33,48 @@ enum Bound {
     Scheduled,
 }
 
+/// What a stream said lately about one bound. Each has its own, so that nobody waits behind another queue's stream.
+#[derive(Debug, Default)]
+struct Counter {
+    told: Mutex<Option<Told>>,
+    /// Held by whoever asks the stream.
+    asking: tokio::sync::Mutex<()>,
+}
+
 /// What a stream said, and what was let in since.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct Told {
     at: Instant,
-    /// How many more there was room for.
-    left: u64,
+    /// How many more there was room for. That a stream gave no answer is remembered too, or all who wait for it would
+    /// find out one after the other.
+    left: Result<u64, ApiError>,
+}
+
+impl Counter {
+    /// How much room there was a moment ago, less what was let in since; and lets one in.
+    fn take(&self) -> Option<Result<u64, ApiError>> {
+        let mut told = self.told();
+        let told = told.as_mut().filter(|told| told.at.elapsed() < COUNTS_FRESH)?;
+        let before = told.left.clone();
+        if let Ok(left) = &mut told.left {
+            *left = left.saturating_sub(1);
+        }
+        Some(before)
+    }
+
+    fn remember(&self, left: Result<u64, ApiError>) {
+        *self.told() = Some(Told { at: Instant::now(), left });
+    }
+
+    /// Nothing under this lock can be left half done.
+    fn told(&self) -> MutexGuard<'_, Option<Told>> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Room {
     pub(crate) fn new(broker: Broker) -> Self {
-        Self { broker, told: Mutex::default(), asking: tokio::sync::Mutex::default() }
+        Self { broker, counters: Mutex::default() }
     }
 
     /// Whether the queue has room for one more.
@@ -56,48 +86,45 @@ impl Room {
         if !self.broker.is_connected() {
             return Err(unavailable("the broker cannot be reached; nothing was accepted".to_owned()));
         }
-        self.check_bound(queue, Bound::Results).await?;
-        match start {
-            Start::Now => Ok(()),
-            Start::At(_) => self.check_bound(queue, Bound::Scheduled).await,
-        }
+        let check = async {
+            let results = self.check_bound(queue, Bound::Results);
+            match start {
+                Start::Now => results.await,
+                Start::At(_) => try_join(results, self.check_bound(queue, Bound::Scheduled)).await.map(|_| ()),
+            }
+        };
+        tokio::time::timeout(ROOM_CHECK_TIMEOUT, check).await.unwrap_or_else(|_| Err(silent(queue)))
     }
 
     async fn check_bound(&self, queue: &Queue, bound: Bound) -> Result<(), ApiError> {
-        let key = (queue.name.clone(), bound);
-        let left = match self.take(&key) {
-            Some(left) => left,
-            None => self.ask(queue, &key).await?,
+        let counter = self.counter(queue, bound);
+        let left = match counter.take() {
+            Some(left) => left?,
+            None => self.ask(queue, bound, &counter).await?,
         };
         if left > 0 { Ok(()) } else { Err(full(queue, bound)) }
     }
 
+    fn counter(&self, queue: &Queue, bound: Bound) -> Arc<Counter> {
+        let mut counters = self.counters.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(counters.entry((queue.name.clone(), bound)).or_default())
+    }
+
     /// Asks the stream; of many who want to, one does.
-    async fn ask(&self, queue: &Queue, key: &(QueueName, Bound)) -> Result<u64, ApiError> {
-        let _turn = self.asking.lock().await;
-        if let Some(left) = self.take(key) {
-            return Ok(left);
+    async fn ask(&self, queue: &Queue, bound: Bound, counter: &Counter) -> Result<u64, ApiError> {
+        let _turn = counter.asking.lock().await;
+        if let Some(left) = counter.take() {
+            return left;
         }
-        let left = match key.1 {
-            Bound::Results => self.results_left(queue).await?,
-            Bound::Scheduled => self.scheduled_left(queue).await?,
+        let question = async {
+            match bound {
+                Bound::Results => self.results_left(queue).await,
+                Bound::Scheduled => self.scheduled_left(queue).await,
+            }
         };
-        self.told().insert(key.clone(), Told { at: Instant::now(), left: left.saturating_sub(1) });
-        Ok(left)
-    }
-
-    /// How much room there was a moment ago, less what was let in since; and lets one in.
-    fn take(&self, key: &(QueueName, Bound)) -> Option<u64> {
-        let mut told = self.told();
-        let told = told.get_mut(key).filter(|told| told.at.elapsed() < COUNTS_FRESH)?;
-        let left = told.left;
-        told.left = left.saturating_sub(1);
-        Some(left)
-    }
-
-    /// Nothing under this lock can be left half done.
-    fn told(&self) -> MutexGuard<'_, HashMap<(QueueName, Bound), Told>> {
-        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+        let left = tokio::time::timeout(ROOM_ANSWER_TIMEOUT, question).await.unwrap_or_else(|_| Err(silent(queue)));
+        counter.remember(left.clone().map(|left| left.saturating_sub(1)));
+        left
     }
 
     async fn scheduled_left(&self, queue: &Queue) -> Result<u64, ApiError> {
@@ -115,6 +142,10 @@ impl Room {
         let young = now_ms() - oldest_ms < i64::try_from(RETENTION_MIN.as_millis()).unwrap_or(i64::MAX);
         Ok(if nearly_full && young { 0 } else { u64::MAX })
     }
+}
+
+fn silent(queue: &Queue) -> ApiError {
+    unavailable(format!("the broker does not say whether {} has room; nothing was accepted", queue.name))
 }
 
 fn full(queue: &Queue, bound: Bound) -> ApiError {

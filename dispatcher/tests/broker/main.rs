@@ -3,4 +3,5 @@
 mod keys;
 mod place;
 mod provision;
+mod room;
 mod submit;

@@ -13,6 +13,7 @@ use workfleet_link::broker::BrokerConfig;
 
 /// Longest wait for anything.
 const WAIT_MAX: Duration = Duration::from_secs(20);
+const SERVER_FILE: &str = "server.conf";
 
 pub(crate) struct Place {
     nats: Child,
@@ -31,14 +32,15 @@ impl Drop for Place {
 impl Place {
     /// A broker with the queue `thumbnail`, and `settings` for it.
     pub(crate) async fn start(settings: &str) -> Self {
+        Self::start_with("", settings).await
+    }
+
+    /// The same with a configuration of the server's own.
+    pub(crate) async fn start_with(server: &str, settings: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
+        std::fs::write(folder.path().join(SERVER_FILE), server).expect("a file");
         let (nats, port) = start_nats(folder.path(), None).await;
-        let config = BrokerConfig {
-            url: format!("nats://127.0.0.1:{port}"),
-            prefix: Default::default(),
-            credentials_file: None,
-            name: "test".to_owned(),
-        };
+        let config = config(port, "");
         let dispatcher = eventually("the broker answers", async || Dispatcher::connect(&config).await.ok()).await;
         let place = Self { nats, folder, port, dispatcher };
         place.provision(settings).await;
@@ -57,6 +59,20 @@ impl Place {
         std::fs::write(&path, text).expect("a file");
         let file = QueuesFile::read(&path).expect("no mistakes");
         streams::provision(self.dispatcher.broker(), &file).await
+    }
+
+    /// How to connect; `login` is `user:password@`.
+    pub(crate) fn config(&self, login: &str) -> BrokerConfig {
+        config(self.port, login)
+    }
+
+    /// Another kind, whose input is written like a thumbnail's.
+    pub(crate) fn mail_proto(&self) -> PathBuf {
+        let text = "syntax = \"proto3\"; package acme.mail.v1; service Mail { rpc Run(MailIn) returns (MailOut); } \
+                    message MailIn { uint32 width_px = 1; } message MailOut {}";
+        let path = self.folder.path().join("mail.proto");
+        std::fs::write(&path, text).expect("a file");
+        path
     }
 
     /// SIGKILL.
@@ -81,6 +97,15 @@ impl Place {
     pub(crate) async fn info(&self, stream: &str) -> Value {
         let subject = format!("STREAM.INFO.{stream}");
         self.dispatcher.broker().jetstream.request(subject, &()).await.expect("an answer")
+    }
+}
+
+fn config(port: u16, login: &str) -> BrokerConfig {
+    BrokerConfig {
+        url: format!("nats://{login}127.0.0.1:{port}"),
+        prefix: Default::default(),
+        credentials_file: None,
+        name: "test".to_owned(),
     }
 }
 
@@ -114,6 +139,7 @@ async fn start_nats(folder: &Path, port: Option<u16>) -> (Child, u16) {
     command
         .args(["--addr=127.0.0.1", "--jetstream"])
         .arg(format!("--port={}", port.map_or("-1".to_owned(), |port| port.to_string())))
+        .arg(format!("--config={}", folder.join(SERVER_FILE).display()))
         .arg(format!("--store_dir={}", folder.join("store").display()))
         .arg(format!("--ports_file_dir={}", folder.display()))
         .stdout(Stdio::null())

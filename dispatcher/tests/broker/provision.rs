@@ -60,13 +60,9 @@ async fn a_queue_that_appears_later_is_known_without_a_restart() {
         |queue: &str| workfleet_dispatcher::Submit { queue: queue.to_owned(), ..wide(1, None, Options::default()) };
     let refused = place.dispatcher.submit(submit("mail")).await.expect_err("not there yet");
     assert_eq!((refused.code.name(), refused.known.clone()), ("unknown_queue", vec!["thumbnail".to_owned()]));
-    let proto = std::env::temp_dir().join(format!("workfleet-mail-{}.proto", std::process::id()));
-    let text = "syntax = \"proto3\"; package acme.mail.v1; service Mail { rpc Run(MailIn) returns (MailOut); } \
-                message MailIn { uint32 width_px = 1; } message MailOut {}";
-    std::fs::write(&proto, text).expect("a file");
+    let proto = place.mail_proto();
     place.provision(&format!("[queue.mail]\nproto = {proto:?}")).await;
     eventually("the queue is known", async || place.dispatcher.submit(submit("mail")).await.ok()).await;
-    std::fs::remove_file(&proto).expect("it is there");
 }
 
 #[tokio::test(flavor = "multi_thread")]
