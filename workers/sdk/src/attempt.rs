@@ -79,7 +79,8 @@ impl Carried<'_> {
             Ok(found) => found,
             Err(error) => {
                 tracing::warn!(workfleet.task.id = %self.held.id, %error, "cannot look; the task comes again");
-                return self.station.settler.release(self.held).await;
+                let settled = self.station.settler.release(self.held, self.lease).await;
+                return self.station.metrics.settled(MetricsEnded::of(Plan::Leave, settled).word());
             }
         };
         let verdict = judge(&self.held.delivered, self.held.attempts_max(), &seen);

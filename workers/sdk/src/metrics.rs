@@ -134,8 +134,8 @@ impl Ended {
     pub(crate) fn of(plan: Plan, settled: Settled) -> Self {
         match (settled, plan) {
             (Settled::Superseded, _) => Self::Superseded,
-            (Settled::Left, _) | (_, Plan::Leave) => Self::Left,
             (Settled::Released, _) => Self::Released,
+            (Settled::Left, _) | (_, Plan::Leave) => Self::Left,
             (Settled::Done, Plan::Complete) => Self::Completed,
             (Settled::Done, Plan::Fail) => Self::Failed,
             (Settled::Done, Plan::Retry) => Self::Retry,

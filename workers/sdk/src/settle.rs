@@ -17,7 +17,7 @@ use workfleet_link::broker::Broker;
 use workfleet_link::pipeline::{Pipeline, Publish, PublishError, Stored};
 use workfleet_link::telemetry::trace;
 use workfleet_link::time::now_ms;
-use workfleet_proto::settlement::{Plan, Reply, Settlement, Step, dead_letter_id};
+use workfleet_proto::settlement::{Lease as LeaseState, Plan, Reply, Settlement, Step, dead_letter_id};
 use workfleet_proto::v1;
 
 use crate::lease::Lease;
@@ -111,8 +111,7 @@ impl Settler {
                 tries += 1;
                 if tries == TRIES_MAX {
                     tracing::warn!(workfleet.task.id = %held.id, ?step, "cannot be stored now; it comes again");
-                    self.release(held).await;
-                    return Settled::Released;
+                    return self.release(held, lease).await;
                 }
                 self.reconnected().await;
                 tokio::time::sleep(TRY_DELAY_MIN * (1 << tries)).await;
@@ -131,10 +130,15 @@ impl Settler {
         }
     }
 
-    /// Gives a delivery back to the broker for a while. This spends a delivery, so it is the last resort.
-    pub(crate) async fn release(&self, held: &Held) {
+    /// Gives a delivery back to the broker for a while. This spends a delivery, so it is the last resort. One whose lease
+    /// has lapsed is left: the broker would take the word for that of whoever has the task now, and take it from him.
+    pub(crate) async fn release(&self, held: &Held, lease: &Lease) -> Settled {
+        if lease.state() == LeaseState::Lapsed {
+            return Settled::Left;
+        }
         let nanos = RELEASE_DELAY.as_nanos();
         self.reply(&held.ack, format!("-NAK {{\"delay\": {nanos}}}").into()).await;
+        Settled::Released
     }
 
     /// Removes a message that is no task and belongs to none.

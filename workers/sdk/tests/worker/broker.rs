@@ -104,7 +104,7 @@ pub(super) async fn provision(broker: &Broker, queue: &QueueName, settings: &Que
     stored.await.expect("stored");
 }
 
-async fn stream(broker: &Broker, config: Value) {
+pub(super) async fn stream(broker: &Broker, config: Value) {
     let name = config["name"].as_str().expect("a name").to_owned();
     let answer = ask(broker, &format!("STREAM.CREATE.{name}"), &config).await;
     assert!(answer["error"].is_null(), "{name}: {answer}");

@@ -26,7 +26,7 @@ use workfleet_proto::wire::{CopyHeaders, TraceMode};
 use workfleet_proto::{Task as _, settings};
 use workfleet_sdk::{Handler, KindWorker, RunError, Worker};
 
-use crate::broker::{ask, connect, consumer, provision, start_nats};
+use crate::broker::{ask, connect, consumer, provision, start_nats, stream};
 
 /// Longest wait for anything.
 const WAIT_MAX: Duration = Duration::from_secs(20);
@@ -112,6 +112,17 @@ impl Fleet {
         consumer(&self.broker, &self.broker.names.tasks_stream(&self.queue), config).await;
     }
 
+    /// Takes a stream away, and gives what makes it anew.
+    pub(crate) async fn delete_stream(&self, name: &str) -> Value {
+        let info = self.ask(&format!("STREAM.INFO.{name}"), &Value::Null).await;
+        self.ask(&format!("STREAM.DELETE.{name}"), &Value::Null).await;
+        info["config"].clone()
+    }
+
+    pub(crate) async fn create_stream(&self, config: Value) {
+        stream(&self.broker, config).await;
+    }
+
     /// Where the broker is.
     pub(crate) fn url(&self) -> String {
         format!("nats://127.0.0.1:{}", self.port)
@@ -157,7 +168,7 @@ impl Fleet {
         Running { stop, running }
     }
 
-    async fn waiting_pulls(&self) -> u64 {
+    pub(crate) async fn waiting_pulls(&self) -> u64 {
         let mut waiting = 0;
         for lane in ["h", "m", "l"] {
             let info = self.ask(&format!("CONSUMER.INFO.TASKS_{}.WORK_{lane}", self.queue), &Value::Null).await;
