@@ -64,6 +64,12 @@ pub(crate) struct Delivered {
     pub(crate) stream_seq: u64,
 }
 
+#[derive(Debug, Deserialize)]
+struct ConsumerNames {
+    #[serde(default)]
+    consumers: Option<Vec<String>>,
+}
+
 #[derive(Serialize)]
 struct SubjectsFilter<'a> {
     subjects_filter: &'a str,
@@ -119,6 +125,15 @@ pub(crate) async fn subjects(
 /// When it is not there, or its leader does not answer.
 pub(crate) async fn consumer(broker: &Broker, stream: &str, name: &str) -> Result<ConsumerState, ReadError> {
     request(broker, stream, format!("CONSUMER.INFO.{stream}.{name}"), None::<&()>).await
+}
+
+/// Names of a stream's consumers.
+///
+/// # Errors
+/// When the stream is not there, or its leader does not answer.
+pub(crate) async fn consumers(broker: &Broker, stream: &str) -> Result<Vec<String>, ReadError> {
+    let list: ConsumerNames = request(broker, stream, format!("CONSUMER.NAMES.{stream}"), None::<&()>).await?;
+    Ok(list.consumers.unwrap_or_default())
 }
 
 /// The first message from `sequence` on whose subject matches.

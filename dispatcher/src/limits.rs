@@ -35,6 +35,9 @@ pub const CONNECTIONS_MAX: usize = 20_000;
 pub const SHUTDOWN_GRACE: Duration = Duration::from_secs(10);
 /// How long a kind is used before its record is read again.
 pub const KIND_FRESH: Duration = Duration::from_secs(2);
+/// How long nobody is to submit to a lane before it is looked at for the last time and goes: settings may be used for
+/// [`KIND_FRESH`], and a publish that follows them may take as long as the broker.
+pub const LANE_REMOVAL_WAIT: Duration = KIND_FRESH.saturating_add(BROKER_TIMEOUT);
 /// How long it is remembered that a queue does not exist.
 pub const UNKNOWN_FRESH: Duration = Duration::from_millis(500);
 /// Names of queues that do not exist which are remembered at once.

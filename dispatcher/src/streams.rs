@@ -14,6 +14,7 @@ use workfleet_link::broker::Broker;
 use workfleet_link::read::ReadError;
 use workfleet_link::{kinds, read};
 use workfleet_proto::id::QueueName;
+use workfleet_proto::v1::QueueSettings;
 
 use crate::ask;
 use crate::limits::QUEUES_LISTED_MAX;
@@ -34,8 +35,8 @@ pub async fn provision(broker: &Broker, file: &QueuesFile) -> Result<Report, Pro
         api.stream(stream).await?;
     }
     for queue in &file.queues {
-        let gone = lanes::check_removed(&api, queue).await?;
-        for step in wanted::queue(&broker.names, &queue.name, &queue.settings) {
+        let removal = lanes::plan(&api, queue).await?;
+        for step in wanted::queue(&broker.names, &queue.name, &removal.meanwhile) {
             match step {
                 wanted::Step::Stream(config) => api.stream(config).await?,
                 wanted::Step::Consumer { stream, config } => api.consumer(&stream, config).await?,
@@ -43,8 +44,8 @@ pub async fn provision(broker: &Broker, file: &QueuesFile) -> Result<Report, Pro
         }
         register_kind(&mut api, queue).await?;
         // Last: a queue is there once its settings are, and then all of it is.
-        write_settings(&mut api, queue).await?;
-        lanes::remove(&mut api, queue, &gone).await?;
+        write_settings(&mut api, &queue.name, &queue.settings).await?;
+        lanes::remove(&mut api, queue, &removal).await?;
     }
     Ok(api.report)
 }
@@ -163,12 +164,12 @@ async fn register_kind(api: &mut Api<'_>, queue: &QueueEntry) -> Result<(), Prov
     Ok(())
 }
 
-async fn write_settings(api: &mut Api<'_>, queue: &QueueEntry) -> Result<(), ProvisionError> {
-    let name = format!("queue {}", queue.name);
+async fn write_settings(api: &mut Api<'_>, queue: &QueueName, settings: &QueueSettings) -> Result<(), ProvisionError> {
+    let name = format!("queue {queue}");
     let unanswered = |reason: String| ProvisionError::Unanswered { name: name.clone(), reason };
     let bucket = api.broker.names.queues_bucket();
-    let record = queue.settings.encode_to_vec();
-    let before = read::key_value(api.broker, &bucket, queue.name.as_str()).await;
+    let record = settings.encode_to_vec();
+    let before = read::key_value(api.broker, &bucket, queue.as_str()).await;
     let before = before.map_err(|error| unanswered(error.to_string()))?;
     let change = match before {
         Some(before) if before.payload == record => Change::Unchanged,
@@ -177,9 +178,8 @@ async fn write_settings(api: &mut Api<'_>, queue: &QueueEntry) -> Result<(), Pro
     };
     if change != Change::Unchanged {
         let store = api.broker.jetstream.get_key_value(&bucket).await.map_err(|error| unanswered(error.to_string()))?;
-        store.put(queue.name.as_str(), record.into()).await.map_err(|error| unanswered(error.to_string()))?;
+        store.put(queue.as_str(), record.into()).await.map_err(|error| unanswered(error.to_string()))?;
     }
-    let settings = &queue.settings;
     let summary = format!(
         "lanes={} attempts_max={} lease={}ms tasks_max={}",
         settings.lanes.join(""),

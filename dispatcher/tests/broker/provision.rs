@@ -1,7 +1,10 @@
 //! Streams and consumers, made and made again.
 
+use std::time::Duration;
+
 use workfleet_dispatcher::Options;
 use workfleet_dispatcher::streams::{self, Change, Report};
+use workfleet_link::read;
 
 use crate::place::{Place, eventually, wide};
 
@@ -80,4 +83,44 @@ async fn a_lane_goes_only_when_no_task_can_be_left_in_it() {
         [("queue thumbnail", Change::Updated), ("consumer TASKS_thumbnail/WORK_h", Change::Removed)]
     );
     assert_eq!(changed(&place.provision("lanes = [\"m\"]").await), []);
+}
+
+/// The lanes that the queue's settings name.
+async fn lanes(place: &Place) -> Vec<String> {
+    let queue = "thumbnail".parse().expect("a name");
+    let settings = read::queue_settings(place.dispatcher.broker(), &queue).await.expect("an answer");
+    settings.expect("a queue").lanes
+}
+
+fn urgent() -> Options {
+    Options { priority: Some("h".to_owned()), ..Options::default() }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_submitted_by_old_settings_while_its_lane_goes_keeps_the_lane() {
+    let place = Place::start("lanes = [\"h\", \"m\"]").await;
+    // The dispatcher knows the lane for two seconds from here on.
+    place.dispatcher.queue("thumbnail").await.expect("a queue");
+    let late = async {
+        eventually("the lane goes", async || (lanes(&place).await == ["m"]).then_some(())).await;
+        place.dispatcher.submit(wide(1, None, urgent())).await.expect("by the settings of a moment ago")
+    };
+    let (report, _) = futures::join!(place.try_provision("lanes = [\"m\"]"), late);
+    let refused = report.expect_err("the task would be lost");
+    assert!(refused.to_string().contains("the lane h is to go"), "{refused}");
+    assert_eq!(lanes(&place).await, ["h", "m"], "the lane is back, as urgent as it was");
+    let stream = place.dispatcher.broker().jetstream.get_stream("TASKS_thumbnail").await.expect("a stream");
+    let consumer = stream.consumer_info("WORK_h").await.expect("whoever takes the task");
+    assert_eq!(consumer.num_pending, 1);
+    eventually("it can be submitted to", async || place.dispatcher.submit(wide(1, None, urgent())).await.ok()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_removal_that_broke_off_after_the_settings_is_finished_by_the_next() {
+    let place = Place::start("lanes = [\"h\", \"m\"]").await;
+    let broken_off = tokio::time::timeout(Duration::from_secs(2), place.try_provision("lanes = [\"m\"]")).await;
+    assert!(broken_off.is_err(), "it waits for settings to be read");
+    assert_eq!(lanes(&place).await, ["m"]);
+    let report = place.provision("lanes = [\"m\"]").await;
+    assert_eq!(changed(&report), [("consumer TASKS_thumbnail/WORK_h", Change::Removed)]);
 }
