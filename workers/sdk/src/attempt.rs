@@ -36,15 +36,16 @@ struct Carried<'a> {
 /// Carries a delivery to its end.
 pub(crate) async fn carry(station: Arc<Station>, pulled: Pulled, slot: Slot) {
     match task::open(&station.queue, pulled) {
-        Ok(held) => with_lease(&station, &held, async |carried| carried.judge(slot).await).await,
+        Ok(held) => with_lease(&station, &held, async |carried| carried.judge(Some(slot)).await).await,
         Err(unreadable) => refuse(&station, unreadable).await,
     }
 }
 
-/// Hands a delivery back for which there is no slot.
+/// Hands a delivery back for which there is no slot. It is judged all the same: a redelivery may have its retry stored
+/// already, and handed back it would run beside that.
 pub(crate) async fn give_back(station: Arc<Station>, pulled: Pulled) {
     match task::open(&station.queue, pulled) {
-        Ok(held) => with_lease(&station, &held, async |carried| carried.hand_back(Duration::ZERO).await).await,
+        Ok(held) => with_lease(&station, &held, async |carried| carried.judge(None).await).await,
         Err(unreadable) => refuse(&station, unreadable).await,
     }
 }
@@ -74,7 +75,8 @@ async fn with_lease(station: &Arc<Station>, held: &Held, way: impl AsyncFnOnce(C
 }
 
 impl Carried<'_> {
-    async fn judge(self, slot: Slot) {
+    /// Without a slot, a delivery that could start is handed back.
+    async fn judge(self, slot: Option<Slot>) {
         let Found { seen, result } = match look::look(&self.station.broker, self.held).await {
             Ok(found) => found,
             Err(error) => {
@@ -84,7 +86,12 @@ impl Carried<'_> {
             }
         };
         let verdict = judge(&self.held.delivered, self.held.attempts_max(), &seen);
-        let Some(plan) = verdict.plan(self.lease.state()) else { return self.start(slot).await };
+        let Some(plan) = verdict.plan(self.lease.state()) else {
+            return match slot {
+                Some(slot) => self.start(slot).await,
+                None => self.hand_back(Duration::ZERO).await,
+            };
+        };
         let papers = match plan {
             Plan::FinishDeadLetter => result.map_or(Papers::None, |result| Papers::Result(Box::new(result))),
             Plan::Fail => {

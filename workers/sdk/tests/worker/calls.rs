@@ -1,5 +1,7 @@
 //! Direct calls.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use async_nats::HeaderMap;
@@ -7,8 +9,10 @@ use prost::Message as _;
 use workfleet_link::time::now_ms;
 use workfleet_proto::kinds::thumbnail::{ThumbnailReply, ThumbnailRequest};
 use workfleet_proto::names::header;
+use workfleet_proto::settlement::Generation;
 use workfleet_proto::v1::CallReply;
 use workfleet_proto::v1::call_reply::Answer;
+use workfleet_proto::wire::CopyHeaders;
 use workfleet_sdk::{Context, TaskError};
 
 use crate::fleet::{Fleet, eventually};
@@ -87,5 +91,31 @@ async fn a_task_that_comes_while_a_call_has_the_slot_is_handed_back_and_not_held
     assert!(matches!(answer, Answer::Output(_)));
     let record = fleet.ended(&id).await;
     assert_eq!(record.attempt, 1, "handing back spends no attempt");
+    worker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_whose_retry_is_stored_is_not_handed_back_beside_it() {
+    let fleet = Fleet::start().await;
+    let id = fleet.submit(ThumbnailRequest { width_px: 1, ..Default::default() }).await;
+    // As a worker leaves it that dies between storing the retry and acknowledging.
+    let taken = fleet.take().await;
+    let retry = CopyHeaders { generation: Generation { run: 1, attempt: 2, back: 0 }, ..fleet.headers() };
+    fleet.schedule(&id, &retry, Duration::from_secs(3_600)).await;
+    let runs = Arc::new(AtomicU32::new(0));
+    let counted = Arc::clone(&runs);
+    let handler = move |ctx, task| {
+        counted.fetch_add(1, Ordering::SeqCst);
+        sleepy(ctx, task)
+    };
+    let worker = fleet.worker(1, handler).await;
+    let (answer, ()) = tokio::join!(call(&fleet, 1_000, 5_000), async {
+        eventually("the call has the slot", async || (runs.load(Ordering::SeqCst) == 1).then_some(())).await;
+        fleet.drop_taken(taken).await;
+        fleet.emptied().await;
+    });
+    assert!(matches!(answer, Answer::Output(_)));
+    assert_eq!(fleet.copies(&id).await, [retry.generation], "no copy besides the retry");
+    assert_eq!(runs.load(Ordering::SeqCst), 1);
     worker.stop().await;
 }

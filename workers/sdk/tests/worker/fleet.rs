@@ -1,14 +1,15 @@
 //! A real broker with one queue, and workers inside the test's process.
 
+mod meddle;
+
 use std::process::{Child, Command};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use async_nats::{HeaderMap, Subject};
+use async_nats::HeaderMap;
 use bytes::Bytes;
-use futures::StreamExt as _;
 use prost::Message as _;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use workfleet_link::broker::Broker;
@@ -26,7 +27,7 @@ use workfleet_proto::wire::{CopyHeaders, TraceMode};
 use workfleet_proto::{Task as _, settings};
 use workfleet_sdk::{Handler, KindWorker, RunError, Worker};
 
-use crate::broker::{ask, connect, consumer, provision, start_nats, stream};
+use crate::broker::{ask, connect, provision, start_nats};
 
 /// Longest wait for anything.
 const WAIT_MAX: Duration = Duration::from_secs(20);
@@ -97,30 +98,6 @@ impl Fleet {
     pub(crate) fn signal_broker(&self, signal: &str) {
         let status = Command::new("kill").args([signal, &self.nats.id().to_string()]).status().expect("kill runs");
         assert!(status.success());
-    }
-
-    /// Takes the consumer of the lane `m` away, and gives what makes it anew.
-    pub(crate) async fn delete_consumer(&self) -> Value {
-        let (stream, names) = (self.broker.names.tasks_stream(&self.queue), &self.broker.names);
-        let consumer = names.work_consumer(Lane::DEFAULT);
-        let info = self.ask(&format!("CONSUMER.INFO.{stream}.{consumer}"), &Value::Null).await;
-        self.ask(&format!("CONSUMER.DELETE.{stream}.{consumer}"), &Value::Null).await;
-        info["config"].clone()
-    }
-
-    pub(crate) async fn create_consumer(&self, config: Value) {
-        consumer(&self.broker, &self.broker.names.tasks_stream(&self.queue), config).await;
-    }
-
-    /// Takes a stream away, and gives what makes it anew.
-    pub(crate) async fn delete_stream(&self, name: &str) -> Value {
-        let info = self.ask(&format!("STREAM.INFO.{name}"), &Value::Null).await;
-        self.ask(&format!("STREAM.DELETE.{name}"), &Value::Null).await;
-        info["config"].clone()
-    }
-
-    pub(crate) async fn create_stream(&self, config: Value) {
-        stream(&self.broker, config).await;
     }
 
     /// Where the broker is.
@@ -262,30 +239,6 @@ impl Fleet {
     pub(crate) async fn held(&self) -> u64 {
         let info = self.ask(&format!("STREAM.INFO.TASKS_{}", self.queue), &Value::Null).await;
         info["state"]["messages"].as_u64().expect("a count")
-    }
-
-    /// Takes a task as a worker would that dies at once, so many times.
-    pub(crate) async fn lose(&self, times: u32) {
-        for _ in 0..times {
-            let taken = self.take().await;
-            self.drop_taken(taken).await;
-        }
-    }
-
-    /// Takes a task, and gives where its acknowledgement goes.
-    pub(crate) async fn take(&self) -> Subject {
-        let (client, inbox) = (&self.broker.client, self.broker.client.new_inbox());
-        // Not by `request`: what comes has the task's own subject.
-        let mut taken = client.subscribe(inbox.clone()).await.expect("a subscription");
-        let subject = format!("$JS.API.CONSUMER.MSG.NEXT.TASKS_{}.WORK_m", self.queue);
-        let ask = json!({ "batch": 1 }).to_string();
-        client.publish_with_reply(subject, inbox, ask.into()).await.expect("sent");
-        taken.next().await.expect("a message").reply.expect("a task")
-    }
-
-    /// Gives a task back as if whoever took it were lost.
-    pub(crate) async fn drop_taken(&self, taken: Subject) {
-        self.broker.client.publish(taken, "-NAK".into()).await.expect("sent");
     }
 }
 
