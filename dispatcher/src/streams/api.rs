@@ -16,6 +16,9 @@ pub(super) struct Api<'a> {
 
 type Config = Map<String, Value>;
 
+/// What the server takes only when it makes a consumer. Deleting one to make it anew would forget how often its tasks
+/// were delivered, so it keeps what it has.
+const FIXED: [&str; 1] = ["max_waiting"];
 const NOT_FOUND: usize = 404;
 
 impl<'a> Api<'a> {
@@ -57,10 +60,13 @@ impl<'a> Api<'a> {
     ///
     /// # Errors
     /// When the broker refuses or does not answer.
-    pub(super) async fn consumer(&mut self, stream: &str, wanted: Config) -> Result<(), ProvisionError> {
+    pub(super) async fn consumer(&mut self, stream: &str, mut wanted: Config) -> Result<(), ProvisionError> {
         let consumer = text(&wanted, "durable_name");
         let name = format!("consumer {stream}/{consumer}");
         let there = self.config(&name, &format!("CONSUMER.INFO.{stream}.{consumer}")).await?;
+        if there.is_some() {
+            wanted.retain(|key, _| !FIXED.contains(&key.as_str()));
+        }
         let changes = there.as_ref().map(|there| differences(there, &wanted));
         let (change, summary) = match changes {
             Some(changes) if changes.is_empty() => (Change::Unchanged, summary(&wanted)),

@@ -6,6 +6,8 @@ use workfleet_proto::names::{DelayPart, Names};
 use workfleet_proto::settings;
 use workfleet_proto::v1::QueueSettings;
 
+use crate::limits::PULLS_WAITING_MAX;
+
 const SECOND_NS: i64 = 1_000_000_000;
 /// For two minutes a repeated publish is recognised by its id; beyond, compare-and-set does it.
 const DUPLICATE_WINDOW_NS: i64 = 120 * SECOND_NS;
@@ -73,6 +75,7 @@ pub(super) fn queue(names: &Names, queue: &QueueName, settings: &QueueSettings) 
             // The worker counts attempts and dead-letters; the server must never drop one silently.
             "max_deliver": -1,
             "max_ack_pending": settings.running_max,
+            "max_waiting": PULLS_WAITING_MAX,
         }));
         steps.push(Step::Consumer { stream: tasks.clone(), config });
     }

@@ -124,3 +124,17 @@ async fn a_removal_that_broke_off_after_the_settings_is_finished_by_the_next() {
     let report = place.provision("lanes = [\"m\"]").await;
     assert_eq!(changed(&report), [("consumer TASKS_thumbnail/WORK_h", Change::Removed)]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_workers_can_wait_at_a_lane_and_a_consumer_made_with_fewer_stays() {
+    let place = Place::start("").await;
+    let stream = place.dispatcher.broker().jetstream.get_stream("TASKS_thumbnail").await.expect("a stream");
+    let mut config = stream.consumer_info("WORK_m").await.expect("a consumer").config;
+    assert_eq!(config.max_waiting, 16_384);
+    stream.delete_consumer("WORK_m").await.expect("deleted");
+    config.max_waiting = 512;
+    stream.create_consumer(config).await.expect("as an earlier provision made it");
+    let report = place.provision("lease = \"3s\"").await;
+    assert!(changed(&report).contains(&("consumer TASKS_thumbnail/WORK_m", Change::Updated)), "{report:?}");
+    assert_eq!(stream.consumer_info("WORK_m").await.expect("a consumer").config.max_waiting, 512);
+}
