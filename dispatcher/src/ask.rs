@@ -155,6 +155,17 @@ pub(crate) async fn next_on(
     }
 }
 
+/// Deletes one message of a stream.
+///
+/// # Errors
+/// When it is not there, or the stream's leader does not answer.
+pub(crate) async fn delete_message(broker: &Broker, stream: &str, sequence: u64) -> Result<(), ReadError> {
+    let question = serde_json::json!({ "seq": sequence, "no_erase": true });
+    let answer =
+        request::<_, serde_json::Value>(broker, stream, format!("STREAM.MSG.DELETE.{stream}"), Some(&question));
+    answer.await.map(|_| ())
+}
+
 /// A question whose refusal is an error.
 async fn request<T: Serialize, V: DeserializeOwned>(
     broker: &Broker,

@@ -17,6 +17,7 @@ use workfleet_link::read;
 use workfleet_proto::v1::{KeyRecord, State};
 
 use crate::admit::Admitted;
+use crate::ask;
 use crate::dispatcher::Inner;
 use crate::error::{ApiError, Code, unavailable};
 use crate::kinds::Queue;
@@ -74,15 +75,32 @@ pub(crate) async fn submit(
             let until = expires_at(queue, result.ended_at_ms);
             return Ok(Keyed::Repeat(Box::new(inner.view_of_result(queue, result).await), until));
         }
-        if !claim(inner, queue, admitted, &key).await? {
-            continue;
-        }
-        let Some(Known::Lives(copy)) = known else { return publish(inner, queue, admitted, context, &key).await };
+        let Some(sequence) = claim(inner, queue, admitted, &key).await? else { continue };
+        let Some(Known::Lives(copy)) = known else {
+            let published = publish(inner, queue, admitted, context, &key).await;
+            if published.as_ref().is_err_and(|error| is_refusal(error.code)) {
+                forget(inner, queue, sequence).await;
+            }
+            return published;
+        };
         let view = inner.find(queue, &admitted.id).await?;
         let view = view.unwrap_or_else(|| state::of_envelope(queue, &admitted.id, &copy.envelope, copy.lane));
         return Ok(Keyed::Repeat(Box::new(view), expires_at(queue, key.submitted_at_ms)));
     }
     Err(unavailable("the record of the idempotency key comes and goes".to_owned()))
+}
+
+/// Whether the task is certainly not stored. What could be unclear is not this.
+fn is_refusal(code: Code) -> bool {
+    matches!(code, Code::QueueFull | Code::PayloadTooLarge)
+}
+
+/// Frees a key that was taken for nothing, so that a corrected payload can have it. If that fails, it stays taken.
+async fn forget(inner: &Inner, queue: &Queue, sequence: u64) {
+    let stream = inner.broker.names.results_stream(&queue.name);
+    if let Err(error) = ask::delete_message(&inner.broker, &stream, sequence).await {
+        tracing::debug!(queue = %queue.name, %error, "the idempotency key of a refused submit stays taken");
+    }
 }
 
 fn conflict(admitted: &Admitted) -> ApiError {
@@ -102,14 +120,14 @@ async fn payload_of(inner: &Inner, admitted: &Admitted, known: &Known) -> Result
     }
 }
 
-/// Whether the key was free and is ours now.
-async fn claim(inner: &Inner, queue: &Queue, admitted: &Admitted, key: &KeyRecord) -> Result<bool, ApiError> {
+/// Takes the key; gives the sequence of its record, or nothing where somebody else was quicker.
+async fn claim(inner: &Inner, queue: &Queue, admitted: &Admitted, key: &KeyRecord) -> Result<Option<u64>, ApiError> {
     let names = &inner.broker.names;
     let mut message = Publish::new(names.key(&admitted.id), Bytes::from(key.encode_to_vec()));
     message.expected_sequence = Some(0);
     match inner.publisher.store(&names.results_stream(&queue.name), message).await {
-        Ok(_) => Ok(true),
-        Err(PublishError::Lost) => Ok(false),
+        Ok(stored) => Ok(Some(stored.sequence)),
+        Err(PublishError::Lost) => Ok(None),
         Err(error) => Err(refused(error, &admitted.id)),
     }
 }

@@ -105,6 +105,18 @@ async fn a_result_that_outlives_its_key_answers_and_is_compared_where_a_dead_let
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_refused_submit_does_not_use_its_key_up() {
+    let place = Place::start("tasks_max = 1").await;
+    place.dispatcher.submit(wide(9, None, Options::default())).await.expect("room");
+    let full = place.dispatcher.submit(wide(1, Some("order-1"), Options::default())).await.expect_err("no room");
+    assert_eq!(full.code, Code::QueueFull);
+    let stream = place.dispatcher.broker().jetstream.get_stream("TASKS_thumbnail").await.expect("a stream");
+    stream.purge().await.expect("room again");
+    accepted(&place, 2, Options::default()).await;
+    refused(&place, 1, Options::default()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn many_submits_of_one_key_at_once_are_one_task() {
     let place = Place::start("").await;
     let submits = (0..32).map(|_| place.dispatcher.submit(wide(1, Some("order-1"), Options::default())));
