@@ -77,7 +77,9 @@ async fn with_lease(station: &Arc<Station>, held: &Held, way: impl AsyncFnOnce(C
 impl Carried<'_> {
     /// Without a slot, a delivery that could start is handed back.
     async fn judge(self, slot: Option<Slot>) {
-        let Found { seen, result } = match look::look(&self.station.broker, self.held).await {
+        let cut = &self.station.drain.cut;
+        let worthwhile = || self.lease.state() == LeaseState::Held && !cut.is_cancelled();
+        let Found { seen, result } = match look::look(&self.station.broker, self.held, worthwhile).await {
             Ok(found) => found,
             Err(error) => {
                 tracing::warn!(workfleet.task.id = %self.held.id, %error, "cannot look; the task comes again");
@@ -95,7 +97,11 @@ impl Carried<'_> {
         let papers = match plan {
             Plan::FinishDeadLetter => result.map_or(Papers::None, |result| Papers::Result(Box::new(result))),
             Plan::Fail => {
-                let message = format!("the worker was lost in the last of {} attempts", self.held.attempts_max());
+                // Which of the two, nobody can know: what cannot be stored is given back, and counts as a delivery.
+                let message = format!(
+                    "the last of {} attempts left no outcome: its worker was lost, or could not store it",
+                    self.held.attempts_max()
+                );
                 Papers::Result(Box::new(self.failed(code::WORKER_LOST, &message)))
             }
             Plan::Complete | Plan::Retry | Plan::HandBack | Plan::Drop | Plan::Leave => Papers::None,

@@ -2,7 +2,7 @@
 //!
 //! Every read goes to the leader; a replica that is behind would show neither a result nor a retry that was just stored.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use prost::Message as _;
 use workfleet_link::broker::{Broker, NatsHeaders};
@@ -22,20 +22,20 @@ pub(crate) struct Found {
     pub(crate) result: Option<v1::Result>,
 }
 
-/// How often a look is tried; a delivery that is given back instead costs the task an attempt.
-const TRIES_MAX: u32 = 3;
+/// How long a look is tried. It costs a slot; a delivery that is given back instead costs the task an attempt.
+const LOOK_TIME_MAX: Duration = Duration::from_secs(60);
 /// Wait between two tries.
-const TRY_DELAY: Duration = Duration::from_millis(200);
+const TRY_DELAY: Duration = Duration::from_millis(250);
 
-/// Reads what [`Delivered::look`](workfleet_proto::settlement::Delivered::look) asks for.
-pub(crate) async fn look(broker: &Broker, held: &Held) -> Result<Found, ReadError> {
-    let mut tries = 1;
+/// Reads what [`Delivered::look`](workfleet_proto::settlement::Delivered::look) asks for, and tries again while it is
+/// `worthwhile`.
+pub(crate) async fn look(broker: &Broker, held: &Held, worthwhile: impl Fn() -> bool) -> Result<Found, ReadError> {
+    let start = Instant::now();
     loop {
         match look_once(broker, held).await {
-            Err(error) if tries < TRIES_MAX => {
+            Err(error) if start.elapsed() < LOOK_TIME_MAX && worthwhile() => {
                 tracing::debug!(workfleet.task.id = %held.id, %error, "a look is tried again");
                 tokio::time::sleep(TRY_DELAY).await;
-                tries += 1;
             }
             looked => return looked,
         }

@@ -25,7 +25,7 @@ pub(crate) mod code {
     pub(crate) const UNDECODABLE: &str = "undecodable";
     /// The output does not fit a message.
     pub(crate) const OUTPUT_TOO_LARGE: &str = "output_too_large";
-    /// Every attempt was used up, the last ones by workers that died.
+    /// Every attempt was used up, and the last ones left no outcome: their workers died, or could not store it.
     pub(crate) const WORKER_LOST: &str = "worker_lost";
 }
 

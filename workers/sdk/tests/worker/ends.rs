@@ -171,7 +171,10 @@ async fn attempts_that_were_used_up_by_dying_workers_fail_the_task_without_a_han
     };
     let worker = fleet.worker(2, handler).await;
     let record = fleet.ended(&id).await;
-    assert_eq!((record.attempt, record.failure.expect("a failure").code.as_str()), (3, "worker_lost"));
+    let failure = record.failure.expect("a failure");
+    assert_eq!((record.attempt, failure.code.as_str()), (3, "worker_lost"));
+    let message = "the last of 3 attempts left no outcome: its worker was lost, or could not store it";
+    assert_eq!(failure.message, message);
     fleet.emptied().await;
     assert_eq!(runs.load(Ordering::SeqCst), 0);
     worker.stop().await;

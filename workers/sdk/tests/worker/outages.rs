@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use futures::StreamExt as _;
 use workfleet_proto::kinds::thumbnail::{ThumbnailReply, ThumbnailRequest};
+use workfleet_proto::v1::State;
 use workfleet_sdk::{Context, TaskError};
 
-use crate::fleet::{Fleet, eventually};
+use crate::fleet::Fleet;
 
 /// Waits as many milliseconds as the width says.
 async fn sleepy(_: Context, task: ThumbnailRequest) -> Result<ThumbnailReply, TaskError> {
@@ -30,17 +31,37 @@ async fn a_delivery_whose_lease_has_lapsed_is_not_given_back_for_it_may_be_anoth
     let fleet = Fleet::start().await;
     let worker = fleet.worker(1, sleepy).await;
     let mut replies = fleet.broker.client.subscribe("$JS.ACK.>").await.expect("a subscription");
-    fleet.submit(task(3_500)).await;
+    let id = fleet.submit(task(3_500)).await;
     let first = replies.next().await.expect("a renewal");
     assert_eq!(&first.payload[..], b"+WPI");
     let_leases_lapse(&fleet).await;
-    fleet.delete_stream(&fleet.broker.names.results_stream(&fleet.queue)).await;
-    // It tries to store its output, and then is free for another task.
-    eventually("the worker pulls again", async || (fleet.waiting_pulls().await > 0).then_some(())).await;
-    worker.stop().await;
-    fleet.broker.client.flush().await.expect("a connection");
-    while let Ok(Some(reply)) = tokio::time::timeout(Duration::from_millis(200), replies.next()).await {
-        // Later deliveries may be given back: they are held.
-        assert!(reply.subject != first.subject || !reply.payload.starts_with(b"-NAK"));
+    let results = fleet.delete_stream(&fleet.broker.names.results_stream(&fleet.queue)).await;
+    // It tries to store its output. When its only slot is free, it gets the task again.
+    loop {
+        let reply = replies.next().await.expect("a reply");
+        if reply.subject != first.subject {
+            break;
+        }
+        assert!(!reply.payload.starts_with(b"-NAK"));
     }
+    fleet.create_stream(results).await;
+    fleet.ended(&id).await;
+    worker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_look_that_is_not_answered_for_seconds_costs_no_attempt() {
+    let fleet = Fleet::start().await;
+    let results = fleet.broker.names.results_stream(&fleet.queue);
+    let id = fleet.submit(task(1)).await;
+    fleet.lose(2).await;
+    let config = fleet.delete_stream(&results).await;
+    let mut looks = fleet.broker.client.subscribe(format!("$JS.API.STREAM.MSG.GET.{results}")).await.expect("a look");
+    let worker = fleet.worker(2, sleepy).await;
+    looks.next().await.expect("the worker looks");
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    fleet.create_stream(config).await;
+    let record = fleet.ended(&id).await;
+    assert_eq!((record.state(), record.attempt), (State::Completed, 3), "it was the last one");
+    worker.stop().await;
 }
