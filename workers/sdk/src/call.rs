@@ -78,7 +78,7 @@ impl Call {
     /// How much time is left, if the caller says.
     fn time_left(&self) -> Option<Duration> {
         let deadline_ms: i64 = NatsHeaders(&self.headers).value(header::DEADLINE_MS)?.parse().ok()?;
-        Some(duration_ms(deadline_ms - now_ms()))
+        Some(duration_ms(deadline_ms.saturating_sub(now_ms())))
     }
 }
 
@@ -145,5 +145,21 @@ async fn send(station: &Station, reply: Subject, answer: Answer) {
     let reply_body = CallReply { answer: Some(answer), worker: station.worker.clone(), schema: station.schema.clone() };
     if let Err(error) = station.broker.client.publish(reply, reply_body.encode_to_vec().into()).await {
         tracing::debug!(%error, "an answer is not sent");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Call;
+    use async_nats::{HeaderMap, Subject};
+    use std::time::Duration;
+    use workfleet_proto::names::header;
+
+    #[test]
+    fn a_deadline_from_the_beginning_of_time_is_over() {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::DEADLINE_MS, i64::MIN.to_string());
+        let call = Call { reply: Subject::from_static("x"), headers, payload: bytes::Bytes::new() };
+        assert_eq!(call.time_left(), Some(Duration::ZERO));
     }
 }

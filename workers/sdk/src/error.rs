@@ -11,6 +11,8 @@ use std::time::Duration;
 use workfleet_proto::limits::{FAILURE_CODE_BYTES_MAX, FAILURE_MESSAGE_BYTES_MAX, cut};
 use workfleet_proto::v1::Failure;
 
+/// Longest wait before the next attempt: seven days.
+pub(crate) const RETRY_DELAY_MAX: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// The code of a failure that names none.
 pub(crate) const CODE_DEFAULT: &str = "error";
 
@@ -62,7 +64,8 @@ impl TaskError {
         Self::new(code, &message, Fate::Permanent)
     }
 
-    /// The same failure, tried again after this time instead of the queue's backoff.
+    /// The same failure, tried again after this time instead of the queue's backoff. Longer waits than seven days are
+    /// cut to seven days.
     ///
     /// ```
     /// use std::time::Duration;
@@ -71,7 +74,7 @@ impl TaskError {
     /// ```
     #[must_use]
     pub fn retry_after(self, delay: Duration) -> Self {
-        Self { fate: Fate::Retry { after: Some(delay) }, ..self }
+        Self { fate: Fate::Retry { after: Some(delay.min(RETRY_DELAY_MAX)) }, ..self }
     }
 
     fn new(code: &str, message: &dyn fmt::Display, fate: Fate) -> Self {
@@ -180,7 +183,7 @@ pub trait ResultExt<T>: Sized {
     /// The same error, made permanent.
     fn permanent(self, code: &str) -> Result<T, TaskError>;
 
-    /// Again, but not before this time has passed.
+    /// Again, but not before this time has passed, of which seven days count at most.
     ///
     /// # Errors
     /// The same error, with that wait.
@@ -212,7 +215,7 @@ fn clean_code(code: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{ResultExt, TaskError, clean_code};
+    use super::{RETRY_DELAY_MAX, ResultExt, TaskError, clean_code};
     use std::time::Duration;
 
     #[derive(Debug, thiserror::Error)]
@@ -240,6 +243,12 @@ mod tests {
         assert!(retryable().retry_after(Duration::from_secs(1)).permanent("gone").unwrap_err().is_permanent());
         let again = retryable().permanent("gone").retry_after(Duration::from_secs(1)).unwrap_err();
         assert_eq!((again.code(), again.delay()), ("gone", Some(Duration::from_secs(1))));
+    }
+
+    #[test]
+    fn a_wait_has_an_end() {
+        let error = TaskError::retryable("busy", "later").retry_after(Duration::MAX);
+        assert_eq!(error.delay(), Some(RETRY_DELAY_MAX));
     }
 
     #[test]

@@ -4,8 +4,10 @@
 //! cannot be written.
 
 use std::convert::Infallible;
+use std::ffi::OsString;
 use std::fmt;
 use std::future::Future;
+use std::io::Write as _;
 
 use tokio::runtime::Handle;
 use tower::util::BoxCloneSyncService;
@@ -21,6 +23,22 @@ use crate::config::Config;
 use crate::handler::{self, Handler, HandlerService};
 use crate::outcome::{Delivery, Outcome};
 use crate::runtime::{self, Kind, Stop};
+
+/// What `--help` says. Which kind the worker is for is not known yet when it is asked.
+const HELP: &str = "\
+A Workfleet worker: it takes tasks of one kind until it is stopped. It takes no arguments and is configured by variables:
+
+  WORKFLEET_NATS_URL       where NATS is [default: nats://127.0.0.1:4222]
+  WORKFLEET_SLOTS          tasks that run at once, 1 to 4096 [default: 16]
+  WORKFLEET_ADMIN_ADDR     where /livez, /readyz and /metrics listen [default: 127.0.0.1:0, a free port]
+  WORKFLEET_DRAIN_TIMEOUT  how long attempts may still run after SIGTERM [default: 25s]
+
+docs/configuration.md lists all of them.
+";
+/// What `--version` says.
+const VERSION: &str = concat!("workfleet-sdk ", env!("CARGO_PKG_VERSION"), "\n");
+/// Exit code for wrong use, as that of `workfleet`.
+const EXIT_WRONG_USE: i32 = 2;
 
 /// A worker that has its configuration but no handler yet.
 ///
@@ -40,9 +58,15 @@ pub struct Worker {
 impl Worker {
     /// Reads the variables `WORKFLEET_*`, `OTEL_*` and `RUST_LOG`; docs/configuration.md lists them.
     ///
+    /// This is for a `main`: a program that was started with arguments ends here, with a word about them. Whoever asks
+    /// for `--help` must not join the fleet instead. [`from_vars`](Self::from_vars) looks at no arguments.
+    ///
     /// # Errors
     /// Every mistake in them, together.
     pub fn from_env() -> Result<Self, RunError> {
+        if let Some(words) = LastWords::to(std::env::args_os().skip(1)) {
+            words.say_and_exit();
+        }
         Self::from_vars(Vars::from_env())
     }
 
@@ -60,6 +84,44 @@ impl Worker {
     pub fn handle<T: Task, H: Handler<T>>(self, handler: H) -> KindWorker {
         let kind = Kind { name: T::KIND, service: T::SERVICE, descriptors: T::DESCRIPTORS };
         KindWorker { config: self.config, kind, service: handler::service::<T, H>(handler) }
+    }
+}
+
+/// Why a process ends before it has begun.
+#[derive(Debug, PartialEq, Eq)]
+enum LastWords {
+    /// It was asked for them.
+    Answer(&'static str),
+    /// It was given an argument that it does not know.
+    Mistake(String),
+}
+
+impl LastWords {
+    /// The first argument decides; `None` without any.
+    fn to(arguments: impl IntoIterator<Item = OsString>) -> Option<Self> {
+        let first = arguments.into_iter().next()?;
+        Some(match first.to_string_lossy().as_ref() {
+            "--help" | "-h" => Self::Answer(HELP),
+            "--version" | "-V" => Self::Answer(VERSION),
+            unknown => Self::Mistake(format!(
+                "unknown argument {unknown:?}: a worker is configured by variables; --help names them\n"
+            )),
+        })
+    }
+
+    /// Where nobody reads the words any more, the exit code still tells.
+    fn say_and_exit(&self) -> ! {
+        let code = match self {
+            Self::Answer(text) => {
+                let _ = std::io::stdout().write_all(text.as_bytes());
+                0
+            }
+            Self::Mistake(text) => {
+                let _ = std::io::stderr().write_all(text.as_bytes());
+                EXIT_WRONG_USE
+            }
+        };
+        std::process::exit(code)
     }
 }
 
@@ -193,5 +255,28 @@ impl RunError {
 impl fmt::Debug for RunError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{HELP, LastWords, VERSION};
+
+    fn to(arguments: &[&str]) -> Option<LastWords> {
+        LastWords::to(arguments.iter().map(Into::into))
+    }
+
+    #[test]
+    fn only_a_worker_without_arguments_joins_the_fleet() {
+        assert_eq!(to(&[]), None);
+        for help in ["--help", "-h"] {
+            assert_eq!(to(&[help]), Some(LastWords::Answer(HELP)));
+        }
+        for version in ["--version", "-V"] {
+            assert_eq!(to(&[version]), Some(LastWords::Answer(VERSION)));
+        }
+        for unknown in ["--slots=4", "thumbnail", ""] {
+            assert!(matches!(to(&[unknown]), Some(LastWords::Mistake(text)) if text.contains(unknown)));
+        }
     }
 }

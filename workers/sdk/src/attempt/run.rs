@@ -13,6 +13,7 @@ use workfleet_proto::v1::Failure;
 
 use super::Carried;
 use crate::context::Given;
+use crate::error::RETRY_DELAY_MAX;
 use crate::handling::{Handling, Ran};
 use crate::metrics::Ended as MetricsEnded;
 use crate::outcome::Outcome;
@@ -38,7 +39,8 @@ impl Carried<'_> {
     pub(super) async fn attempt(&self, slot: Arc<Slot>) {
         let (station, held) = (self.station, self.held);
         let started_at_ms = now_ms();
-        let queue_wait_ms = if held.copy.due_ms > 0 { (started_at_ms - held.copy.due_ms).max(0) } else { 0 };
+        let due_ms = held.copy.due_ms;
+        let queue_wait_ms = if due_ms > 0 { started_at_ms.saturating_sub(due_ms).max(0) } else { 0 };
         let trace = span::process(station, held, queue_wait_ms);
         station.metrics.started(duration_ms(queue_wait_ms));
         self.events.running(started_at_ms).await;
@@ -56,7 +58,7 @@ impl Carried<'_> {
             time = duration_ms(station.settings.timeout_ms);
         }
         if let Some(deadline_ms) = held.envelope.deadline_ms {
-            time = time.min(duration_ms(deadline_ms - started_at_ms));
+            time = time.min(duration_ms(deadline_ms.saturating_sub(started_at_ms)));
         }
         let handling = Handling::new(slot, |cancelled, slot| Given {
             task_id: held.id.clone(),
@@ -102,7 +104,7 @@ impl Carried<'_> {
 
     /// Whether the payload was written with a schema that this worker was not built with, as in a rolling deploy.
     fn may_be_newer(&self) -> bool {
-        let waited_ms = now_ms() - self.held.envelope.submitted_at_ms;
+        let waited_ms = now_ms().saturating_sub(self.held.envelope.submitted_at_ms);
         self.held.schema() != self.station.schema && waited_ms < SCHEMA_UNKNOWN_MS_MAX
     }
 
@@ -114,7 +116,8 @@ impl Carried<'_> {
         let names = &station.broker.names;
         let why = failure.clone().unwrap_or_default();
         let policy = held.envelope.backoff.unwrap_or_default();
-        let delay = delay.unwrap_or_else(|| backoff::delay(&policy, held.attempt(), rand::random()));
+        let delay =
+            delay.unwrap_or_else(|| backoff::delay(&policy, held.attempt(), rand::random())).min(RETRY_DELAY_MAX);
         let plan = plan(held.attempt(), held.attempts_max(), self.lease.state(), ended);
         let papers = match plan {
             Plan::Complete => Papers::Result(Box::new(ran.completed(output, &station.schema))),
@@ -124,7 +127,7 @@ impl Carried<'_> {
             Plan::FinishDeadLetter | Plan::Drop | Plan::Leave => Papers::None,
         };
         let settled = station.settler.settle(held, self.lease, plan, papers, trace).await;
-        let next_attempt_at_ms = ran.ended_at_ms + i64::try_from(delay.as_millis()).unwrap_or(i64::MAX);
+        let next_attempt_at_ms = ran.ended_at_ms.saturating_add(i64::try_from(delay.as_millis()).unwrap_or(i64::MAX));
         let retried = plan == Plan::Retry && settled == Settled::Done;
         if let (true, Some(failure)) = (retried, &failure) {
             self.events.retrying(next_attempt_at_ms, failure.clone()).await;
@@ -153,7 +156,8 @@ impl Carried<'_> {
             );
         }
         if last {
-            self.station.metrics.ended(duration_ms(now_ms() - self.held.envelope.submitted_at_ms));
+            let took_ms = now_ms().saturating_sub(self.held.envelope.submitted_at_ms);
+            self.station.metrics.ended(duration_ms(took_ms));
         }
         span::conclude(trace, Conclusion { outcome: ended.word(), last, failure, next_attempt_at_ms });
     }

@@ -3,6 +3,7 @@
 //! - `ends`: how a task ends, and what is stored of it;
 //! - `holds`: leases, slots, lanes, and handing back;
 //! - `outages`: what a worker does with a delivery whose lease has lapsed, or whose broker does not answer;
+//! - `hostile`: what other publishers may write;
 //! - `stuck`: slots whose handlers do not stop;
 //! - `calls`: direct calls;
 //! - `fleet`: the queue, and workers inside this process; `broker`: the server and its streams.
@@ -13,5 +14,6 @@ mod fleet;
 mod calls;
 mod ends;
 mod holds;
+mod hostile;
 mod outages;
 mod stuck;

@@ -46,6 +46,6 @@ async fn a_stuck_slot_and_a_task_that_must_run_alone_do_not_end_the_work() {
     assert_eq!((record.state(), record.attempt), (State::Completed, 3), "handed back, its attempt not spent");
     released.store(true, Ordering::SeqCst);
     // A worker that drains while a slot is stuck ends its process, which is this test's, so let it notice first.
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    tokio::time::sleep(Duration::from_secs(3)).await;
     worker.stop().await;
 }

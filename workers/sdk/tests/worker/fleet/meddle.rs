@@ -59,6 +59,14 @@ impl Fleet {
         self.tasks.publish(message).await.expect("stored");
     }
 
+    /// When a task's schedule fires.
+    pub(crate) async fn scheduled_for(&self, id: &TaskId) -> Option<i64> {
+        let stream = self.broker.names.delay_stream(&self.queue);
+        let stored = read::last_on_subject(&self.broker, &stream, &self.broker.names.delay_at(id)).await;
+        let copy = CopyHeaders::read(&NatsHeaders(&stored.expect("an answer")?.headers));
+        Some(copy.expect("our headers").due_ms)
+    }
+
     /// The copies of a task that are scheduled, due or queued.
     pub(crate) async fn copies(&self, id: &TaskId) -> Vec<Generation> {
         let (names, lane) = (&self.broker.names, Lane::DEFAULT);
