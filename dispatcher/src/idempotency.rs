@@ -14,9 +14,10 @@ use opentelemetry::Context;
 use prost::Message as _;
 use workfleet_link::pipeline::{Publish, PublishError};
 use workfleet_link::read;
+use workfleet_proto::names::Lane;
 use workfleet_proto::v1::{KeyRecord, State};
 
-use crate::admit::Admitted;
+use crate::admit::{Admitted, Start};
 use crate::ask;
 use crate::dispatcher::Inner;
 use crate::error::{ApiError, Code, unavailable};
@@ -52,6 +53,8 @@ pub(crate) async fn submit(
     let key = KeyRecord {
         payload_sha256: Bytes::copy_from_slice(&payload_sha256),
         submitted_at_ms: admitted.envelope.submitted_at_ms,
+        not_before_ms: admitted.envelope.not_before_ms,
+        lane: admitted.lane.to_string(),
     };
     for _ in 0..TRIES_MAX {
         if let Some(first) = read_key(inner, queue, admitted).await? {
@@ -60,7 +63,8 @@ pub(crate) async fn submit(
             }
             return match inner.find(queue, &admitted.id).await? {
                 Some(view) => Ok(Keyed::Repeat(Box::new(view), expires_at(queue, first.submitted_at_ms))),
-                None => publish(inner, queue, admitted, context, &first).await,
+                // On the heap: every submit would carry the room for what is rare.
+                None => Box::pin(take_over(inner, queue, admitted, context, &first)).await,
             };
         }
         let known = inner.known(queue, &admitted.id).await?;
@@ -141,6 +145,32 @@ async fn read_key(inner: &Inner, queue: &Queue, admitted: &Admitted) -> Result<O
     KeyRecord::decode(stored.payload)
         .map(Some)
         .map_err(|error| ApiError::new(Code::Internal, format!("the record of the key cannot be read: {error}")))
+}
+
+/// Publishes what the first submit seems to have left undone. It may only be slow, or have other options; so the task
+/// goes where that one puts it, and the second of the two loses there.
+async fn take_over(
+    inner: &Inner,
+    queue: &Queue,
+    admitted: &Admitted,
+    context: &Context,
+    first: &KeyRecord,
+) -> Result<Keyed, ApiError> {
+    let mut admitted = admitted.clone();
+    if let Ok(lane) = first.lane.parse::<Lane>()
+        && queue.lanes.contains(&lane)
+    {
+        admitted.lane = lane;
+        admitted.start = first.not_before_ms.map_or(Start::Now, Start::At);
+        admitted.envelope.not_before_ms = first.not_before_ms;
+    }
+    match publish(inner, queue, &admitted, context, first).await? {
+        Keyed::Stored(until) => {
+            let view = inner.find(queue, &admitted.id).await?;
+            Ok(view.map_or(Keyed::Stored(until), |view| Keyed::Repeat(Box::new(view), until)))
+        }
+        repeat @ Keyed::Repeat(..) => Ok(repeat),
+    }
 }
 
 async fn publish(

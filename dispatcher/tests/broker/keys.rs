@@ -154,6 +154,21 @@ async fn a_task_that_was_lost_between_its_key_and_its_publish_is_published_by_th
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_repeat_with_other_options_stores_the_task_where_its_slow_first_submit_does() {
+    let place = Place::start("").await;
+    let first = accepted(&place, 1, late()).await;
+    let id: TaskId = first.id.parse().expect("an id");
+    let record = key_record(&place, &id).await.expect("a record");
+    // As a submit of another key that is between its record and its publish.
+    let other = TaskId::keyed(&id.queue(), "order-2", None);
+    store(&place, place.dispatcher.broker().names.key(&other), record).await;
+    let repeat = place.dispatcher.submit(wide(1, Some("order-2"), Options::default())).await.expect("published").task;
+    assert_eq!((repeat.id.as_str(), repeat.state.0.word()), (other.as_str(), "scheduled"));
+    assert_eq!(repeat.not_before, first.not_before);
+    assert_eq!((place.messages("DELAY_thumbnail").await, place.messages("TASKS_thumbnail").await), (2, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_repeat_after_the_end_is_told_the_end_and_nothing_is_stored() {
     let place = Place::start("").await;
     let first = place.dispatcher.submit(wide(1, Some("order-1"), Options::default())).await.expect("stored").task;
