@@ -1,4 +1,5 @@
-//! Ports: the usual one if it is free, else the next that is.
+//! Ports: the usual one if it is free, else the next that is and that is nobody else's usual one. Otherwise one port that
+//! is taken would move everybody after it.
 //!
 //! Two fleets that start at the same moment would both find a port free and both take it, and the second's workers would
 //! then talk to the first's broker. So a port that was chosen is also locked, by a file in the temporary folder that all
@@ -16,14 +17,22 @@ const PORTS_TRIED_MAX: u16 = 1000;
 /// The ports of one fleet, kept until it is dropped.
 #[derive(Debug, Default)]
 pub(crate) struct Ports {
+    /// The usual ports of everybody: whoever has to move does not move there.
+    usual: &'static [u16],
     locks: Vec<File>,
 }
 
 impl Ports {
+    /// None taken yet, for programs whose usual ports these are.
+    pub(crate) fn for_usual(usual: &'static [u16]) -> Self {
+        Self { usual, locks: Vec::new() }
+    }
+
     /// A free port for `what`, `usual` if possible; says so if not.
     pub(crate) fn take(&mut self, what: &str, usual: u16, terminal: &Terminal) -> Result<SocketAddr, LocalError> {
         let last = usual.saturating_add(PORTS_TRIED_MAX);
-        let found = (usual..=last).find_map(|port| Some((port, lock(port)?)));
+        let mut ports = (usual..=last).filter(|port| *port == usual || !self.usual.contains(port));
+        let found = ports.find_map(|port| Some((port, lock(port)?)));
         let (port, lock) = found.ok_or(LocalError::NoPort { from: usual })?;
         if port != usual {
             terminal.say(&format!("port {usual} is taken: {what} is on {port} instead"));
@@ -66,5 +75,15 @@ mod tests {
         assert!(taken < first && first < second, "{taken} {first} {second}");
         drop(one);
         assert_eq!(Ports::default().take("c", first, &terminal).unwrap().port(), first);
+    }
+
+    #[test]
+    fn who_has_to_move_leaves_the_usual_ports_of_others_alone() {
+        let terminal = Terminal::default();
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let taken = listener.local_addr().unwrap().port();
+        let usual: &'static [u16] = Box::leak(Box::new([taken, taken + 1]));
+        let moved = Ports::for_usual(usual).take("a", taken, &terminal).unwrap().port();
+        assert!(moved > taken + 1, "{taken} {moved}");
     }
 }

@@ -18,6 +18,7 @@ const HTTP_PORT: u16 = 8080;
 const GRPC_PORT: u16 = 8081;
 const JAEGER_OTLP_PORT: u16 = 4317;
 const JAEGER_QUERY_PORT: u16 = 16686;
+const USUAL_PORTS: &[u16] = &[NATS_PORT, HTTP_PORT, GRPC_PORT, JAEGER_OTLP_PORT, JAEGER_QUERY_PORT];
 /// Where spans go, by the standard of OpenTelemetry.
 const OTLP_ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
 /// Jaeger's configuration; written to the fleet's folder, so that the program needs no checkout beside it.
@@ -61,7 +62,7 @@ impl Roster {
         mut telemetry: Vec<(&'static str, OsString)>,
         terminal: &Terminal,
     ) -> Result<Self, LocalError> {
-        let mut ports = Ports::default();
+        let mut ports = Ports::for_usual(USUAL_PORTS);
         let mut take = |what, usual| ports.take(what, usual, terminal);
         let nats = take("NATS", NATS_PORT)?;
         let http = take("the dispatcher's REST", HTTP_PORT)?;
