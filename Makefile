@@ -48,7 +48,7 @@ build: ## build the programs for use, into target/release
 fleet: tools build ## start a fleet on this machine and keep it up; ARGS go to `workfleet-local up`
 	@target/release/workfleet-local up $(ARGS)
 
-jaeger: ## build a real Jaeger into .tools (needs Go; minutes, once), so that the demo can show traces
+jaeger: ## build a real Jaeger into .tools (needs Go; minutes, once), so that traces are kept: an API, no web pages
 	@$(TOOLS)/jaeger
 
 tools: ## get the NATS server into .tools

@@ -28,6 +28,12 @@ use follow::{Shown, follow};
 use receiver::Receiver;
 use samples::SAMPLES;
 
+/// How any client hands in a picture. The picture goes through a pipe, since an argument cannot be longer than 128 KiB;
+/// `printf` may have longer ones, for it is part of the shell.
+const SUBMIT: &str = r#"  printf '{"image":"%s","width_px":64,"height_px":64}' "$(base64 -w0 deploy/local/samples/julia.png)" |
+    curl -H 'Content-Type: application/json' -H 'Prefer: wait=10' -d @- \
+"#;
+
 /// Runs the command.
 pub(crate) async fn demo(args: DemoArgs, terminal: Terminal) -> Result<(), LocalError> {
     let signals = Signals::listen()?;
@@ -74,7 +80,7 @@ async fn show(
     for shown in &shown {
         complaints.extend(check::thumbnail(shown, &thumbnails)?);
     }
-    terminal.print(&format!("\n{}\n", table::table(&shown)));
+    terminal.print(&format!("\n{}", table::summary(&shown, terminal.columns())));
     terminal.print(&format!("Thumbnails: {}\n", thumbnails.display()));
 
     let traced = shown.iter().find(|shown| shown.sample.is_good()).ok_or(LocalError::Interrupted)?;
@@ -101,20 +107,21 @@ fn pointers(addresses: &Addresses, id: &str, trace_id: &str) -> String {
     let mut text = format!(
         "REST    http://{http}\ngRPC    http://{grpc}\nNATS    nats://{nats}\n\
          \x20 curl http://{http}/v1/tasks/{id}\n  curl http://{http}/v1/queues\n\
-         \x20 curl -H 'Content-Type: application/json' -H 'Prefer: wait=10' \\\n\
-         \x20   -d \"{{\\\"image\\\":\\\"$(base64 -w0 deploy/local/samples/julia.png)\\\",\\\"width_px\\\":64,\\\"height_px\\\":64}}\" \\\n\
-         \x20   http://{http}/v1/queues/thumbnail/tasks\n"
+{SUBMIT}    http://{http}/v1/queues/thumbnail/tasks\n\
+         For the commands of `workfleet`:\n  export WORKFLEET_URL=http://{http}\n"
     );
     match jaeger {
         Some(jaeger) => {
             text += &format!(
-                "Jaeger  http://{query} (its query API; a build from Go modules has no pages. With pages:\n\
-                 \x20       the image cr.jaegertracing.io/jaegertracing/jaeger, same ports)\n\
+                "Jaeger  http://{query} (an API and no web pages: `make jaeger` builds none. With pages:\n\
+                 \x20       the image jaegertracing/jaeger:2.20.0 in a container engine, same ports)\n\
                  \x20 curl http://{query}/api/v3/traces/{trace_id}\n",
                 query = jaeger.query
             );
         }
-        None => text += "Jaeger  is not built; `make jaeger` builds it where Go is, and the next demo shows it\n",
+        None => {
+            text += "Jaeger  is not built; `make jaeger` builds it where Go is: an API to read traces, no web pages\n";
+        }
     }
     text
 }

@@ -22,6 +22,14 @@ impl Terminal {
         });
     }
 
+    /// How wide stdout is; `None` where that is no terminal.
+    #[allow(clippy::unused_self, reason = "who asks for the width is about to print here")]
+    pub(crate) fn columns(&self) -> Option<usize> {
+        let size = rustix::termios::tcgetwinsize(std::io::stdout()).ok()?;
+        // A terminal that does not know its size says 0.
+        Some(size.ws_col.into()).filter(|columns| *columns > 0)
+    }
+
     /// Says one thing; may be several lines.
     pub(crate) fn say(&self, text: &str) {
         self.bars.suspend(|| {

@@ -70,8 +70,11 @@ fn welcome(addresses: &Addresses, data: &Path) -> String {
          \x20 REST    http://{http}\n  gRPC    http://{grpc}\n  NATS    nats://{nats}\n"
     );
     if let Some(jaeger) = jaeger {
-        text +=
-            &format!("  Jaeger  http://{}/api/v3/services (the query API; this build has no pages)\n", jaeger.query);
+        text += &format!("  Jaeger  http://{}/api/v3/services (an API and no web pages)\n", jaeger.query);
     }
-    text + &format!("  logs    {}\n", data.join("logs").display())
+    let logs = data.join("logs");
+    text + &format!(
+        "  logs    {}\nFor the commands of `workfleet`:\n  export WORKFLEET_URL=http://{http}\n",
+        logs.display()
+    )
 }
