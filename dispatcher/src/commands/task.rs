@@ -104,6 +104,12 @@ impl Task {
         line.trim_end().to_owned()
     }
 
+    /// The same with a time: that of its end, and before it the time of the news, which is now.
+    pub(crate) fn stamped_line(&self, now: Timestamp) -> String {
+        let at = self.fields.ended_at.filter(|_| self.has_ended()).unwrap_or(now);
+        format!("{at:.3} {}", self.line())
+    }
+
     /// In the form that was asked for.
     pub(crate) fn print(&self, remote: &Remote) -> Result<(), Fault> {
         if remote.json { print::json(&self.document) } else { self.show() }
@@ -191,6 +197,15 @@ mod tests {
     fn progress_is_told_until_the_end() {
         assert_eq!(task("running").line(), "running   attempt 2/5  40 % decoded bad_image: no image");
         assert_eq!(task("failed").line(), "failed    attempt 2/5 bad_image: no image");
+    }
+
+    #[test]
+    fn an_end_is_stamped_with_its_own_time() {
+        let now = "2026-11-23T15:00:00Z".parse().expect("a time");
+        let mut ended = task("failed");
+        ended.fields.ended_at = Some("2026-11-23T14:00:01.5Z".parse().expect("a time"));
+        assert!(ended.stamped_line(now).starts_with("2026-11-23T14:00:01.500Z failed"));
+        assert!(task("running").stamped_line(now).starts_with("2026-11-23T15:00:00.000Z running"));
     }
 
     #[test]

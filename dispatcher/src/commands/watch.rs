@@ -45,11 +45,7 @@ impl Watch {
         } else {
             let json = self.remote.json;
             follow(&client, &self.id, |task| {
-                if json {
-                    print::json_line(&task.document)
-                } else {
-                    print::line(&format!("{:.3} {}", Timestamp::now(), task.line()))
-                }
+                if json { print::json_line(&task.document) } else { print::line(&task.stamped_line(Timestamp::now())) }
             })
             .await?
         };
