@@ -1,6 +1,8 @@
 //! `workfleet provision`: makes the queues.
 
+use std::io::Write as _;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
 use serde_json::json;
@@ -9,8 +11,11 @@ use workfleet_dispatcher::streams::{self, Change, ProvisionError, Report};
 use workfleet_link::broker::{Broker, BrokerConfig, BrokerError};
 use workfleet_link::config::Vars;
 
-use super::fault::Fault;
+use super::fault::{Fault, Form};
 use super::print;
+
+/// When a person is told that there is no answer yet.
+const NOTICE_AFTER: Duration = Duration::from_millis(500);
 
 /// Make, or change, the queues that a file describes, and say what was done
 ///
@@ -39,16 +44,26 @@ impl Provision {
         let mut config = BrokerConfig::read(&mut vars, "workfleet-provision");
         config = vars.finish(config).map_err(|error| Fault::Usage(error.to_string()))?;
         config.url = self.nats.unwrap_or(config.url);
-        let broker = Broker::connect(&config).await.map_err(|error| {
-            Fault::Unreachable(format!(
-                "{error}: is the broker running? Name another with --nats or WORKFLEET_NATS_URL"
-            ))
-        })?;
+        let form = if self.json { Form::Json } else { Form::Words };
+        let broker = connect(&config, form).await?;
         let report = streams::provision(&broker, &file).await;
         broker.close().await;
         let report = report?;
         if self.json { print::json(&json!(report)) } else { show(&report) }
     }
+}
+
+/// A broker that is not there is waited for; a person should not wonder for what.
+async fn connect(config: &BrokerConfig, form: Form) -> Result<Broker, BrokerError> {
+    let mut connecting = std::pin::pin!(Broker::connect(config));
+    if let Ok(connected) = tokio::time::timeout(NOTICE_AFTER, &mut connecting).await {
+        return connected;
+    }
+    if form == Form::Words {
+        // Where it cannot be written, there is nobody who could wonder.
+        let _ = writeln!(std::io::stderr(), "workfleet: no NATS server answers yet, trying for 30 s");
+    }
+    connecting.await
 }
 
 fn show(report: &Report) -> Result<(), Fault> {

@@ -94,7 +94,8 @@ impl Client {
         let url = self.url.as_str().trim_end_matches('/');
         Fault::Unreachable(if error.is_connect() {
             format!(
-                "no dispatcher at {url}: is it running? Start one with `workfleet serve`, or name another with --url"
+                "no dispatcher at {url}: is it running? `make fleet` starts a whole fleet on this machine, \
+                 `workfleet serve` a dispatcher alone; --url or WORKFLEET_URL names another"
             )
         } else if error.is_timeout() {
             format!("the dispatcher at {url} did not answer in time; what it was asked for may have happened")

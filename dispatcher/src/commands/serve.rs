@@ -38,6 +38,7 @@ impl Serve {
     /// Runs the command.
     pub(crate) async fn run(self) -> Result<(), Fault> {
         let config = self.config()?;
+        let (http, grpc) = (config.http_addr, config.grpc_addr);
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         let shutdown = async move {
@@ -46,7 +47,10 @@ impl Serve {
                 _ = interrupt.recv() => {}
             }
         };
-        workfleet_dispatcher::serve(config, shutdown).await.map_err(Fault::from)
+        workfleet_dispatcher::serve(config, shutdown).await.map_err(|error| match error {
+            ServeError::Listen { address, .. } => listen_fault(&error, address, http, grpc),
+            error => error.into(),
+        })
     }
 
     fn config(self) -> Result<Config, Fault> {
@@ -57,6 +61,13 @@ impl Serve {
         config.broker.url = self.nats.unwrap_or(config.broker.url);
         Ok(config)
     }
+}
+
+/// Names the option that chooses another address.
+fn listen_fault(error: &ServeError, address: SocketAddr, http: SocketAddr, grpc: SocketAddr) -> Fault {
+    let options = [(http, "--http or WORKFLEET_HTTP_ADDR"), (grpc, "--grpc or WORKFLEET_GRPC_ADDR")];
+    let fitting: Vec<&str> = options.iter().filter(|(of, _)| *of == address).map(|(_, option)| *option).collect();
+    Fault::Usage(format!("{error}; choose another address with {}", fitting.join(", or with ")))
 }
 
 impl From<ServeError> for Fault {
@@ -70,5 +81,23 @@ impl From<ServeError> for Fault {
             | ServeError::Announce(_) => Self::Usage(error.to_string()),
             ServeError::Grpc(_) | ServeError::Lost => Self::Ended(error.to_string()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{SocketAddr, listen_fault};
+    use workfleet_dispatcher::ServeError;
+
+    #[test]
+    fn an_address_that_is_taken_comes_with_the_option_to_choose_another() {
+        let [http, grpc] = [8080, 8081].map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
+        let hint = |address, grpc| {
+            let source = std::io::Error::from(std::io::ErrorKind::AddrInUse);
+            listen_fault(&ServeError::Listen { address, source }, address, http, grpc).to_string()
+        };
+        assert!(hint(http, grpc).ends_with("choose another address with --http or WORKFLEET_HTTP_ADDR"));
+        assert!(hint(grpc, grpc).ends_with("choose another address with --grpc or WORKFLEET_GRPC_ADDR"));
+        assert!(hint(http, http).contains("--http") && hint(http, http).contains("--grpc"));
     }
 }
