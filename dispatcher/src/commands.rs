@@ -34,10 +34,9 @@ Exit codes:
   5  refused: unknown queue or task, invalid payload, conflict
 What went wrong is said on the standard error; with --json as one line of JSON with a stable code.
 
-Examples:
-  workfleet serve --queues deploy/local/queues.toml
-  workfleet submit thumbnail --field image=@cat.jpg --field width_px=128 --field height_px=128 --wait
-  workfleet watch thumbnail_01jd7zk2v0e6tr4y8m3q5x9abc
+Examples, in the checkout, with a fleet that `make fleet` has started:
+  workfleet submit thumbnail --field image=@deploy/local/samples/julia.png --field width_px=64 --field height_px=64 --wait
+  workfleet call thumbnail --field image=@deploy/local/samples/julia.png --field width_px=64 --field height_px=64
   workfleet queues --json | jq '.queues[].waiting'";
 
 /// Durable tasks and direct calls over NATS, with one trace for each.

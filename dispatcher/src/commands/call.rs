@@ -19,9 +19,10 @@ const ANSWER_MARGIN_MS: u64 = 5_000;
 /// For cheap questions where only a fresh answer counts. Without a worker it fails at once (exit code 3).
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Examples:
-  workfleet call word-count '{\"text\": \"one two\"}' --timeout 2s
-  workfleet call thumbnail --field image=@cat.jpg --field width_px=64 --field height_px=64 --json | jq -r .output.image | base64 -d > small.jpg")]
+Examples, in the checkout, with a fleet that `make fleet` has started:
+  workfleet call thumbnail --field image=@deploy/local/samples/julia.png --field width_px=64 --field height_px=64 --timeout 2s
+  workfleet call thumbnail --field image=@deploy/local/samples/julia.png --field width_px=64 --field height_px=64 --json |
+    jq -r .output.image | base64 -d > small.png")]
 pub(crate) struct Call {
     /// The queue, which is the name of the kind of task
     queue: String,
@@ -44,7 +45,7 @@ impl Call {
             .query(&[("timeout", format!("{}ms", self.timeout.as_millis()))])
             .timeout(self.timeout + Duration::from_millis(ANSWER_MARGIN_MS))
             .json(&payload);
-        let answer = client.json(request).await.map_err(handler_failure)?;
+        let answer = client.json(request).await.map_err(|fault| self.payload.explain(handler_failure(fault)))?;
         if self.remote.json {
             print::json(&answer)
         } else {

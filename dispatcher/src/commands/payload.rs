@@ -41,6 +41,26 @@ impl Payload {
         }
         Ok(payload)
     }
+
+    /// The input, if it is a time, which no input can be.
+    pub(crate) fn as_duration(&self) -> Option<&str> {
+        self.input.as_deref().filter(|input| humantime::parse_duration(input).is_ok())
+    }
+
+    /// A payload that was refused may be a file's name where its bytes were meant: says so.
+    pub(crate) fn explain(&self, fault: Fault) -> Fault {
+        match fault {
+            Fault::Refused(mut problem) if problem.code == "invalid_payload" => {
+                for field in &self.fields {
+                    if let Some(path) = field.file_name() {
+                        problem.detail.push_str(&format!("; did you mean --field {}=@{path}?", field.name));
+                    }
+                }
+                Fault::Refused(problem)
+            }
+            other => other,
+        }
+    }
 }
 
 /// One `--field`.
@@ -73,6 +93,14 @@ impl FromStr for Field {
 }
 
 impl Field {
+    /// Its text, if there is a file of that name.
+    fn file_name(&self) -> Option<&str> {
+        match &self.value {
+            FieldValue::Json(Value::String(text)) if Path::new(text).is_file() => Some(text),
+            FieldValue::Json(_) | FieldValue::File(_) => None,
+        }
+    }
+
     fn put(&self, payload: &mut Value) -> Result<(), Fault> {
         let fields: &mut Map<String, Value> = payload
             .as_object_mut()
@@ -105,6 +133,7 @@ fn text_of(bytes: Vec<u8>) -> Result<String, Fault> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::fault::{Fault, Problem};
     use super::Payload;
     use serde_json::json;
 
@@ -121,6 +150,21 @@ mod tests {
         let file = format!("image=@{}", path.display());
         let payload = read(Some(r#"{"a":1}"#), &["width_px=128", "note=hello=you", "on=true", &file]);
         assert_eq!(payload, Ok(json!({"a": 1, "width_px": 128, "note": "hello=you", "on": true, "image": "AP8="})));
+    }
+
+    #[test]
+    fn a_files_name_in_place_of_its_bytes_is_noticed_once_it_was_refused() {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        let path = file.path().display();
+        let fields = [format!("image={path}"), "note=hello".to_owned()].map(|field| field.parse().expect("a field"));
+        let payload = Payload { input: None, fields: fields.into() };
+        let explained = |code: &str| {
+            let problem = Problem { code: code.to_owned(), detail: "no base64".to_owned(), ..Problem::default() };
+            payload.explain(Fault::Refused(Box::new(problem))).to_string()
+        };
+        let hint = format!("no base64; did you mean --field image=@{path}? [");
+        assert!(explained("invalid_payload").starts_with(&hint), "{}", explained("invalid_payload"));
+        assert!(!explained("unknown_queue").contains("mean"));
     }
 
     #[test]

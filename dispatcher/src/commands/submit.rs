@@ -20,16 +20,20 @@ use super::task::Task;
 /// Prints the task's id. With --wait it follows the task and prints how it ended.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Examples:
-  workfleet submit thumbnail --field image=@cat.jpg --field width_px=128 --field height_px=128 --wait
-  workfleet submit thumbnail @request.json --key order-17 --attempts-max 3
-  id=$(echo '{\"text\": \"hello\"}' | workfleet submit word-count - --delay 10m)")]
+Examples, in the checkout, with a fleet that `make fleet` has started:
+  workfleet submit thumbnail --field image=@deploy/local/samples/julia.png --field width_px=64 --field height_px=64 --wait
+  workfleet submit thumbnail --field image=@deploy/local/samples/dunes.jpg --field width_px=64 --field height_px=64 \\
+    --key order-17 --attempts-max 3 --wait=10s
+  image=$(base64 -w0 deploy/local/samples/julia.png)
+  id=$(printf '{\"image\": \"%s\", \"width_px\": 64, \"height_px\": 64}' \"$image\" |
+    workfleet submit thumbnail - --delay 5s)
+  workfleet watch \"$id\"")]
 pub(crate) struct Submit {
     /// The queue, which is the name of the kind of task
     queue: String,
     #[command(flatten)]
     payload: Payload,
-    /// Follow the task until it has ended, or until this time has passed (exit code 4; the task goes on)
+    /// Follow the task until it has ended, or until this time has passed, as in --wait=5s (exit code 4; the task goes on)
     #[arg(long, value_name = "DURATION", num_args = 0..=1, default_missing_value = "1h", require_equals = true,
           value_parser = humantime::parse_duration)]
     wait: Option<Duration>,
@@ -58,6 +62,7 @@ pub(crate) struct Submit {
 impl Submit {
     /// Runs the command.
     pub(crate) async fn run(self) -> Result<(), Fault> {
+        self.check_wait()?;
         let payload = self.payload.read()?;
         let client = self.remote.client()?;
         let mut request =
@@ -65,10 +70,18 @@ impl Submit {
         if let Some(key) = &self.key {
             request = request.header("Idempotency-Key", key);
         }
-        let task = Task::read(client.json(request).await?)?;
+        let task = Task::read(client.json(request).await.map_err(|fault| self.payload.explain(fault))?)?;
         match self.wait {
             None => self.tell_stored(&task),
             Some(wait) => self.tell_end(&client, &task.fields.id, wait).await,
+        }
+    }
+
+    /// `--wait 5s` is read as `--wait` with the input `5s`, since the time may be left out.
+    fn check_wait(&self) -> Result<(), Fault> {
+        match (self.wait, self.payload.as_duration()) {
+            (Some(_), Some(time)) => Err(Fault::Usage(format!("{time} would be the input: write --wait={time}"))),
+            _ => Ok(()),
         }
     }
 
@@ -106,5 +119,25 @@ impl Submit {
         let task = task?;
         task.print(&self.remote)?;
         task.verdict()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Submit;
+    use clap::{Args, Command, FromArgMatches};
+
+    fn check(words: &str) -> Result<(), String> {
+        let command = Submit::augment_args(Command::new("submit"));
+        let matches = command.get_matches_from(format!("submit thumbnail {words}").split(' '));
+        Submit::from_arg_matches(&matches).expect("they fit").check_wait().map_err(|fault| fault.to_string())
+    }
+
+    #[test]
+    fn a_time_that_lost_its_equals_sign_is_named() {
+        assert!(check("--wait 5s --field a=1").expect_err("a time").contains("--wait=5s"));
+        for fine in ["--wait=5s", "--wait {}", "--wait", "@5s --wait", "5s"] {
+            assert_eq!(check(fine), Ok(()), "{fine}");
+        }
     }
 }
