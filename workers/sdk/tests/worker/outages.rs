@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use futures::StreamExt as _;
+use prost::Message as _;
 use workfleet_proto::kinds::thumbnail::{ThumbnailReply, ThumbnailRequest};
-use workfleet_proto::v1::State;
+use workfleet_proto::v1::{Envelope, State};
 use workfleet_sdk::{Context, TaskError};
 
 use crate::fleet::Fleet;
@@ -63,5 +64,23 @@ async fn a_look_that_is_not_answered_for_seconds_costs_no_attempt() {
     fleet.create_stream(config).await;
     let record = fleet.ended(&id).await;
     assert_eq!((record.state(), record.attempt), (State::Completed, 3), "it was the last one");
+    worker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lease_that_lapsed_long_ago_is_no_longer_renewed() {
+    let fleet = Fleet::start().await;
+    let worker = fleet.worker(1, sleepy).await;
+    let payload = task(11_000).encode_to_vec().into();
+    let envelope = Envelope { payload, timeout_ms: 30_000, ..fleet.envelope() };
+    let id = fleet.publish("m", fleet.headers(), envelope).await;
+    let mut replies = fleet.broker.client.subscribe("$JS.ACK.>").await.expect("a subscription");
+    replies.next().await.expect("a renewal");
+    let_leases_lapse(&fleet).await;
+    // Two leases after the lapse, and some time for what is on its way.
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    while futures::FutureExt::now_or_never(replies.next()).is_some() {}
+    assert!(tokio::time::timeout(Duration::from_millis(1_500), replies.next()).await.is_err(), "still renewed");
+    assert_eq!(fleet.ended(&id).await.state(), State::Completed, "a late success is as good as any");
     worker.stop().await;
 }
