@@ -124,6 +124,32 @@ pub(crate) fn dead_letter(result: v1::Result, held: &Held, dead_at_ms: i64) -> D
     DeadLetter { result: Some(result), envelope: Some(held.envelope.clone()), dead_at_ms, reason }
 }
 
+/// What is left of a result that is too large for a message: how the task ended, without what others had said about it.
+pub(crate) fn bare(result: &v1::Result) -> v1::Result {
+    v1::Result {
+        output: Bytes::new(),
+        attempts: Vec::new(),
+        labels: Default::default(),
+        trace_id: String::new(),
+        parent_id: None,
+        ordering_key: None,
+        tenant: None,
+        ..result.clone()
+    }
+}
+
+/// The next smaller form of a dead letter that is too large for a message: without the payload, then without anything
+/// that others had said. `None`: there is none.
+pub(crate) fn smaller(letter: &DeadLetter) -> Option<DeadLetter> {
+    let envelope = letter.envelope.as_ref()?;
+    if !envelope.payload.is_empty() {
+        let envelope = Envelope { payload: Bytes::new(), ..envelope.clone() };
+        let reason = format!("{}; the payload was too large to be kept", letter.reason);
+        return Some(DeadLetter { envelope: Some(envelope), reason, ..letter.clone() });
+    }
+    Some(DeadLetter { envelope: None, result: letter.result.as_ref().map(bare), ..letter.clone() })
+}
+
 /// Headers of a message about a task: the trace context of the copy it came from.
 fn traced(held: &Held) -> HeaderMap {
     let mut headers = HeaderMap::new();

@@ -18,7 +18,7 @@ use workfleet_link::pipeline::{Pipeline, Publish, PublishError, Stored};
 use workfleet_link::telemetry::trace;
 use workfleet_link::time::now_ms;
 use workfleet_proto::settlement::{Lease as LeaseState, Plan, Reply, Settlement, Step, dead_letter_id};
-use workfleet_proto::v1;
+use workfleet_proto::v1::{self, State};
 
 use crate::lease::Lease;
 use crate::records::Copy;
@@ -171,7 +171,15 @@ impl Settling<'_> {
         let payload = result.encode_to_vec().into();
         let expected_sequence = condition(expected);
         let message = Publish { headers: self.headers(), expected_sequence, ..Publish::new(subject, payload) };
-        match self.answered(self.settler.results.publish(message).await) {
+        let mut answer = self.settler.results.publish(message.clone()).await;
+        if answer == Err(PublishError::TooLarge) && result.state() == State::Failed {
+            // It will not fit the next time either.
+            let bare = records::bare(result);
+            answer = self.settler.results.publish(Publish { payload: bare.encode_to_vec().into(), ..message }).await;
+            self.recorded = Some(bare.clone());
+            self.papers = Papers::Result(Box::new(bare));
+        }
+        match self.answered(answer) {
             Reply::Lost(_) => self.read_winner().await,
             reply => reply,
         }
@@ -212,10 +220,17 @@ impl Settling<'_> {
         let mut headers = HeaderMap::new();
         trace::inject(&span, &mut headers);
         let subject = self.settler.broker.names.dead(&self.held.id);
-        let letter = records::dead_letter(recorded.clone(), self.held, now_ms());
+        let mut letter = records::dead_letter(recorded.clone(), self.held, now_ms());
         let message_id = Some(dead_letter_id(&self.held.id, recorded.run));
-        let message = Publish { headers, message_id, ..Publish::new(subject, letter.encode_to_vec().into()) };
-        let stored = self.settler.dead.publish(message).await;
+        let message = Publish { headers, message_id, ..Publish::new(subject, Bytes::new()) };
+        let stored = loop {
+            let message = Publish { payload: letter.encode_to_vec().into(), ..message.clone() };
+            let stored = self.settler.dead.publish(message).await;
+            letter = match records::smaller(&letter) {
+                Some(smaller) if stored == Err(PublishError::TooLarge) => smaller,
+                _ => break stored,
+            };
+        };
         span::end(&span);
         self.recorded = Some(recorded);
         self.answered(stored)

@@ -5,6 +5,7 @@ use std::time::Instant;
 use async_nats::{HeaderMap, Message, Subject};
 use workfleet_link::broker::NatsHeaders;
 use workfleet_proto::id::{QueueName, TaskId};
+use workfleet_proto::limits::PAYLOAD_BYTES_MAX;
 use workfleet_proto::names::Lane;
 use workfleet_proto::settlement::{Delivered, Generation};
 use workfleet_proto::v1::Envelope;
@@ -77,7 +78,7 @@ impl Held {
 pub(crate) enum Unreadable {
     /// It was meant to be the task of this id, which fails.
     Task {
-        /// What can be made of it; its payload is the whole body, so that nothing is lost.
+        /// What can be made of it; its payload is the body, cut to what fits into a dead letter.
         held: Box<Held>,
         reason: String,
     },
@@ -109,7 +110,8 @@ pub(crate) fn open(queue: &QueueName, pulled: Pulled) -> Result<Held, Unreadable
     match (fault, envelope) {
         (None, Ok((_, envelope))) => Ok(held(envelope)),
         (fault, _) => {
-            let envelope = Envelope { id: id.to_string(), payload: message.payload, ..Default::default() };
+            let payload = message.payload.slice(..message.payload.len().min(PAYLOAD_BYTES_MAX));
+            let envelope = Envelope { id: id.to_string(), payload, ..Default::default() };
             Err(Unreadable::Task { held: Box::new(held(envelope)), reason: fault.unwrap_or_default() })
         }
     }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use opentelemetry::Context as TraceContext;
+use prost::Message as _;
 use workfleet_link::time::now_ms;
 use workfleet_proto::backoff;
 use workfleet_proto::limits::{FAILURE_MESSAGE_BYTES_MAX, PAYLOAD_BYTES_MAX, SCHEMA_UNKNOWN_MS_MAX, cut};
@@ -23,6 +24,8 @@ use crate::slots::Slot;
 use crate::span::{self, Conclusion};
 use crate::station::{code, duration_ms};
 
+/// Room in a message for the headers of a record.
+const RECORD_HEADERS_BYTES_MAX: usize = 4_096;
 /// How long a task stays away whose schema this worker does not know yet.
 const SCHEMA_UNKNOWN_DELAY: Duration = Duration::from_secs(5);
 
@@ -108,11 +111,26 @@ impl Carried<'_> {
         self.held.schema() != self.station.schema && waited_ms < SCHEMA_UNKNOWN_MS_MAX
     }
 
+    /// The same, or a failure where the record of the output does not fit a message: it never will.
+    fn fitting(&self, verdicted: Verdicted, ran: &records::Ran<'_>) -> Verdicted {
+        let bytes_max = self.station.broker.client.max_payload().saturating_sub(RECORD_HEADERS_BYTES_MAX);
+        let bytes = match verdicted.ended {
+            Ended::Completed => ran.completed(verdicted.output.clone(), &self.station.schema).encoded_len(),
+            _ => 0,
+        };
+        if bytes <= bytes_max {
+            return verdicted;
+        }
+        let message = format!("the record of the output has {bytes} bytes, at most {bytes_max} fit a message");
+        let failure = Some(Failure { code: code::OUTPUT_TOO_LARGE.to_owned(), message });
+        Verdicted { failure, ..Verdicted::new(Ended::Permanent) }
+    }
+
     async fn settle(&self, verdicted: Verdicted, started_at_ms: i64, trace: &TraceContext) {
         let (station, held) = (self.station, self.held);
-        let Verdicted { ended, output, failure, delay } = verdicted;
         let ran =
             records::Ran { held, worker: &station.worker, started_at_ms: Some(started_at_ms), ended_at_ms: now_ms() };
+        let Verdicted { ended, output, failure, delay } = self.fitting(verdicted, &ran);
         let names = &station.broker.names;
         let why = failure.clone().unwrap_or_default();
         let policy = held.envelope.backoff.unwrap_or_default();

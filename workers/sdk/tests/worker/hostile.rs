@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use prost::Message as _;
 use workfleet_proto::kinds::thumbnail::{ThumbnailReply, ThumbnailRequest};
+use workfleet_proto::limits::PAYLOAD_BYTES_MAX;
 use workfleet_proto::v1::{Backoff, Envelope, State};
 use workfleet_proto::wire::CopyHeaders;
 use workfleet_sdk::{Context, TaskError};
@@ -54,6 +55,58 @@ async fn no_wait_before_the_next_attempt_is_endless() {
         let week = Duration::from_secs(7 * 24 * 60 * 60 + 60).as_millis();
         assert!(u128::try_from(due_ms - workfleet_link::time::now_ms()).expect("later") <= week, "{due_ms}");
     }
+    fleet.emptied().await;
+    worker.stop().await;
+}
+
+/// What the broker takes at most.
+const MESSAGE_BYTES_MAX: usize = 1_024 * 1_024;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_as_large_as_any_ends_even_if_it_is_no_task() {
+    let fleet = Fleet::start().await;
+    let worker = fleet.worker(2, quick).await;
+    let id = fleet.new_id();
+    let body = vec![0xff; MESSAGE_BYTES_MAX - 64];
+    fleet.publish_raw(&id, "m", async_nats::HeaderMap::new(), body.into()).await;
+    assert_eq!(fleet.ended(&id).await.failure.expect("a failure").code, "undecodable");
+    let letter = eventually("the dead letter", async || fleet.dead(&id).await).await;
+    assert_eq!(letter.envelope.expect("kept").payload.len(), PAYLOAD_BYTES_MAX);
+    fleet.emptied().await;
+    worker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_fits_no_dead_letter_is_left_out_of_it() {
+    let fleet = Fleet::start().await;
+    let fail = |_: Context, _: ThumbnailRequest| async {
+        Err::<ThumbnailReply, _>(TaskError::permanent("bad", "x".repeat(1_000)))
+    };
+    let worker = fleet.worker(2, fail).await;
+    let image = vec![0; MESSAGE_BYTES_MAX - 1_024].into();
+    let payload = ThumbnailRequest { image, ..Default::default() }.encode_to_vec().into();
+    let large = fleet.publish("m", fleet.headers(), Envelope { payload, ..fleet.envelope() }).await;
+    let tenant = Some("x".repeat(MESSAGE_BYTES_MAX - 1_024));
+    let wordy = fleet.publish("m", fleet.headers(), Envelope { tenant, ..fleet.envelope() }).await;
+    for id in [large, wordy] {
+        assert_eq!(fleet.ended(&id).await.failure.expect("a failure").code, "bad");
+        let letter = eventually("the dead letter", async || fleet.dead(&id).await).await;
+        assert_eq!(letter.result.expect("a result").id, id.as_str());
+    }
+    fleet.emptied().await;
+    worker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_output_whose_record_fits_no_message_fails_the_task() {
+    let fleet = Fleet::start().await;
+    let large = |_: Context, _: ThumbnailRequest| async {
+        Ok(ThumbnailReply { image: vec![0; 600 * 1_024].into(), ..Default::default() })
+    };
+    let worker = fleet.worker(2, large).await;
+    let tenant = Some("x".repeat(600 * 1_024));
+    let id = fleet.publish("m", fleet.headers(), Envelope { tenant, ..fleet.envelope() }).await;
+    assert_eq!(fleet.ended(&id).await.failure.expect("a failure").code, "output_too_large");
     fleet.emptied().await;
     worker.stop().await;
 }
