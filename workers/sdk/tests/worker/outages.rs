@@ -28,7 +28,7 @@ async fn let_leases_lapse(fleet: &Fleet) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_delivery_whose_lease_has_lapsed_is_not_given_back_for_it_may_be_anothers() {
+async fn a_delivery_whose_lease_has_lapsed_is_not_given_back_since_another_may_hold_it() {
     let fleet = Fleet::start().await;
     let worker = fleet.worker(1, sleepy).await;
     let mut replies = fleet.broker.client.subscribe("$JS.ACK.>").await.expect("a subscription");
