@@ -95,6 +95,7 @@ impl Io {
             let pulse = pulse.clone();
             async move { pulse.beat().await }
         });
+        let owns_process = matches!(self.stop, Stop::BySignal);
         let stop = self.stop_token()?;
         let health = Arc::new(Health::new(pulse.clone()));
         let admin = health::serve(self.config.admin_addr, Arc::clone(&health), telemetry.clone()).await?;
@@ -108,7 +109,9 @@ impl Io {
         match result? {
             Drained::Clean => Ok(()),
             // Returning would wait for the very threads that do not stop.
-            Drained::Stuck => std::process::exit(EXIT_STUCK),
+            Drained::Stuck if owns_process => std::process::exit(EXIT_STUCK),
+            // A program that embeds a worker decides for itself.
+            Drained::Stuck => Err(RunError::Stuck),
         }
     }
 

@@ -241,6 +241,10 @@ pub enum RunError {
         /// What was said.
         reason: String,
     },
+    /// Handlers did not stop, and hold threads that only the end of the process frees. [`run`](KindWorker::run) ends it
+    /// with exit code 70; after [`run_until`](KindWorker::run_until) that is the caller's to do.
+    #[error("handlers did not stop; only the end of the process frees their threads")]
+    Stuck,
     /// The thread that talks to the broker ended. This is a defect of the runtime.
     #[error("the io thread panicked; see the log above")]
     Io,
