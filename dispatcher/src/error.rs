@@ -22,6 +22,8 @@ pub enum Code {
     UnknownQueue,
     /// No such task, or its result is no longer kept.
     UnknownTask,
+    /// No such blob, or it is no longer kept.
+    UnknownBlob,
     /// The body is not JSON.
     InvalidJson,
     /// The body does not fit the kind's input message.
@@ -34,6 +36,8 @@ pub enum Code {
     PayloadTooLarge,
     /// The queue has reached its limit.
     QueueFull,
+    /// The queue's object stores have reached their limit.
+    BlobsFull,
     /// More of this at once than the dispatcher allows.
     RateLimited,
     /// A direct call found no worker.
@@ -44,6 +48,8 @@ pub enum Code {
     DeadlineExceeded,
     /// The idempotency key was used with another payload.
     Conflict,
+    /// Whoever asks may not do this.
+    Forbidden,
     /// The task has not ended yet, so it has no output.
     NotEnded,
     /// The task ended without an output.
@@ -78,20 +84,23 @@ const fn row(code: Code, name: &'static str, status: u16, grpc: tonic::Code, tit
 
 /// In the order of [`Code`]; a test holds them together.
 #[rustfmt::skip]
-const TABLE: [Row; 22] = [
+const TABLE: [Row; 25] = [
     row(Code::UnknownQueue,         "unknown_queue",          404, tonic::Code::NotFound,           "Unknown queue"),
     row(Code::UnknownTask,          "unknown_task",           404, tonic::Code::NotFound,           "Unknown task"),
+    row(Code::UnknownBlob,          "unknown_blob",           404, tonic::Code::NotFound,           "Unknown blob"),
     row(Code::InvalidJson,          "invalid_json",           400, tonic::Code::InvalidArgument,    "The body is not JSON"),
     row(Code::InvalidPayload,       "invalid_payload",        422, tonic::Code::InvalidArgument,    "The payload does not fit the kind"),
     row(Code::InvalidOption,        "invalid_option",         400, tonic::Code::InvalidArgument,    "Invalid option"),
     row(Code::UnsupportedMediaType, "unsupported_media_type", 415, tonic::Code::InvalidArgument,    "Unsupported media type"),
     row(Code::PayloadTooLarge,      "payload_too_large",      413, tonic::Code::InvalidArgument,    "The payload is too large"),
     row(Code::QueueFull,            "queue_full",             429, tonic::Code::ResourceExhausted,  "The queue is full"),
+    row(Code::BlobsFull,            "blobs_full",             429, tonic::Code::ResourceExhausted,  "The object store is full"),
     row(Code::RateLimited,          "rate_limited",           429, tonic::Code::ResourceExhausted,  "Too much at once"),
     row(Code::NoWorkers,            "no_workers",             503, tonic::Code::Unavailable,        "No worker is connected"),
     row(Code::Busy,                 "busy",                   429, tonic::Code::ResourceExhausted,  "Every worker is busy"),
     row(Code::DeadlineExceeded,     "deadline_exceeded",      504, tonic::Code::DeadlineExceeded,   "No answer in time"),
     row(Code::Conflict,             "conflict",               409, tonic::Code::AlreadyExists,      "Conflict"),
+    row(Code::Forbidden,            "forbidden",              403, tonic::Code::PermissionDenied,   "Not allowed"),
     row(Code::NotEnded,             "not_ended",              409, tonic::Code::FailedPrecondition, "The task has not ended"),
     row(Code::NoOutput,             "no_output",              409, tonic::Code::FailedPrecondition, "The task ended without an output"),
     row(Code::CallRejected,         "call_rejected",          422, tonic::Code::FailedPrecondition, "The handler refused the call"),

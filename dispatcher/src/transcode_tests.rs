@@ -88,7 +88,7 @@ fn output_has_proto_names_defaults_and_base64() {
         value,
         serde_json::json!({
             "image": "aGk=", "width_px": 0, "height_px": 0,
-            "fit": "FIT_UNSPECIFIED", "format": "FORMAT_UNSPECIFIED", "quality": 0
+            "fit": "FIT_UNSPECIFIED", "format": "FORMAT_UNSPECIFIED", "quality": 0, "blob": ""
         })
     );
     assert!(to_json(&Bytes::from_static(b"\xff"), &thumbnail()).is_err());

@@ -87,6 +87,9 @@ pub struct TaskView {
     pub progress: Option<ProgressView>,
     /// The kind's output message as JSON, of a completed task.
     pub output: Option<Box<RawValue>>,
+    /// Where the output is when it is too large to be shown here: the id of a blob.
+    #[serde(default)]
+    pub output_blob: Option<String>,
     /// Why there is none, or what the last attempt failed with.
     pub failure: Option<FailureView>,
     /// The trace of its submit.

@@ -72,6 +72,33 @@ impl TaskId {
         hash.update(queue.as_str());
         hash.update([0]); // No queue's name holds a zero byte, so no two pairs meet.
         hash.update(key);
+        Self::from_digest(queue, hash, ordering_key)
+    }
+
+    /// The id that a child always gets: a `UUIDv8` of SHA-256 over its queue, its parent, the parent's run and its key
+    /// among the parent's children.
+    #[must_use]
+    pub fn child(queue: &QueueName, parent: &Self, run: u32, key: &ChildKey, ordering_key: Option<&str>) -> Self {
+        let mut hash = Sha256::new();
+        hash.update(queue.as_str());
+        hash.update([1]); // Where a keyed id has a 0: no key of a caller can give the id of a child.
+        hash.update(parent.as_str());
+        hash.update([0]);
+        hash.update(run.to_le_bytes());
+        match key {
+            ChildKey::Ordinal(ordinal) => {
+                hash.update([0]);
+                hash.update(ordinal.to_le_bytes());
+            }
+            ChildKey::Name(name) => {
+                hash.update([1]);
+                hash.update(name);
+            }
+        }
+        Self::from_digest(queue, hash, ordering_key)
+    }
+
+    fn from_digest(queue: &QueueName, hash: Sha256, ordering_key: Option<&str>) -> Self {
         let digest = hash.finalize();
         let mut bytes = [0; 16];
         bytes.copy_from_slice(&digest[..16]);
@@ -106,6 +133,12 @@ impl TaskId {
         &self.text[..self.queue_length]
     }
 
+    /// The 26 characters after the queue's name.
+    #[must_use]
+    pub fn suffix(&self) -> &str {
+        &self.text[self.queue_length + 1..]
+    }
+
     /// The last character: which of the 32 buckets the task is in.
     #[must_use]
     pub fn bucket(&self) -> &str {
@@ -135,6 +168,15 @@ impl fmt::Display for TaskId {
     }
 }
 
+/// Which of a parent's children a task is.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum ChildKey {
+    /// The how-manieth child without a name, from 1.
+    Ordinal(u32),
+    /// The one of this name.
+    Name(String),
+}
+
 /// One of the 32 parts that a queue can be spread over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Bucket(u8);
@@ -158,7 +200,7 @@ pub enum IdError {
 
 #[cfg(test)]
 mod tests {
-    use super::{QueueName, TaskId};
+    use super::{ChildKey, QueueName, TaskId};
 
     fn queue(name: &str) -> QueueName {
         name.parse().expect("a good name")
@@ -193,6 +235,20 @@ mod tests {
         assert_ne!(one, TaskId::keyed(&queue("mail"), "order-2", None));
         let other = TaskId::keyed(&queue("mai"), "order-1", None);
         assert_ne!(one.as_str().split_once('_').map(|p| p.1), other.as_str().split_once('_').map(|p| p.1));
+    }
+
+    #[test]
+    fn a_child_has_one_id_for_its_parent_run_and_key() {
+        let parent = TaskId::keyed(&queue("thumbnail"), "x", None);
+        let child = |run, key: ChildKey| TaskId::child(&queue("mail"), &parent, run, &key, None);
+        assert_eq!(child(1, ChildKey::Ordinal(1)), child(1, ChildKey::Ordinal(1)));
+        let others = [
+            child(1, ChildKey::Ordinal(2)),
+            child(2, ChildKey::Ordinal(1)),
+            child(1, ChildKey::Name("1".to_owned())),
+            TaskId::keyed(&queue("mail"), parent.as_str(), None),
+        ];
+        assert!(others.iter().all(|other| *other != child(1, ChildKey::Ordinal(1))));
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //!
 //! In the order in which a task meets them:
 //! - [`id`]: queues and task ids; a task's id alone tells where to look for it.
+//! - [`blob`]: large payloads and outputs, and whose they are.
 //! - [`names`]: every subject, stream, consumer, bucket and header name in the system.
 //! - [`settings`]: what is set per queue, with defaults and bounds.
 //! - [`schema`]: descriptor sets by hash, and which change of a kind is compatible.
@@ -18,6 +19,7 @@
 extern crate self as workfleet_proto;
 
 pub mod backoff;
+pub mod blob;
 pub mod id;
 pub mod lifecycle;
 pub mod limits;

@@ -2,8 +2,12 @@
 
 /// Longest name of a queue, in characters.
 pub const QUEUE_NAME_LENGTH_MAX: usize = 63;
-/// Largest payload, and largest output, of a task in bytes (700 KiB): with its envelope it must fit one NATS message,
-/// whose default limit is 1 MiB.
+/// Largest payload, and largest output, that travels in a message, in bytes: what is larger goes through an object store
+/// and leaves a claim check. Streams of small messages are what JetStream is quick at.
+pub const INLINE_BYTES_MAX: usize = 256 * 1024;
+
+/// Largest payload, and largest output, of a direct call in bytes (700 KiB): nothing of a call is stored, so it must fit
+/// one NATS message, whose default limit is 1 MiB.
 pub const PAYLOAD_BYTES_MAX: usize = 700 * 1024;
 /// Attempts that are remembered in an envelope and a result; older ones are forgotten.
 pub const ATTEMPTS_KEPT_MAX: usize = 10;
@@ -23,6 +27,24 @@ pub const TENANT_BYTES_MAX: usize = 64;
 pub const LABELS_MAX: usize = 16;
 /// Longest key or value of a label, in bytes.
 pub const LABEL_BYTES_MAX: usize = 63;
+/// Longest name of a blob within its queue, in characters.
+pub const BLOB_NAME_LENGTH_MAX: usize = 128;
+
+/// Size of the pieces that a blob is stored in, in bytes.
+pub const BLOB_CHUNK_BYTES: usize = 128 * 1024;
+
+/// Share of an object store's size, in percent, beyond which nothing new is taken in: what is under way has to end.
+pub const BLOBS_FULL_PERCENT: u64 = 90;
+
+/// Most child tasks of one run of a task.
+pub const CHILDREN_MAX: usize = 100;
+
+/// Longest name of a child task among its parent's, in bytes.
+pub const CHILD_NAME_BYTES_MAX: usize = 128;
+
+/// How long a dead letter is kept, in milliseconds (30 days).
+pub const DEAD_MS_MAX: i64 = 30 * 24 * 3_600_000;
+
 /// Most lanes of a queue.
 pub const LANES_MAX: usize = 3;
 /// Deliveries after which a task runs alone in its process, so that a poison cannot drag its neighbours along.

@@ -6,6 +6,7 @@
 pub mod header;
 mod token;
 
+use crate::blob::Store;
 use crate::id::{QueueName, TaskId};
 
 pub use token::{Lane, LaneError, Prefix, PrefixError};
@@ -136,6 +137,24 @@ impl Names {
         format!("{}.dead.>", self.root())
     }
 
+    /// Submits from within the fleet: `wf.submit.<q>`, a core NATS queue group of dispatchers.
+    #[must_use]
+    pub fn submit(&self, queue: &QueueName) -> String {
+        format!("{}.submit.{queue}", self.root())
+    }
+
+    /// All of them: `wf.submit.*`.
+    #[must_use]
+    pub fn submit_everywhere(&self) -> String {
+        format!("{}.submit.*", self.root())
+    }
+
+    /// The queue group that answers them.
+    #[must_use]
+    pub fn submit_group(&self) -> &'static str {
+        "dispatcher"
+    }
+
     /// Direct calls: `wf.call.<q>`, a core NATS queue group named like the queue.
     #[must_use]
     pub fn call(&self, queue: &QueueName) -> String {
@@ -223,6 +242,15 @@ impl Names {
     #[must_use]
     pub fn flows_bucket(&self) -> String {
         self.stored("FLOWS")
+    }
+
+    /// Object store of a queue's payloads and uploads, or of its outputs: `IN_<q>`, `OUT_<q>`.
+    #[must_use]
+    pub fn object_store(&self, store: Store, queue: &QueueName) -> String {
+        match store {
+            Store::In => self.stored(&format!("IN_{queue}")),
+            Store::Out => self.stored(&format!("OUT_{queue}")),
+        }
     }
 
     /// Key in `KINDS` of a queue's contract: `kind.<q>`.

@@ -1,8 +1,11 @@
 //! What is set per queue: defaults, bounds, and the relations between them.
 
 use crate::id::QueueName;
+use crate::limits::DEAD_MS_MAX;
 use crate::names::Lane;
 use crate::v1;
+
+const DAY_MS: i64 = 24 * 3_600_000;
 
 /// The settings of a queue that names none.
 #[must_use]
@@ -14,13 +17,33 @@ pub fn defaults(queue: &QueueName) -> v1::QueueSettings {
         backoff: Some(v1::Backoff { base_ms: 1_000, max_ms: 60_000 }),
         lease_ms: 8_000,
         timeout_ms: 300_000,
-        retention_ms: 24 * 3_600_000,
+        retention_ms: DAY_MS,
         tasks_max: 1_000_000,
         tasks_bytes_max: 1 << 30,
         scheduled_max: 1_000_000,
         results_bytes_max: 1 << 30,
         running_max: 100_000,
         replicas: 1,
+        payload_bytes_max: 64 << 20,
+        blobs_bytes_max: 1 << 30,
+        blobs_age_ms: 60 * DAY_MS,
+        uploads_age_ms: 7 * DAY_MS,
+        children: Vec::new(),
+    }
+}
+
+/// Settings as an earlier version wrote them, with the defaults of what it did not know.
+#[must_use]
+pub fn completed(settings: v1::QueueSettings) -> v1::QueueSettings {
+    let Ok(queue) = settings.queue.parse() else { return settings };
+    let defaults = defaults(&queue);
+    let or = |value: i64, default: i64| if value == 0 { default } else { value };
+    v1::QueueSettings {
+        payload_bytes_max: or(settings.payload_bytes_max, defaults.payload_bytes_max),
+        blobs_bytes_max: or(settings.blobs_bytes_max, defaults.blobs_bytes_max),
+        blobs_age_ms: or(settings.blobs_age_ms, defaults.blobs_age_ms),
+        uploads_age_ms: or(settings.uploads_age_ms, defaults.uploads_age_ms),
+        ..settings
     }
 }
 
@@ -34,7 +57,6 @@ pub fn mistakes(settings: &v1::QueueSettings) -> Vec<String> {
         }
     };
     let backoff = settings.backoff.unwrap_or_default();
-    const DAY_MS: i64 = 24 * 3_600_000;
     bound("attempts_max", settings.attempts_max.into(), 1, 1_000);
     bound("backoff_base_ms", backoff.base_ms, 0, DAY_MS);
     bound("backoff_max_ms", backoff.max_ms, backoff.base_ms.max(0), 7 * DAY_MS);
@@ -47,10 +69,17 @@ pub fn mistakes(settings: &v1::QueueSettings) -> Vec<String> {
     bound("scheduled_max", settings.scheduled_max, 0, 1_000_000_000);
     bound("results_bytes_max", settings.results_bytes_max, 1 << 20, 1 << 44);
     bound("running_max", settings.running_max, 1, 10_000_000);
+    bound("payload_bytes_max", settings.payload_bytes_max, 1 << 10, 1 << 30);
+    bound("blobs_bytes_max", settings.blobs_bytes_max, settings.payload_bytes_max.max(1 << 20), 1 << 44);
+    // The payload of a dead letter must be there for as long as the letter.
+    bound("blobs_age_ms", settings.blobs_age_ms, DEAD_MS_MAX + DAY_MS, 2 * 365 * DAY_MS);
+    bound("uploads_age_ms", settings.uploads_age_ms, 60_000, settings.blobs_age_ms);
     if ![1, 3, 5].contains(&settings.replicas) {
         mistakes.push(format!("replicas is {}, but must be 1, 3 or 5", settings.replicas));
     }
     mistakes.extend(lane_mistakes(settings));
+    let wrong = settings.children.iter().filter(|queue| queue.parse::<QueueName>().is_err());
+    mistakes.extend(wrong.map(|queue| format!("children: {queue:?} is no queue's name")));
     mistakes
 }
 

@@ -1,5 +1,6 @@
 //! What the broker said, as callers are told it.
 
+use workfleet_link::blobs::BlobError;
 use workfleet_link::kinds::KindError;
 use workfleet_link::pipeline::PublishError;
 use workfleet_link::read::ReadError;
@@ -35,6 +36,23 @@ impl From<PublishError> for ApiError {
             | PublishError::Refused { .. }
             | PublishError::Closed => unavailable(error.to_string()),
         }
+    }
+}
+
+impl From<BlobError> for ApiError {
+    fn from(error: BlobError) -> Self {
+        let code = match &error {
+            BlobError::Gone { .. } => Code::UnknownBlob,
+            BlobError::Exists { .. } => Code::Conflict,
+            BlobError::TooLarge { .. } => Code::PayloadTooLarge,
+            BlobError::Full => {
+                return Self::new(Code::BlobsFull, error.to_string()).retry_after_ms(QUEUE_FULL_RETRY_AFTER_MS);
+            }
+            BlobError::Source { .. } => Code::RequestTimeout,
+            BlobError::Damaged { .. } => Code::Internal,
+            BlobError::NoStore | BlobError::Unanswered { .. } => return unavailable(error.to_string()),
+        };
+        Self::new(code, error.to_string())
     }
 }
 

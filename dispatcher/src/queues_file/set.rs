@@ -7,7 +7,8 @@ use workfleet_proto::v1::{Backoff, QueueSettings};
 pub(super) const KIND_KEYS: [&str; 3] = ["proto", "descriptors", "service"];
 
 const KEYS: &str = "attempts_max, backoff_base, backoff_max, lease, timeout, retention, tasks_max, tasks_bytes_max, \
-                    scheduled_max, results_bytes_max, running_max, replicas, lanes";
+                    scheduled_max, results_bytes_max, running_max, replicas, lanes, payload_bytes_max, blobs_bytes_max, \
+                    blobs_age, uploads_age, children";
 
 /// Sets what `key` stands for.
 ///
@@ -28,6 +29,11 @@ pub(super) fn set(settings: &mut QueueSettings, key: &str, value: &Value) -> Res
         "results_bytes_max" => settings.results_bytes_max = number(value)?,
         "running_max" => settings.running_max = number(value)?,
         "replicas" => settings.replicas = number(value)?,
+        "payload_bytes_max" => settings.payload_bytes_max = number(value)?,
+        "blobs_bytes_max" => settings.blobs_bytes_max = number(value)?,
+        "blobs_age" => settings.blobs_age_ms = duration_ms(value)?,
+        "uploads_age" => settings.uploads_age_ms = duration_ms(value)?,
+        "children" => settings.children = texts(value)?,
         "lanes" => settings.lanes = texts(value)?,
         _ => return Err(format!("unknown; the keys of a queue are proto, descriptors, service, {KEYS}")),
     }

@@ -88,6 +88,9 @@ pub(crate) fn apply_event(view: &mut TaskView, event: &v1::Event) {
     view.progress = event.progress.clone().filter(|_| event.state() == State::Running).map(Into::into);
     view.cursor = event_cursor(event);
     view.ended_at = None;
+    if !event.children.is_empty() {
+        view.children.clone_from(&event.children);
+    }
     if let Some(at_ms) = event.next_attempt_at_ms {
         view.not_before = Some(UnixMs(at_ms));
     }
@@ -132,6 +135,7 @@ pub(crate) fn of_envelope(queue: &Queue, id: &TaskId, envelope: &v1::Envelope, l
         failure,
         trace_id: Some(envelope.trace_id.clone()).filter(|id| !id.is_empty()),
         parent_id: envelope.parent_id.clone(),
+        children: envelope.children.clone(),
         labels: envelope.labels.clone().into_iter().collect(),
         ordering_key: envelope.ordering_key.clone(),
         tenant: envelope.tenant.clone(),
@@ -159,14 +163,15 @@ pub(crate) fn of_result(queue: &Queue, result: v1::Result, output: Option<Box<Ra
         deadline: result.deadline_ms.map(UnixMs),
         progress: None,
         output,
+        output_blob: result.blob.as_ref().map(|blob| format!("{}_{}", queue.name, blob.name)),
         failure: failure.map(|failure| FailureView::of(failure, &attempts)),
         trace_id: Some(result.trace_id).filter(|id| !id.is_empty()),
         parent_id: result.parent_id,
-        children: Vec::new(),
+        children: result.children,
         labels: result.labels.into_iter().collect(),
         ordering_key: result.ordering_key,
         tenant: result.tenant,
-        output_bytes: (state == State::Completed).then_some(result.output),
+        output_bytes: (state == State::Completed && result.blob.is_none()).then_some(result.output),
         attempts,
         cursor: Cursor { run: result.run, attempt: result.attempt, position: Position::End },
     }
@@ -187,6 +192,7 @@ fn empty(queue: &Queue, id: &TaskId) -> TaskView {
         deadline: None,
         progress: None,
         output: None,
+        output_blob: None,
         failure: None,
         trace_id: None,
         parent_id: None,

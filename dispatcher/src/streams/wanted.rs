@@ -1,7 +1,9 @@
 //! What a fleet and a queue need, as JetStream's own JSON. Pure; docs/protocol.md has the same as a table.
 
 use serde_json::{Map, Value, json};
+use workfleet_proto::blob::Store;
 use workfleet_proto::id::QueueName;
+use workfleet_proto::limits::DEAD_MS_MAX;
 use workfleet_proto::names::{DelayPart, Names};
 use workfleet_proto::settings;
 use workfleet_proto::v1::QueueSettings;
@@ -16,7 +18,9 @@ const WORKERS_AGE_NS: i64 = 10 * SECOND_NS;
 /// Events are for those who are watching.
 const EVENTS_AGE_NS: i64 = 600 * SECOND_NS;
 const EVENTS_BYTES_MAX: i64 = 64 << 20;
-const DEAD_AGE_NS: i64 = 30 * 24 * 3_600 * SECOND_NS;
+const DEAD_AGE_NS: i64 = DEAD_MS_MAX * 1_000_000;
+/// What a handler stores itself is there before its attempt ends, and that may take seven days.
+const OUTPUTS_MARGIN_MS: i64 = 8 * 24 * 3_600 * 1_000;
 const DEAD_BYTES_MAX: i64 = 1 << 30;
 /// A bucket holds records of queues and kinds, and is nowhere near this.
 const BUCKET_BYTES_MAX: i64 = 256 << 20;
@@ -64,6 +68,8 @@ pub(super) fn queue(names: &Names, queue: &QueueName, settings: &QueueSettings) 
         Step::Stream(tasks_stream(names, queue, settings)),
         Step::Stream(results_stream(names, queue, settings)),
         Step::Stream(events_stream(names, queue, settings)),
+        Step::Stream(object_store(&names.object_store(Store::In, queue), settings.blobs_age_ms, settings)),
+        Step::Stream(object_store(&names.object_store(Store::Out, queue), outputs_age_ms(settings), settings)),
     ];
     for lane in settings::lanes(settings) {
         let config = object(json!({
@@ -94,6 +100,8 @@ fn tasks_stream(names: &Names, queue: &QueueName, settings: &QueueSettings) -> C
         "max_bytes": settings.tasks_bytes_max,
         "duplicate_window": DUPLICATE_WINDOW_NS,
         "allow_atomic": true,
+        // Pages of a list are read in batches, from any replica.
+        "allow_direct": true,
         "num_replicas": settings.replicas,
         "sources": [{
             "name": names.delay_stream(queue),
@@ -117,6 +125,7 @@ fn delay_stream(names: &Names, queue: &QueueName, settings: &QueueSettings) -> C
         "discard": "old",
         "duplicate_window": DUPLICATE_WINDOW_NS,
         "allow_msg_schedules": true,
+        "allow_direct": true,
         "num_replicas": settings.replicas,
     }))
 }
@@ -165,6 +174,29 @@ pub(super) fn events_stream(names: &Names, queue: &QueueName, settings: &QueueSe
         "max_age": EVENTS_AGE_NS,
         "max_msgs_per_subject": 1,
         "duplicate_window": DUPLICATE_WINDOW_NS,
+        "allow_direct": true,
+        "num_replicas": settings.replicas,
+    }))
+}
+
+/// An output outlives its result by a little, so that no result points at nothing.
+fn outputs_age_ms(settings: &QueueSettings) -> i64 {
+    settings.retention_ms + OUTPUTS_MARGIN_MS
+}
+
+/// An object store is a stream of this form, so that the broker's own tools know it. It refuses what is too much, since
+/// what is in there is somebody's.
+fn object_store(name: &str, age_ms: i64, settings: &QueueSettings) -> Config {
+    object(json!({
+        "name": format!("OBJ_{name}"),
+        "subjects": [format!("$O.{name}.C.>"), format!("$O.{name}.M.>")],
+        "retention": "limits",
+        "storage": "file",
+        "discard": "new",
+        "max_bytes": settings.blobs_bytes_max,
+        "max_age": age_ms * 1_000_000,
+        "duplicate_window": DUPLICATE_WINDOW_NS,
+        "allow_rollup_hdrs": true,
         "allow_direct": true,
         "num_replicas": settings.replicas,
     }))

@@ -37,6 +37,8 @@ impl From<TaskView> for v1::Task {
             ordering_key: view.ordering_key,
             tenant: view.tenant,
             cursor: view.cursor.to_string(),
+            children: view.children,
+            output_blob: view.output_blob,
         }
     }
 }

@@ -5,6 +5,7 @@
 //! - [`broker`]: the connection to NATS.
 //! - [`pipeline`]: publishes that wait for their own outcome.
 //! - [`read`]: reads that a decision may rest on.
+//! - [`blobs`]: large payloads, outputs and uploads in object stores.
 //! - [`kinds`]: the contracts in the bucket `KINDS`.
 //! - [`telemetry`]: traces, metrics and logs.
 //! - [`admin`]: health and metrics over HTTP, for processes that have no other HTTP.
@@ -14,6 +15,7 @@
 //! The alternative was to let each side write its own; docs/decisions/0002-one-link-crate.md says why not.
 
 pub mod admin;
+pub mod blobs;
 pub mod broker;
 pub mod config;
 pub mod kinds;

@@ -7,6 +7,7 @@ use async_nats::jetstream::stream::{LastRawMessageError, LastRawMessageErrorKind
 use bytes::Bytes;
 use prost::Message as _;
 use workfleet_proto::id::QueueName;
+use workfleet_proto::settings;
 use workfleet_proto::v1::QueueSettings;
 
 use crate::broker::Broker;
@@ -82,7 +83,7 @@ pub async fn queue_settings(broker: &Broker, queue: &QueueName) -> Result<Option
     let bucket = broker.names.queues_bucket();
     let Some(record) = key_value(broker, &bucket, queue.as_str()).await? else { return Ok(None) };
     QueueSettings::decode(record.payload)
-        .map(Some)
+        .map(|settings| Some(settings::completed(settings)))
         .map_err(|error| ReadError::Garbled { place: format!("{bucket}/{queue}"), reason: error.to_string() })
 }
 

@@ -69,6 +69,7 @@ impl Ran<'_> {
             ordering_key: envelope.ordering_key.clone(),
             tenant: envelope.tenant.clone(),
             lane: self.held.lane.to_string(),
+            children: envelope.children.clone(),
             ..Default::default()
         }
     }

@@ -109,6 +109,24 @@ impl Rpc for Service {
         Ok(Response::new(v1::ListQueuesReply { queues: list.queues.into_iter().map(Into::into).collect() }))
     }
 
+    async fn list_tasks(&self, _: Request<v1::ListTasksRequest>) -> Result<Response<v1::ListTasksReply>, Status> {
+        Err(Status::unimplemented("not yet"))
+    }
+
+    async fn put_blob(&self, _: Request<Streaming<v1::PutBlobRequest>>) -> Result<Response<v1::BlobInfo>, Status> {
+        Err(Status::unimplemented("not yet"))
+    }
+
+    type GetBlobStream = BoxStream<'static, Result<v1::BlobPart, Status>>;
+
+    async fn get_blob(&self, _: Request<v1::GetBlobRequest>) -> Result<Response<Self::GetBlobStream>, Status> {
+        Err(Status::unimplemented("not yet"))
+    }
+
+    async fn delete_blob(&self, _: Request<v1::DeleteBlobRequest>) -> Result<Response<v1::DeleteBlobReply>, Status> {
+        Err(Status::unimplemented("not yet"))
+    }
+
     async fn scale(&self, request: Request<v1::ScaleRequest>) -> Result<Response<v1::ScaleReply>, Status> {
         let (metadata, _, message) = request.into_parts();
         let scale = self.unary("Scale", &metadata, self.dispatcher.scale(&message.queue)).await?;

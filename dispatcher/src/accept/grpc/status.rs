@@ -31,7 +31,13 @@ pub(super) fn status(error: &ApiError) -> Status {
 
 /// The same inside a stream, where it must not end the stream.
 pub(super) fn problem(error: &ApiError) -> v1::Problem {
-    v1::Problem { code: error.code.name().to_owned(), detail: detail(error) }
+    v1::Problem {
+        code: error.code.name().to_owned(),
+        detail: detail(error),
+        retry_after_ms: error.retry_after_ms.and_then(|ms| i64::try_from(ms).ok()),
+        field: error.field.clone(),
+        task_id: error.task_id.as_ref().map(ToString::to_string),
+    }
 }
 
 /// For streams that would otherwise never end. There is nothing wrong with the request.

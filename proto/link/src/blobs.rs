@@ -1,0 +1,284 @@
+//! Large payloads, outputs and uploads in JetStream's object stores, streamed both ways.
+//!
+//! What is stored has the form of a NATS object store, so `nats object get IN_thumbnail ..` works on it: chunks on
+//! `$O.<store>.C.<nuid>`, then one record on `$O.<store>.M.<name>`. The client library's own object store is not used,
+//! because three things are needed that it has not: a record that is written once (compare-and-set, so that no upload
+//! replaces what a task points at), a record that is read from the leader (a claim check must not be missed on a replica
+//! that is behind), and reads that ask for the next few chunks when they are wanted, where it lets the server push the
+//! whole object into memory. See docs/decisions/0007-blobs-of-our-own.md.
+
+mod meta;
+mod read;
+
+use bytes::{Bytes, BytesMut};
+use futures::{Stream, StreamExt as _, TryStreamExt as _};
+use sha2::{Digest as _, Sha256};
+use workfleet_proto::blob::BlobId;
+use workfleet_proto::limits::BLOB_CHUNK_BYTES;
+use workfleet_proto::names::Names;
+use workfleet_proto::v1::Blob;
+
+use crate::broker::Broker;
+use crate::pipeline::{Pipeline, Publish, PublishError};
+use crate::read::ReadError;
+
+pub use meta::BlobInfo;
+pub use read::{fetch, stream};
+
+/// Chunks of one blob that are under way to the broker at once.
+const CHUNKS_INFLIGHT_MAX: usize = 8;
+
+/// The JetStream stream below the store of a blob.
+#[must_use]
+pub fn stream_of(names: &Names, blob: &BlobId) -> String {
+    format!("OBJ_{}", names.object_store(blob.store(), blob.queue()))
+}
+
+/// Stores a blob from pieces of any size; never more than a few chunks of it are in memory.
+///
+/// # Errors
+/// [`BlobError::TooLarge`] beyond `bytes_max`, [`BlobError::Exists`] where the name is taken, and whatever `pieces` says.
+/// Nothing is left behind but chunks that a sweep removes where the broker went away.
+pub async fn put<E: Into<BlobError>>(
+    broker: &Broker,
+    blob: &BlobId,
+    pieces: impl Stream<Item = Result<Bytes, E>> + Send,
+    bytes_max: u64,
+) -> Result<BlobInfo, BlobError> {
+    let writing = Writing::new(broker, blob);
+    match writing.write(pieces, bytes_max).await {
+        Ok(info) => Ok(info),
+        Err(error) => {
+            // What cannot be purged now is an orphan, and a sweep finds it.
+            let _ = purge(broker, &writing.stream, &writing.chunks).await;
+            Err(error)
+        }
+    }
+}
+
+/// The same from memory, without a copy.
+///
+/// # Errors
+/// As [`put`].
+pub async fn put_bytes(broker: &Broker, blob: &BlobId, bytes: Bytes) -> Result<BlobInfo, BlobError> {
+    let bytes_max = bytes.len() as u64;
+    put(broker, blob, futures::stream::iter([Ok::<_, BlobError>(bytes)]), bytes_max).await
+}
+
+/// What is known of a blob, from the leader; `None`: there is none.
+///
+/// # Errors
+/// When the store is not there, or its leader does not answer.
+pub async fn info(broker: &Broker, blob: &BlobId) -> Result<Option<BlobInfo>, BlobError> {
+    let store = broker.names.object_store(blob.store(), blob.queue());
+    let subject = meta::subject(&store, blob.name());
+    match crate::read::last_on_subject(broker, &stream_of(&broker.names, blob), &subject).await? {
+        Some(stored) => BlobInfo::read(blob, &stored).map(Some),
+        None => Ok(None),
+    }
+}
+
+/// Deletes a blob; one that is not there is no error. The record goes first: without it the chunks are orphans, while a
+/// record without its chunks would be a promise that is not kept.
+///
+/// # Errors
+/// When the broker does not answer.
+pub async fn delete(broker: &Broker, blob: &BlobId) -> Result<(), BlobError> {
+    let Some(info) = info(broker, blob).await? else { return Ok(()) };
+    let store = broker.names.object_store(blob.store(), blob.queue());
+    let stream = stream_of(&broker.names, blob);
+    purge(broker, &stream, &meta::subject(&store, blob.name())).await?;
+    purge(broker, &stream, &meta::chunks(&store, &info.nuid)).await
+}
+
+async fn purge(broker: &Broker, stream: &str, subject: &str) -> Result<(), BlobError> {
+    let unanswered = |reason: String| BlobError::Unanswered { reason };
+    let handle = broker.jetstream.get_stream_no_info(stream).await.map_err(|error| unanswered(error.to_string()))?;
+    handle.purge().filter(subject).await.map_err(|error| unanswered(error.to_string()))?;
+    Ok(())
+}
+
+/// A blob being written.
+struct Writing<'a> {
+    blob: &'a BlobId,
+    store: String,
+    stream: String,
+    nuid: String,
+    chunks: String,
+    pipeline: Pipeline,
+}
+
+impl<'a> Writing<'a> {
+    fn new(broker: &Broker, blob: &'a BlobId) -> Self {
+        let store = broker.names.object_store(blob.store(), blob.queue());
+        let nuid = meta::nuid();
+        let chunks = meta::chunks(&store, &nuid);
+        Self { blob, stream: stream_of(&broker.names, blob), store, nuid, chunks, pipeline: Pipeline::start(broker) }
+    }
+
+    async fn write<E: Into<BlobError>>(
+        &self,
+        pieces: impl Stream<Item = Result<Bytes, E>> + Send,
+        bytes_max: u64,
+    ) -> Result<BlobInfo, BlobError> {
+        let mut info = BlobInfo { nuid: self.nuid.clone(), ..BlobInfo::new(self.blob.clone()) };
+        let mut hash = Sha256::new();
+        let chunks = chunked(pieces.map_err(Into::into));
+        let stored = chunks
+            .map_ok(|chunk| {
+                info.bytes += chunk.len() as u64;
+                info.chunks += 1;
+                hash.update(&chunk);
+                let fits = info.bytes <= bytes_max;
+                async move {
+                    if !fits {
+                        return Err(BlobError::TooLarge { bytes_max });
+                    }
+                    Ok(self.pipeline.publish(Publish::new(self.chunks.clone(), chunk)).await?.sequence)
+                }
+            })
+            .try_buffered(CHUNKS_INFLIGHT_MAX);
+        // Chunks are published in order and acknowledged in order, so the first answer is that of the first.
+        let first = stored.try_fold(0, |first, sequence| async move { Ok(if first == 0 { sequence } else { first }) });
+        info.first_sequence = first.await?;
+        info.sha256 = hash.finalize().into();
+        let record = meta::record(&self.store, &info);
+        let subject = meta::subject(&self.store, self.blob.name());
+        let message = Publish { expected_sequence: Some(0), ..Publish::new(subject, record) };
+        match self.pipeline.publish(message).await {
+            Ok(_) => Ok(info),
+            Err(PublishError::Lost) => Err(BlobError::Exists { blob: self.blob.clone() }),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// The same bytes in pieces of the size that is stored. Large pieces are cut, not copied.
+fn chunked(
+    pieces: impl Stream<Item = Result<Bytes, BlobError>> + Send,
+) -> impl Stream<Item = Result<Bytes, BlobError>> + Send {
+    let state = (Box::pin(pieces.fuse()), Bytes::new());
+    futures::stream::try_unfold(state, |(mut pieces, mut rest)| async move {
+        if rest.len() >= BLOB_CHUNK_BYTES {
+            let chunk = rest.split_to(BLOB_CHUNK_BYTES);
+            return Ok(Some((chunk, (pieces, rest))));
+        }
+        let mut gathered = BytesMut::new();
+        loop {
+            let wanted = BLOB_CHUNK_BYTES - gathered.len();
+            if gathered.is_empty() && rest.len() >= BLOB_CHUNK_BYTES {
+                let chunk = rest.split_to(BLOB_CHUNK_BYTES);
+                return Ok(Some((chunk, (pieces, rest))));
+            }
+            gathered.extend_from_slice(&rest.split_to(wanted.min(rest.len())));
+            if gathered.len() == BLOB_CHUNK_BYTES {
+                return Ok(Some((gathered.freeze(), (pieces, rest))));
+            }
+            match pieces.try_next().await? {
+                Some(piece) => rest = piece,
+                None if gathered.is_empty() => return Ok(None),
+                None => return Ok(Some((gathered.freeze(), (pieces, rest)))),
+            }
+        }
+    })
+}
+
+impl From<&BlobInfo> for Blob {
+    fn from(info: &BlobInfo) -> Self {
+        Self { name: info.blob.name().to_owned(), bytes: info.bytes, sha256: Bytes::copy_from_slice(&info.sha256) }
+    }
+}
+
+/// Why a blob cannot be stored, read or deleted.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BlobError {
+    /// There is no such blob, or no longer.
+    #[error("there is no blob {blob}, or it is no longer kept")]
+    Gone {
+        /// Its id.
+        blob: BlobId,
+    },
+    /// The name is taken. Blobs never change.
+    #[error("there is a blob {blob} already")]
+    Exists {
+        /// Its id.
+        blob: BlobId,
+    },
+    /// More than is allowed.
+    #[error("more than {bytes_max} bytes, which is the limit")]
+    TooLarge {
+        /// The limit.
+        bytes_max: u64,
+    },
+    /// What was read is not what was stored, or not all of it.
+    #[error("the blob {blob} is damaged: {reason}")]
+    Damaged {
+        /// Its id.
+        blob: BlobId,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The store has no room.
+    #[error("the object store is full")]
+    Full,
+    /// There is no such store.
+    #[error("there is no store for blobs: has `workfleet provision` run?")]
+    NoStore,
+    /// The broker does not answer; the blob may have been stored.
+    #[error("the broker does not answer: {reason}")]
+    Unanswered {
+        /// What was said instead.
+        reason: String,
+    },
+    /// Whoever sends the bytes stopped.
+    #[error("the bytes end too early: {reason}")]
+    Source {
+        /// In its words.
+        reason: String,
+    },
+}
+
+impl From<PublishError> for BlobError {
+    fn from(error: PublishError) -> Self {
+        match error {
+            PublishError::Full => Self::Full,
+            PublishError::NoStream { .. } => Self::NoStore,
+            other => Self::Unanswered { reason: other.to_string() },
+        }
+    }
+}
+
+impl From<ReadError> for BlobError {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::NoStream { .. } => Self::NoStore,
+            other => Self::Unanswered { reason: other.to_string() },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{BlobError, chunked};
+    use bytes::Bytes;
+    use futures::TryStreamExt as _;
+    use workfleet_proto::limits::BLOB_CHUNK_BYTES;
+
+    #[tokio::test]
+    async fn pieces_of_any_size_become_chunks_of_one_size() {
+        let sizes = [1, 0, 5_000, BLOB_CHUNK_BYTES * 3 + 7, 70_000, 70_000, BLOB_CHUNK_BYTES, 3];
+        let pieces: Vec<Bytes> = sizes.iter().enumerate().map(|(n, size)| Bytes::from(vec![n as u8; *size])).collect();
+        let whole = pieces.concat();
+        let pieces = futures::stream::iter(pieces.into_iter().map(Ok::<_, BlobError>));
+        let chunks: Vec<Bytes> = chunked(pieces).try_collect().await.expect("chunks");
+        assert_eq!(chunks.concat(), whole);
+        let (last, full) = chunks.split_last().expect("some");
+        assert!(full.iter().all(|chunk| chunk.len() == BLOB_CHUNK_BYTES) && !last.is_empty());
+    }
+
+    #[tokio::test]
+    async fn nothing_is_no_chunk() {
+        let none = futures::stream::iter([Ok::<_, BlobError>(Bytes::new())]);
+        assert_eq!(chunked(none).try_collect::<Vec<_>>().await, Ok(Vec::new()));
+    }
+}
