@@ -35,6 +35,16 @@ impl Http {
         Request(self.client.post(format!("{}{path}", self.url())))
     }
 
+    /// A PUT to `path`.
+    pub fn put(&self, path: &str) -> Request {
+        Request(self.client.put(format!("{}{path}", self.url())))
+    }
+
+    /// A DELETE of `path`.
+    pub fn delete(&self, path: &str) -> Request {
+        Request(self.client.delete(format!("{}{path}", self.url())))
+    }
+
     /// Sends bytes that no well-behaved client would send, and gives back what is answered until the connection ends.
     ///
     /// # Panics

@@ -20,12 +20,14 @@
 //! - [`Http`] and [`sse`]: the REST edge; the gRPC edge is the generated client.
 //! - [`Worker`], [`Nats`], [`Process`]: what is killed, frozen and started again.
 //! - [`Observer`]: counts how often each result was stored.
+//! - [`stores`] and [`memory`]: what lies in the object stores, and how much memory a process took.
 //! - [`Traces`] and [`jaeger`]: where spans arrive.
 //! - [`eventually`]: how a test waits.
 
 mod fleet;
 mod http;
 pub mod jaeger;
+pub mod memory;
 mod nats;
 mod observer;
 mod place;
@@ -34,6 +36,7 @@ mod process;
 mod queues;
 pub mod runs;
 pub mod sse;
+pub mod stores;
 mod traces;
 mod wait;
 mod worker;

@@ -62,6 +62,24 @@ impl QueueSettings {
         self.set("lanes", format!("{lanes:?}"))
     }
 
+    /// Queues that its handlers may submit to.
+    #[must_use]
+    pub fn children(self, queues: &[&str]) -> Self {
+        self.set("children", format!("{queues:?}"))
+    }
+
+    /// Largest payload and output.
+    #[must_use]
+    pub fn payload_bytes_max(self, bytes: u64) -> Self {
+        self.set("payload_bytes_max", bytes.to_string())
+    }
+
+    /// Size of each object store.
+    #[must_use]
+    pub fn blobs_bytes_max(self, bytes: u64) -> Self {
+        self.set("blobs_bytes_max", bytes.to_string())
+    }
+
     fn text(self, name: &'static str, value: &str) -> Self {
         self.set(name, format!("{value:?}"))
     }
