@@ -27,9 +27,9 @@ test: tools ## run every test; ARGS go to cargo test
 	cargo build $(LOCKED) --workspace --bins --tests
 	cargo test $(LOCKED) --workspace $(ARGS)
 
-kill-test: tools ## 1,000 tasks while workers are killed and frozen for 30 s: one result each (a minute)
+kill-test: tools ## 1,000 tasks, and 500 of 1 MB, while workers are killed and frozen: one result each (minutes)
 	cargo build $(LOCKED) --workspace --bins --tests
-	WORKFLEET_KILL_TEST=full cargo test $(LOCKED) -p workfleet-tests --test e2e exactly_one -- --nocapture
+	WORKFLEET_KILL_TEST=full cargo test $(LOCKED) -p workfleet-tests --test e2e -- --nocapture --test-threads=1 exactly_one large_storm
 
 model-deep: ## explore the model of settlement with more of everything at once (seven minutes)
 	cargo test $(LOCKED) -p workfleet-tests --test model -- --ignored --nocapture

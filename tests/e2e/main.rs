@@ -41,6 +41,12 @@ mod outage;
 /// Many tasks, many readers.
 mod crowd;
 
+/// Payloads and outputs that no message holds.
+mod large;
+
+/// The same, whatever dies.
+mod large_storm;
+
 /// Exactly one result per task, whatever dies.
 mod exactly_one;
 
