@@ -1,6 +1,11 @@
 //! Every attribute name of spans and metrics, in one place: the messaging conventions of OpenTelemetry (1.44) are still
 //! in development and will change.
 
+use std::collections::HashMap;
+
+use opentelemetry::KeyValue;
+use workfleet_proto::limits::LABELS_MAX;
+
 /// `nats`.
 pub const MESSAGING_SYSTEM: &str = "messaging.system";
 /// `publish`, `process`, `dead_letter`, ...
@@ -37,3 +42,28 @@ pub const WORKER_ID: &str = "workfleet.worker.id";
 
 /// What `messaging.system` says.
 pub const NATS: &str = "nats";
+
+/// The caller's own pairs on a task's spans: `workfleet.task.label.<key>`. No more than a task may have, since an
+/// envelope can be written by anybody.
+pub fn labels(labels: &HashMap<String, String>) -> impl Iterator<Item = KeyValue> + '_ {
+    let named = |(key, value): (&String, &String)| KeyValue::new(format!("workfleet.task.label.{key}"), value.clone());
+    labels.iter().take(LABELS_MAX).map(named)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{LABELS_MAX, labels};
+    use std::collections::HashMap;
+
+    #[test]
+    fn labels_are_attributes_under_a_name_of_their_own_and_never_too_many() {
+        let one = HashMap::from([("order".to_owned(), "17".to_owned())]);
+        let attributes: Vec<_> = labels(&one).collect();
+        assert_eq!(
+            (attributes[0].key.as_str(), attributes[0].value.as_str().as_ref()),
+            ("workfleet.task.label.order", "17")
+        );
+        let many = (0..1_000).map(|n| (n.to_string(), String::new())).collect();
+        assert_eq!(labels(&many).count(), LABELS_MAX);
+    }
+}
