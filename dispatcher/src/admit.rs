@@ -3,15 +3,18 @@
 //! Pure: time and random numbers are arguments, so every refusal can be tested with plain values, and HTTP, gRPC and
 //! in-process callers meet one and the same admission.
 
+pub(crate) mod labels;
 mod options;
+mod parent;
 
 pub use options::Options;
 pub(crate) use options::duration;
+pub(crate) use parent::Parent;
 
 use std::time::Duration;
 
 use bytes::Bytes;
-use workfleet_proto::id::{QueueName, TaskId};
+use workfleet_proto::id::{ChildKey, QueueName, TaskId};
 use workfleet_proto::limits::{IDEMPOTENCY_KEY_BYTES_MAX, ORDERING_KEY_BYTES_MAX, TRACE_DELAY_MS_MAX};
 use workfleet_proto::names::Lane;
 use workfleet_proto::settings;
@@ -83,6 +86,17 @@ pub(crate) enum Identity {
     Fresh,
     /// The idempotency key says so.
     Keyed,
+    /// It is the how-manieth child of its parent. A handler whose children are counted must repeat them as they were.
+    Ordinal,
+    /// It is the child of this name. What the first one was submitted with stands.
+    Named,
+}
+
+impl Identity {
+    /// Whether the task's id says which task it is, so that a record of it is kept.
+    pub(crate) fn is_kept(self) -> bool {
+        self != Self::Fresh
+    }
 }
 
 /// Makes the envelope.
@@ -91,17 +105,16 @@ pub(crate) enum Identity {
 /// When an option is out of its bounds.
 pub(crate) fn admit(
     key: Option<&str>,
+    parent: Option<&Parent>,
     options: &Options,
     payload: Bytes,
     given: &Given<'_>,
 ) -> Result<Admitted, ApiError> {
     let ordering_key = bounded_text("ordering_key", options.ordering_key.as_deref(), ORDERING_KEY_BYTES_MAX)?;
     let key = bounded_text("Idempotency-Key", key, IDEMPOTENCY_KEY_BYTES_MAX)?;
+    labels::check_all(&options.labels)?;
     let start = start(options, given.now_ms)?;
-    let id = match key {
-        Some(key) => TaskId::keyed(given.queue, key, ordering_key),
-        None => TaskId::new(given.queue, u64::try_from(given.now_ms).unwrap_or(0), given.random, ordering_key),
-    };
+    let (id, identity) = identity(key, parent, ordering_key, given)?;
     let not_before_ms = match start {
         Start::Now => None,
         Start::At(at_ms) => Some(at_ms),
@@ -110,7 +123,7 @@ pub(crate) fn admit(
     Ok(Admitted {
         lane: lane(options, given.settings)?,
         start,
-        identity: if key.is_some() { Identity::Keyed } else { Identity::Fresh },
+        identity,
         trace: if far { TraceMode::Linked } else { TraceMode::Child },
         envelope: Envelope {
             id: id.to_string(),
@@ -118,13 +131,40 @@ pub(crate) fn admit(
             schema: given.schema.to_owned(),
             submitted_at_ms: given.now_ms,
             not_before_ms,
+            deadline_ms: parent.and_then(|parent| parent.deadline_ms),
             attempts_max: attempts_max(options, given.settings)?,
             backoff: given.settings.backoff,
             timeout_ms: given.settings.timeout_ms,
             ordering_key: ordering_key.map(ToOwned::to_owned),
+            labels: options.labels.clone().into_iter().collect(),
+            parent_id: parent.map(|parent| parent.id.to_string()),
             ..Envelope::default()
         },
         id,
+    })
+}
+
+fn identity(
+    key: Option<&str>,
+    parent: Option<&Parent>,
+    ordering_key: Option<&str>,
+    given: &Given<'_>,
+) -> Result<(TaskId, Identity), ApiError> {
+    let now_ms = u64::try_from(given.now_ms).unwrap_or(0);
+    Ok(match (key, parent) {
+        (None, None) => (TaskId::new(given.queue, now_ms, given.random, ordering_key), Identity::Fresh),
+        (Some(key), None) => (TaskId::keyed(given.queue, key, ordering_key), Identity::Keyed),
+        (None, Some(parent)) => {
+            let identity = match parent.key {
+                ChildKey::Ordinal(_) => Identity::Ordinal,
+                ChildKey::Name(_) => Identity::Named,
+            };
+            (TaskId::child(given.queue, &parent.id, parent.run, &parent.key, ordering_key), identity)
+        }
+        (Some(_), Some(_)) => {
+            let detail = "a child has no idempotency key: its parent and its name say which task it is";
+            return Err(ApiError::invalid_option("Idempotency-Key", detail));
+        }
     })
 }
 

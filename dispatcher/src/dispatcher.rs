@@ -12,7 +12,7 @@ use workfleet_proto::id::{QueueName, TaskId};
 use workfleet_proto::schema::KindSchema;
 use workfleet_proto::v1::State;
 
-use crate::admit::Submit;
+use crate::admit::{Parent, Submit};
 use crate::call::{self, Call, Called};
 use crate::error::{ApiError, Code, unavailable};
 use crate::kinds::{Kinds, Queue};
@@ -93,11 +93,17 @@ impl Dispatcher {
     /// When it is refused, or may not have been stored.
     pub async fn submit(&self, submit: Submit) -> Result<Submitted, ApiError> {
         let wait = submit.wait.map(|time| time.min(WAIT_MAX));
-        let (queue, mut submitted) = self.inner.submit(submit).await?;
+        let (queue, mut submitted) = self.inner.submit(submit, None).await?;
         if let Some(time) = wait.filter(|time| !time.is_zero() && !submitted.task.is_end()) {
             submitted.task = self.inner.wait_a_while(&queue, submitted.task, time).await;
         }
         Ok(submitted)
+    }
+
+    /// Stores a task for another process of the fleet; with a parent, as its child. No other way leads to a parent.
+    pub(crate) async fn submit_of_fleet(&self, submit: Submit, parent: Option<Parent>) -> Result<TaskView, ApiError> {
+        let (_, submitted) = self.inner.submit(submit, parent).await?;
+        Ok(submitted.task)
     }
 
     /// Where a task is.

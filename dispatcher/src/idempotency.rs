@@ -17,7 +17,7 @@ use workfleet_link::read;
 use workfleet_proto::names::Lane;
 use workfleet_proto::v1::{KeyRecord, State};
 
-use crate::admit::{Admitted, Start};
+use crate::admit::{Admitted, Identity, Start};
 use crate::ask;
 use crate::dispatcher::Inner;
 use crate::error::{ApiError, Code, unavailable};
@@ -58,7 +58,7 @@ pub(crate) async fn submit(
     };
     for _ in 0..TRIES_MAX {
         if let Some(first) = read_key(inner, queue, admitted).await? {
-            if first.payload_sha256 != key.payload_sha256 {
+            if compares(admitted) && first.payload_sha256 != key.payload_sha256 {
                 return Err(conflict(admitted));
             }
             return match inner.find(queue, &admitted.id).await? {
@@ -69,6 +69,7 @@ pub(crate) async fn submit(
         }
         let known = inner.known(queue, &admitted.id).await?;
         if let Some(known) = &known
+            && compares(admitted)
             && let Some(payload) = payload_of(inner, admitted, known).await?
             && transcode::sha256(&payload, &queue.kind()?.schema.input) != Some(payload_sha256)
         {
@@ -107,9 +108,18 @@ async fn forget(inner: &Inner, queue: &Queue, sequence: u64) {
     }
 }
 
+/// Whether a repeat must have the first one's payload. A child's name is the handler's word that it is the same task.
+fn compares(admitted: &Admitted) -> bool {
+    admitted.identity != Identity::Named
+}
+
 fn conflict(admitted: &Admitted) -> ApiError {
-    let detail = format!("the idempotency key was used for {} with another payload", admitted.id);
-    ApiError::new(Code::Conflict, detail).field("Idempotency-Key").task_id(&admitted.id)
+    let (what, field) = match admitted.identity {
+        Identity::Ordinal => ("this child was submitted before as", "parent.ordinal"),
+        Identity::Fresh | Identity::Keyed | Identity::Named => ("the idempotency key was used for", "Idempotency-Key"),
+    };
+    let detail = format!("{what} {} with another payload", admitted.id);
+    ApiError::new(Code::Conflict, detail).field(field).task_id(&admitted.id)
 }
 
 /// The payload that a task was submitted with, where something still shows it: a completed result does not.

@@ -15,7 +15,7 @@ use workfleet_proto::names::{Names, header};
 use workfleet_proto::settlement::Generation;
 use workfleet_proto::wire::CopyHeaders;
 
-use crate::admit::{Admitted, Identity, Start};
+use crate::admit::{Admitted, Start};
 use crate::error::{ApiError, Code};
 use crate::limits::{BROKER_RETRY_AFTER_MS, IN_FLIGHT_PAUSE, IN_FLIGHT_TRIES_MAX};
 
@@ -84,7 +84,7 @@ fn task_message(names: &Names, admitted: &Admitted, context: &Context) -> Publis
         Start::Now => envelope.submitted_at_ms,
         Start::At(at_ms) => *at_ms,
     };
-    let keyed = *identity == Identity::Keyed;
+    let keyed = identity.is_kept();
     let copy = CopyHeaders {
         generation: Generation::FIRST,
         result_sequence: 0,

@@ -1,5 +1,7 @@
 //! The dispatcher's own spans, with the OpenTelemetry API directly: a log filter must not cut a task's trace.
 
+use std::collections::HashMap;
+
 use opentelemetry::trace::{Span as _, SpanContext, SpanKind, Status, TraceContextExt as _, Tracer as _};
 use opentelemetry::{Context, KeyValue};
 use workfleet_link::telemetry::{attribute, trace};
@@ -62,11 +64,12 @@ pub(crate) fn server(name: String, callers: Callers, caller: &Context, attribute
 }
 
 /// The span of a task's way into its stream.
-pub(crate) fn publish(queue: &QueueName, id: &TaskId, body_bytes: usize) -> Span {
+pub(crate) fn publish(queue: &QueueName, id: &TaskId, body_bytes: usize, labels: &HashMap<String, String>) -> Span {
     let span = producer("publish", "send", SpanKind::Producer, queue);
     span.set(attribute::TASK_ID, id.to_string());
     span.set(attribute::MESSAGING_MESSAGE_ID, id.to_string());
     span.set(attribute::MESSAGING_MESSAGE_BODY_SIZE, i64::try_from(body_bytes).unwrap_or(i64::MAX));
+    span.context.span().set_attributes(attribute::labels(labels));
     span
 }
 

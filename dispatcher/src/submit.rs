@@ -9,9 +9,9 @@ use workfleet_link::time::now_ms;
 use workfleet_proto::id::TaskId;
 use workfleet_proto::v1::State;
 
-use crate::admit::{self, Admitted, Given, Identity, Start, Submit};
+use crate::admit::{self, Admitted, Given, Identity, Parent, Start, Submit};
 use crate::dispatcher::{Inner, Submitted};
-use crate::error::ApiError;
+use crate::error::{ApiError, Code};
 use crate::idempotency::{self, Keyed};
 use crate::kinds::Queue;
 use crate::publish;
@@ -21,12 +21,19 @@ use crate::transcode;
 use crate::view::{StateWord, TaskView};
 
 impl Inner {
-    /// Admits and stores a task.
+    /// Admits and stores a task; with a parent, as its child.
     ///
     /// # Errors
     /// When it is refused, or may not have been stored.
-    pub(crate) async fn submit(&self, submit: Submit) -> Result<(Arc<Queue>, Submitted), ApiError> {
+    pub(crate) async fn submit(
+        &self,
+        submit: Submit,
+        parent: Option<Parent>,
+    ) -> Result<(Arc<Queue>, Submitted), ApiError> {
         let queue = self.connected()?.kinds.queue(&submit.queue).await?;
+        if let Some(parent) = &parent {
+            self.check_parent(parent, &queue).await?;
+        }
         let kind = queue.kind()?;
         let checked = transcode::check(&submit.payload, &kind.schema.input)?;
         let given = Given {
@@ -37,14 +44,24 @@ impl Inner {
             random: rand::random(),
         };
         let key = submit.idempotency_key.as_deref();
-        let mut admitted = admit::admit(key, &submit.options, checked.bytes, &given)?;
-        let span = spans::publish(&queue.name, &admitted.id, admitted.envelope.payload.len());
+        let mut admitted = admit::admit(key, parent.as_ref(), &submit.options, checked.bytes, &given)?;
+        let span =
+            spans::publish(&queue.name, &admitted.id, admitted.envelope.payload.len(), &admitted.envelope.labels);
         admitted.envelope.trace_id = trace::trace_id(span.context());
         let began = Instant::now();
         let stored = self.store(&queue, &admitted, checked.sha256, span.context()).await;
         self.metrics.submitted(&queue.name, began.elapsed(), stored.as_ref().err());
         span.end(stored.as_ref().map(|_| ()));
         stored.map(|submitted| (queue, submitted))
+    }
+
+    async fn check_parent(&self, parent: &Parent, queue: &Queue) -> Result<(), ApiError> {
+        let theirs = self.kinds.queue(parent.id.queue_str()).await.map_err(|error| match error.code {
+            // The queue that was asked for is there.
+            Code::UnknownQueue => ApiError::invalid_option("parent.id", error.detail.clone()),
+            _ => error,
+        })?;
+        parent.check_may_submit_to(&queue.name, &theirs.settings)
     }
 
     async fn store(
@@ -61,10 +78,12 @@ impl Inner {
                 stored.map_err(|error| publish::refused(error, &admitted.id))?;
                 Ok(Submitted { task: accepted(queue, admitted), key_expires_at: None })
             }
-            Identity::Keyed => Ok(match idempotency::submit(self, queue, admitted, sha256, context).await? {
-                Keyed::Stored(until) => Submitted { task: accepted(queue, admitted), key_expires_at: Some(until) },
-                Keyed::Repeat(task, until) => Submitted { task: *task, key_expires_at: Some(until) },
-            }),
+            Identity::Keyed | Identity::Ordinal | Identity::Named => {
+                Ok(match idempotency::submit(self, queue, admitted, sha256, context).await? {
+                    Keyed::Stored(until) => Submitted { task: accepted(queue, admitted), key_expires_at: Some(until) },
+                    Keyed::Repeat(task, until) => Submitted { task: *task, key_expires_at: Some(until) },
+                })
+            }
         }
     }
 

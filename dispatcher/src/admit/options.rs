@@ -1,9 +1,11 @@
 //! What can be asked for beside the payload, as names and values.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::labels::{self, LABEL};
 use crate::error::ApiError;
 use crate::view::UnixMs;
 
@@ -20,21 +22,25 @@ pub struct Options {
     pub ordering_key: Option<String>,
     /// How often the handler may be started; the default is the queue's.
     pub attempts_max: Option<u32>,
+    /// Short pairs of the caller's own, kept through retries, results and dead letters: up to 16, with keys as
+    /// `[a-z][a-z0-9_.-]{0,62}` and values of 1 to 63 bytes without control characters. They are no part of a task's
+    /// identity: a repeat of a keyed submit with others is the same task, with its first ones.
+    pub labels: BTreeMap<String, String>,
 }
 
 impl Options {
     /// Names of all options.
-    pub const NAMES: [&'static str; 5] = ["delay", "at", "priority", "ordering_key", "attempts_max"];
+    pub const NAMES: [&'static str; 6] = ["delay", "at", "priority", "ordering_key", "attempts_max", LABEL];
 
     /// Reads names and values, as a query has them.
     ///
     /// # Errors
-    /// When a name is unknown or comes twice, or a value cannot be read.
+    /// When a name is unknown or comes twice (`label` may), or a value cannot be read.
     pub fn from_pairs<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<Self, ApiError> {
         let mut options = Self::default();
         let mut seen: Vec<&str> = Vec::new();
         for (name, value) in pairs {
-            if seen.contains(&name) {
+            if name != LABEL && seen.contains(&name) {
                 return Err(ApiError::invalid_option(&shorten(name), "the option is given twice"));
             }
             seen.push(name);
@@ -49,6 +55,7 @@ impl Options {
             "at" => self.at = Some(time(name, value)?),
             "priority" => self.priority = Some(value.to_owned()),
             "ordering_key" => self.ordering_key = Some(value.to_owned()),
+            LABEL => labels::add(&mut self.labels, value)?,
             "attempts_max" => {
                 let number = value.parse().map_err(|_| ApiError::invalid_option(name, "not a whole number"))?;
                 self.attempts_max = Some(number);

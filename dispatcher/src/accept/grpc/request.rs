@@ -62,11 +62,7 @@ pub(super) fn cursor(text: Option<&str>) -> Result<Option<Cursor>, ApiError> {
 }
 
 fn options(options: v1::SubmitOptions) -> Result<Options, ApiError> {
-    let unknown = [
-        ("deadline", options.deadline.is_some()),
-        ("tenant", options.tenant.is_some()),
-        ("labels", !options.labels.is_empty()),
-    ];
+    let unknown = [("deadline", options.deadline.is_some()), ("tenant", options.tenant.is_some())];
     if let Some((name, _)) = unknown.into_iter().find(|(_, given)| *given) {
         return Err(ApiError::invalid_option(name, format!("the option `{name}` is not there yet")));
     }
@@ -76,6 +72,7 @@ fn options(options: v1::SubmitOptions) -> Result<Options, ApiError> {
         priority: options.priority,
         ordering_key: options.ordering_key,
         attempts_max: options.attempts_max,
+        labels: options.labels.into_iter().collect(),
     })
 }
 
