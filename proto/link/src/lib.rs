@@ -5,6 +5,7 @@
 //! - [`broker`]: the connection to NATS.
 //! - [`pipeline`]: publishes that wait for their own outcome.
 //! - [`read`]: reads that a decision may rest on.
+//! - [`batch`]: many messages in one question, for lists.
 //! - [`blobs`]: large payloads, outputs and uploads in object stores.
 //! - [`kinds`]: the contracts in the bucket `KINDS`.
 //! - [`telemetry`]: traces, metrics and logs.
@@ -15,6 +16,7 @@
 //! The alternative was to let each side write its own; docs/decisions/0002-one-link-crate.md says why not.
 
 pub mod admin;
+pub mod batch;
 pub mod blobs;
 pub mod broker;
 pub mod config;
