@@ -101,7 +101,7 @@ impl Dispatcher {
     }
 
     /// Stores a task for another process of the fleet; with a parent, as its child. No other way leads to a parent.
-    pub(crate) async fn submit_of_fleet(&self, submit: Submit, parent: Option<Parent>) -> Result<TaskView, ApiError> {
+    pub(crate) async fn submit_of_fleet(&self, submit: Submit, parent: Option<&Parent>) -> Result<TaskView, ApiError> {
         let (_, submitted) = self.inner.submit(submit, parent).await?;
         Ok(submitted.task)
     }

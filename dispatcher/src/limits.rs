@@ -15,6 +15,10 @@ pub const WAITS_MAX: usize = 10_000;
 pub const WATCHES_MAX: usize = 10_000;
 /// Direct calls at once; the next one is refused.
 pub const CALLS_MAX: usize = 10_000;
+/// Submits from within the fleet at once; the next one is refused.
+pub const FLEET_SUBMITS_MAX: usize = 512;
+/// Largest of them in bytes, also where the broker's messages may be larger: so many of them are in memory at once.
+pub const FLEET_SUBMIT_BYTES_MAX: usize = 1 << 20;
 /// Time that a direct call has when it names none.
 pub const CALL_TIMEOUT_DEFAULT: Duration = Duration::from_secs(10);
 /// Longest time that a direct call may have.

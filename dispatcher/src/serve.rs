@@ -10,7 +10,7 @@ use workfleet_link::broker::{Broker, BrokerError};
 use workfleet_link::ready;
 use workfleet_link::telemetry::{self, Telemetry, TelemetryError};
 
-use crate::accept;
+use crate::accept::{self, fleet::Submits};
 use crate::config::Config;
 use crate::dispatcher::Dispatcher;
 use crate::limits::SHUTDOWN_GRACE;
@@ -65,6 +65,12 @@ async fn with_broker(
     let rest = accept::http::serve(http, dispatcher.clone(), config.callers, telemetry.clone(), stop.clone());
     servers.spawn(async {
         rest.await;
+        Ok(())
+    });
+    let fleet = Submits::subscribe(&dispatcher).await.map_err(ServeError::Subscribe)?;
+    let fleet = accept::fleet::serve(fleet, dispatcher.clone(), stop.clone());
+    servers.spawn(async {
+        fleet.await;
         Ok(())
     });
     let grpc = accept::grpc::serve(grpc, dispatcher, config.callers, stop.clone());
@@ -122,6 +128,9 @@ pub enum ServeError {
         /// Why.
         source: std::io::Error,
     },
+    /// Submits from within the fleet cannot be listened for.
+    #[error("cannot subscribe to submits from within the fleet: {0}")]
+    Subscribe(async_nats::SubscribeError),
     /// The file for the addresses cannot be written.
     #[error("the file that WORKFLEET_ADDR_FILE names cannot be written: {0}")]
     Announce(std::io::Error),

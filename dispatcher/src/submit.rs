@@ -28,11 +28,12 @@ impl Inner {
     pub(crate) async fn submit(
         &self,
         submit: Submit,
-        parent: Option<Parent>,
+        parent: Option<&Parent>,
     ) -> Result<(Arc<Queue>, Submitted), ApiError> {
         let queue = self.connected()?.kinds.queue(&submit.queue).await?;
-        if let Some(parent) = &parent {
-            self.check_parent(parent, &queue).await?;
+        if let Some(parent) = parent {
+            // On the heap, since most submits have none.
+            Box::pin(self.check_parent(parent, &queue)).await?;
         }
         let kind = queue.kind()?;
         let checked = transcode::check(&submit.payload, &kind.schema.input)?;
@@ -44,7 +45,7 @@ impl Inner {
             random: rand::random(),
         };
         let key = submit.idempotency_key.as_deref();
-        let mut admitted = admit::admit(key, parent.as_ref(), &submit.options, checked.bytes, &given)?;
+        let mut admitted = admit::admit(key, parent, &submit.options, checked.bytes, &given)?;
         let span =
             spans::publish(&queue.name, &admitted.id, admitted.envelope.payload.len(), &admitted.envelope.labels);
         admitted.envelope.trace_id = trace::trace_id(span.context());

@@ -5,7 +5,7 @@
 
 mod bulk;
 mod connections;
-mod request;
+pub(super) mod request;
 mod service;
 mod status;
 mod trace;

@@ -79,7 +79,7 @@ impl From<ServeError> for Fault {
             | ServeError::QueuesFile(_)
             | ServeError::Listen { .. }
             | ServeError::Announce(_) => Self::Usage(error.to_string()),
-            ServeError::Grpc(_) | ServeError::Lost => Self::Ended(error.to_string()),
+            ServeError::Grpc(_) | ServeError::Subscribe(_) | ServeError::Lost => Self::Ended(error.to_string()),
         }
     }
 }

@@ -50,7 +50,7 @@ async fn submit_one(
     };
     let reply = match submitted {
         Ok(submitted) => Reply::Task(submitted.task.into()),
-        Err(error) => Reply::Problem(status::problem(&error)),
+        Err(error) => Reply::Problem(v1::Problem::from(&error)),
     };
     Ok(v1::SubmitReply { line, reply: Some(reply) })
 }

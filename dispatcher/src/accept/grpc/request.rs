@@ -15,7 +15,7 @@ use crate::error::{ApiError, Code};
 use crate::view::{Cursor, UnixMs};
 
 /// A submit.
-pub(super) fn submit(request: v1::SubmitRequest) -> Result<Submit, ApiError> {
+pub(in crate::accept) fn submit(request: v1::SubmitRequest) -> Result<Submit, ApiError> {
     let payload = match request.payload {
         Some(SubmitPayload::Protobuf(bytes)) => Payload::Protobuf(bytes),
         Some(SubmitPayload::Json(text)) => Payload::Json(text.into()),

@@ -26,18 +26,7 @@ pub(super) fn status(error: &ApiError) -> Status {
     put(FIELD, error.field.clone());
     put(RETRY_AFTER_MS, error.retry_after_ms.map(|ms| ms.to_string()));
     put(TASK_ID, error.task_id.as_ref().map(ToString::to_string));
-    Status::with_metadata(error.code.grpc(), detail(error), metadata)
-}
-
-/// The same inside a stream, where it must not end the stream.
-pub(super) fn problem(error: &ApiError) -> v1::Problem {
-    v1::Problem {
-        code: error.code.name().to_owned(),
-        detail: detail(error),
-        retry_after_ms: error.retry_after_ms.and_then(|ms| i64::try_from(ms).ok()),
-        field: error.field.clone(),
-        task_id: error.task_id.as_ref().map(ToString::to_string),
-    }
+    Status::with_metadata(error.code.grpc(), v1::Problem::from(error).detail, metadata)
 }
 
 /// For streams that would otherwise never end. There is nothing wrong with the request.
@@ -51,11 +40,6 @@ pub(super) fn panicked(panic: Box<dyn Any + Send + 'static>) -> http::Response<t
     let said = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
     tracing::error!(panic = said.unwrap_or("something that is no text"), "a request's handler panicked");
     status(&ApiError::new(Code::Internal, "a mistake of the dispatcher's; its log has more")).into_http()
-}
-
-fn detail(error: &ApiError) -> String {
-    let missing = error.known.iter().any(|name| !error.detail.contains(name.as_str()));
-    if missing { format!("{}; known: {}", error.detail, error.known.join(", ")) } else { error.detail.clone() }
 }
 
 #[cfg(test)]
