@@ -1,11 +1,13 @@
 //! What can be asked for.
 
 use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
 use crate::scaling::Replicas;
+use crate::sink::Rule;
 
 /// The whole fleet on one machine, as real processes.
 #[derive(Debug, Parser)]
@@ -25,6 +27,10 @@ pub enum Command {
     Scale(ScaleArgs),
     /// Show a fleet at work: pictures in, thumbnails out, one trace
     Demo(DemoArgs),
+    /// Take mails over SMTP and write each to a file; for demos and tests
+    MailSink(MailSinkArgs),
+    /// Take signed webhooks over HTTP and write a line about each; for demos and tests
+    WebhookReceiver(WebhookReceiverArgs),
     /// Become another program that dies with the supervisor
     #[command(hide = true)]
     Guard(GuardArgs),
@@ -61,6 +67,35 @@ pub struct DemoArgs {
     /// Leave when all is shown; the exit code says whether all was well
     #[arg(long)]
     pub once: bool,
+}
+
+/// How mails are taken.
+#[derive(Debug, Args)]
+pub struct MailSinkArgs {
+    /// Folder for the mails: 000001.eml and so on
+    #[arg(long, value_name = "DIR")]
+    pub dir: PathBuf,
+    /// Where to listen; the file that WORKFLEET_ADDR_FILE names tells which port 0 became
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
+    pub addr: SocketAddr,
+    /// What to do instead, as in `rcpt:ada@example.org=450x2`: STAGE[:ADDRESS]=ACT[xTIMES]; the stages are connect, auth,
+    /// mail, rcpt, data and end, the acts a code, hang, drop and wait<ms>
+    #[arg(long = "rule", value_name = "RULE")]
+    pub rules: Vec<Rule>,
+}
+
+/// How webhooks are taken.
+#[derive(Debug, Args)]
+pub struct WebhookReceiverArgs {
+    /// Where to listen; the file that WORKFLEET_ADDR_FILE names tells which port 0 became
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
+    pub addr: SocketAddr,
+    /// File with the secret, `whsec_` and base64
+    #[arg(long, value_name = "FILE")]
+    pub secret_file: PathBuf,
+    /// File for the lines, which go to standard output otherwise
+    #[arg(long, value_name = "FILE")]
+    pub file: Option<PathBuf>,
 }
 
 /// What a guard becomes.

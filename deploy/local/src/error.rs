@@ -32,6 +32,10 @@ pub(crate) enum LocalError {
     DoesNotStart { name: String, last_words: String, log: PathBuf },
     #[error("not ready after {seconds} s: {names}; see the logs in {logs}")]
     NotReady { seconds: u64, names: String, logs: PathBuf },
+    #[error("cannot listen on {address}: {source}")]
+    Listen { address: std::net::SocketAddr, source: io::Error },
+    #[error("{0}: a secret is `whsec_` and base64")]
+    Secret(PathBuf),
     #[error("stopped before it was done")]
     Interrupted,
     #[error("the supervisor failed: {0}")]

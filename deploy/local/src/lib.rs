@@ -12,6 +12,7 @@
 //! - `fleet`, `scaling`: starting, scaling and draining all of them, in order.
 //! - `report`, `control`: `fleet.json` and the socket, by which scripts find and change a running fleet.
 //! - `up`, `scale`, `demo`: the commands.
+//! - `sink`: where the demo's mails and webhooks arrive.
 
 mod backoff;
 mod checkout;
@@ -32,6 +33,7 @@ mod roster;
 mod scale;
 mod scaling;
 mod signals;
+mod sink;
 mod terminal;
 mod up;
 
@@ -51,6 +53,8 @@ pub fn main(cli: Cli) -> ExitCode {
         Command::Up(args) => block_on(up::up(args, terminal.clone())),
         Command::Demo(args) => block_on(demo::demo(args, terminal.clone())),
         Command::Scale(args) => block_on(scale::scale(args, terminal.clone())),
+        Command::MailSink(args) => block_on(sink::mail::serve(args, terminal.clone())),
+        Command::WebhookReceiver(args) => block_on(sink::webhook::serve(args, terminal.clone())),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
