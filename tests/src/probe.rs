@@ -73,7 +73,43 @@ impl Probe {
         self.with("output_bytes", bytes)
     }
 
-    pub(crate) fn logs_to(self, file: &Path) -> Self {
+    /// Submits another probe as its child before it does anything else.
+    #[must_use]
+    pub fn submits(self, child: &Self) -> Self {
+        self.push("children", child.json())
+    }
+
+    /// As a child: has this name among its parent's.
+    #[must_use]
+    pub fn named(self, name: &str) -> Self {
+        self.with("child_name", name)
+    }
+
+    /// As a child: differs from one attempt of its parent to the next.
+    #[must_use]
+    pub fn differs(self) -> Self {
+        self.with("child_differs", true)
+    }
+
+    /// Submits this image to the queue `thumbnail`.
+    #[must_use]
+    pub fn submits_image(self, image: &[u8]) -> Self {
+        self.push("images", STANDARD.encode(image).into())
+    }
+
+    /// Answers with the code where a child is refused, instead of failing.
+    #[must_use]
+    pub fn survives_refusals(self) -> Self {
+        self.with("survives_refusals", true)
+    }
+
+    /// The same for its children.
+    pub(crate) fn logs_to(mut self, file: &Path) -> Self {
+        if let Some(Value::Array(children)) = self.fields.get_mut("children") {
+            for child in children {
+                child["log_file"] = json!(file);
+            }
+        }
         self.with("log_file", json!(file))
     }
 
@@ -81,6 +117,14 @@ impl Probe {
     #[must_use]
     pub fn json(&self) -> Value {
         Value::Object(self.fields.clone())
+    }
+
+    fn push(mut self, field: &str, value: Value) -> Self {
+        let list = self.fields.entry(field).or_insert_with(|| json!([]));
+        if let Value::Array(list) = list {
+            list.push(value);
+        }
+        self
     }
 
     fn with(mut self, field: &str, value: impl Into<Value>) -> Self {

@@ -1,9 +1,11 @@
-//! A worker that does what the test that submits its tasks says: waits, blocks, fails, panics, dies.
+//! A worker that does what the test that submits its tasks says: submits children, waits, blocks, fails, panics, dies.
 
 use std::io::Write as _;
 use std::time::Duration;
 
 use tracing::Instrument as _;
+use workfleet_proto::id::TaskId;
+use workfleet_proto::kinds::thumbnail::ThumbnailRequest;
 use workfleet_sdk::{Context, RunError, TaskError, Worker};
 
 use messages::probe::{ProbeReply, ProbeRequest};
@@ -23,6 +25,7 @@ async fn main() -> Result<(), RunError> {
 
 async fn probe(ctx: Context, task: ProbeRequest) -> Result<ProbeReply, TaskError> {
     log(&ctx, &task, "start")?;
+    let children = submit(&ctx, &task).await?;
     work(&ctx, &task).instrument(tracing::info_span!("work", attempt = ctx.attempt())).await;
     tracing::info_span!("conclude").in_scope(|| conclude(&ctx, &task))?;
     log(&ctx, &task, "end")?;
@@ -30,7 +33,37 @@ async fn probe(ctx: Context, task: ProbeRequest) -> Result<ProbeReply, TaskError
         0 => task.padding,
         bytes => vec![7; bytes as usize].into(),
     };
-    Ok(ProbeReply { echo: task.echo, attempt: ctx.attempt(), worker: std::process::id().to_string(), padding })
+    Ok(ProbeReply {
+        echo: task.echo,
+        attempt: ctx.attempt(),
+        worker: std::process::id().to_string(),
+        padding,
+        children,
+    })
+}
+
+/// Submits the task's children, and gives their ids.
+async fn submit(ctx: &Context, task: &ProbeRequest) -> Result<Vec<String>, TaskError> {
+    let mut submitted = Vec::new();
+    for child in &task.children {
+        let mut child = child.clone();
+        let name = std::mem::take(&mut child.child_name);
+        if child.child_differs {
+            child.echo = format!("{} of attempt {}", child.echo, ctx.attempt());
+        }
+        let child = ctx.child(child);
+        let child = if name.is_empty() { child } else { child.named(name) };
+        submitted.push(child.submit().await);
+    }
+    for image in &task.images {
+        let thumbnail = ThumbnailRequest { image: image.clone(), width_px: 8, height_px: 8, ..Default::default() };
+        submitted.push(ctx.submit(thumbnail).await);
+    }
+    let told = |child: Result<TaskId, TaskError>| match child {
+        Err(error) if task.survives_refusals => Ok(error.code().to_owned()),
+        child => child.map(|id| id.to_string()),
+    };
+    submitted.into_iter().map(told).collect()
 }
 
 async fn work(ctx: &Context, task: &ProbeRequest) {

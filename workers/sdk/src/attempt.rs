@@ -159,7 +159,8 @@ impl Carried<'_> {
     }
 
     fn records(&self) -> records::Ran<'_> {
-        records::Ran { held: self.held, worker: &self.station.worker, started_at_ms: None, ended_at_ms: now_ms() }
+        let (held, worker) = (self.held, &self.station.worker);
+        records::Ran { held, worker, started_at_ms: None, ended_at_ms: now_ms(), children: held.children() }
     }
 
     async fn settle_without_handler(&self, plan: Plan, papers: Papers) {

@@ -20,9 +20,10 @@ use workfleet_proto::v1::call_reply::Answer;
 use workfleet_proto::v1::{Busy, CallReply, Failure};
 use workfleet_proto::wire::Headers as _;
 
-use crate::context::Given;
+use crate::context::{Given, Origin};
 use crate::handling::{Handling, Ran};
 use crate::outcome::Outcome;
+use crate::reach::Reach;
 use crate::slots::Slot;
 use crate::span;
 use crate::station::{Station, code, duration_ms};
@@ -104,6 +105,8 @@ async fn answer(station: Arc<Station>, call: Call, slot: Slot) {
         deadline: Instant::now() + time,
         cancelled,
         slot,
+        origin: Origin::Call,
+        reach: Reach::fleet(&station),
     });
     let ran = handling.run(&station, call.payload, trace.clone()).await;
     // At its own deadline the caller says so itself; an answer now would race with that.

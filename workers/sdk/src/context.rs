@@ -1,17 +1,23 @@
 //! What a handler knows of its attempt, and what it can say and ask meanwhile.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Weak};
-use std::time::Instant;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use opentelemetry::Context as TraceContext;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+use workfleet_proto::Task;
 use workfleet_proto::id::TaskId;
 use workfleet_proto::limits::{PROGRESS_MESSAGE_BYTES_MAX, cut};
 use workfleet_proto::v1::Progress;
 
+use crate::child::{Asked, Child, Family};
+use crate::error::TaskError;
+use crate::reach::Reach;
 use crate::slots::Slot;
+use crate::station::duration_ms;
 
 /// One attempt at a task. Cheap to clone.
 ///
@@ -36,8 +42,14 @@ struct Attempt {
     attempts_max: u32,
     deadline: Instant,
     cancelled: CancellationToken,
+    run: u32,
+    submitted_at: SystemTime,
+    labels: HashMap<String, String>,
+    /// `None` for a direct call, which has no task and so no children.
+    family: Option<Family>,
+    reach: Reach,
     /// Read by the attempt's events; the latest wins, so that a chatty handler waits for nobody.
-    progress: watch::Sender<Option<Progress>>,
+    said: watch::Sender<Said>,
     /// Kept alive by the runtime for as long as the attempt holds its slot.
     slot: Weak<Slot>,
 }
@@ -50,17 +62,88 @@ pub(crate) struct Given {
     pub(crate) deadline: Instant,
     pub(crate) cancelled: CancellationToken,
     pub(crate) slot: Weak<Slot>,
+    pub(crate) origin: Origin,
+    pub(crate) reach: Reach,
+}
+
+/// Where an attempt comes from.
+#[derive(Debug, Clone)]
+pub(crate) enum Origin {
+    /// A direct call, which has no task.
+    Call,
+    /// A task.
+    Task(Facts),
+}
+
+/// What a task's messages tell of it.
+#[derive(Debug, Clone)]
+pub(crate) struct Facts {
+    pub(crate) run: u32,
+    pub(crate) submitted_at_ms: i64,
+    pub(crate) deadline_ms: Option<i64>,
+    pub(crate) labels: HashMap<String, String>,
+    /// Children of earlier attempts of this run.
+    pub(crate) children: Vec<TaskId>,
+}
+
+/// What a handler has said so far.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Said {
+    pub(crate) progress: Option<Progress>,
+    /// Every child of this run, those of earlier attempts first.
+    pub(crate) children: Vec<TaskId>,
 }
 
 impl Context {
     pub(crate) fn new(given: Given) -> Self {
-        let Given { task_id, attempt, attempts_max, deadline, cancelled, slot } = given;
-        let (progress, _) = watch::channel(None);
-        Self { attempt: Arc::new(Attempt { task_id, attempt, attempts_max, deadline, cancelled, progress, slot }) }
+        let Given { task_id, attempt, attempts_max, deadline, cancelled, slot, origin, reach } = given;
+        let mut context = Attempt {
+            run: 1,
+            submitted_at: reach.now(),
+            labels: HashMap::new(),
+            family: None,
+            said: watch::Sender::default(),
+            task_id,
+            attempt,
+            attempts_max,
+            deadline,
+            cancelled,
+            reach,
+            slot,
+        };
+        if let Origin::Task(facts) = origin {
+            let Facts { run, submitted_at_ms, deadline_ms, labels, children } = facts;
+            context.run = run;
+            context.submitted_at = UNIX_EPOCH + duration_ms(submitted_at_ms);
+            context.labels = labels;
+            context.family = Some(Family::new(context.task_id.clone(), run, deadline_ms, &children));
+            context.said = watch::Sender::new(Said { progress: None, children });
+        }
+        Self { attempt: Arc::new(context) }
     }
 
-    pub(crate) fn progress_said(&self) -> watch::Receiver<Option<Progress>> {
-        self.attempt.progress.subscribe()
+    pub(crate) fn said(&self) -> watch::Receiver<Said> {
+        self.attempt.said.subscribe()
+    }
+
+    pub(crate) fn family(&self) -> Option<&Family> {
+        self.attempt.family.as_ref()
+    }
+
+    pub(crate) async fn submit_asked(&self, asked: Asked) -> Result<TaskId, TaskError> {
+        if let Some(family) = self.family() {
+            self.attempt.reach.may_submit_to(&asked.queue)?;
+            family.admit(&asked.id)?;
+        }
+        let child = self.attempt.reach.submit(asked, self.attempt.deadline).await?;
+        self.attempt.said.send_if_modified(|said| {
+            let new = !said.children.contains(&child);
+            if new {
+                said.children.push(child.clone());
+            }
+            new
+        });
+        Ok(child)
     }
 
     /// The task's id. It is the same in every attempt, so it is the idempotency key for calls to others. A direct call
@@ -80,6 +163,44 @@ impl Context {
     #[must_use]
     pub fn is_last_attempt(&self) -> bool {
         self.attempt.attempt >= self.attempt.attempts_max
+    }
+
+    /// Which run this is, from 1: a dead letter that is redriven begins another.
+    #[must_use]
+    pub fn run(&self) -> u32 {
+        self.attempt.run
+    }
+
+    /// When the task was submitted, by the dispatcher's clock; a direct call, when it arrived.
+    #[must_use]
+    pub fn submitted_at(&self) -> SystemTime {
+        self.attempt.submitted_at
+    }
+
+    /// The pairs that were given with the submit.
+    ///
+    /// ```
+    /// use workfleet_sdk::testing::Bench;
+    /// let ctx = Bench::new().label("team", "billing").context();
+    /// assert_eq!(ctx.labels().get("team").map(String::as_str), Some("billing"));
+    /// ```
+    #[must_use]
+    pub fn labels(&self) -> &HashMap<String, String> {
+        &self.attempt.labels
+    }
+
+    /// The time of day. A handler that asks here instead of the system can be [tested](crate::testing::Bench::at) at
+    /// any time.
+    #[must_use]
+    pub fn now(&self) -> SystemTime {
+        self.attempt.reach.now()
+    }
+
+    /// How much time is left until the [`deadline`](Self::deadline), for the time-outs of what the handler asks others.
+    #[must_use]
+    pub fn time_left(&self) -> Duration {
+        // The clock that tests can pause.
+        tokio::time::Instant::from_std(self.attempt.deadline).saturating_duration_since(tokio::time::Instant::now())
     }
 
     /// When this attempt is cut off: its timeout, or the task's deadline if that comes first.
@@ -116,7 +237,38 @@ impl Context {
     pub fn progress(&self, percent: u32, message: impl Into<String>) {
         let message = message.into();
         let message = cut(&message, PROGRESS_MESSAGE_BYTES_MAX).to_owned();
-        self.attempt.progress.send_replace(Some(Progress { percent: percent.min(100), message }));
+        let progress = Progress { percent: percent.min(100), message };
+        self.attempt.reach.progress(&progress);
+        self.attempt.said.send_modify(|said| said.progress = Some(progress));
+    }
+
+    /// Submits a task as a child of this one and gives its id. The queue is the kind's, and must be listed in the
+    /// settings of this task's queue, as `children`.
+    ///
+    /// The n-th call in one attempt always means the same child: where an earlier attempt has submitted it, it exists,
+    /// and there will not be two. So this suits handlers that submit the same tasks in the same order each time; any
+    /// other [names](Child::named) its children.
+    ///
+    /// ```
+    /// use workfleet_proto::kinds::webhook::WebhookRequest;
+    /// use workfleet_sdk::{Context, TaskError};
+    ///
+    /// async fn tell(ctx: &Context, url: String) -> Result<(), TaskError> {
+    ///     let child = ctx.submit(WebhookRequest { url, r#type: "invoice.paid".to_owned(), ..Default::default() }).await?;
+    ///     tracing::info!(%child, "will be told");
+    ///     Ok(())
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// See [`Child::submit`].
+    pub fn submit<T: Task>(&self, task: T) -> impl Future<Output = Result<TaskId, TaskError>> + Send + use<T> {
+        self.child(task).submit()
+    }
+
+    /// A child with a name or options; [`Child::submit`] submits it.
+    pub fn child<T: Task>(&self, task: T) -> Child<T> {
+        Child::new(self.clone(), task)
     }
 
     /// Runs work that computes for long, or blocks, on a thread for such work, within the trace of this attempt. It

@@ -10,8 +10,11 @@ use std::time::Duration;
 use prost::Message as _;
 use tokio::sync::watch;
 use workfleet_link::time::now_ms;
-use workfleet_proto::v1::{Event, Failure, Progress, State};
+use workfleet_proto::id::TaskId;
+use workfleet_proto::v1::{Event, Failure, State};
 
+use crate::child;
+use crate::context::Said;
 use crate::station::Station;
 use crate::task::Held;
 
@@ -35,6 +38,7 @@ impl Events {
             run: held.copy.generation.run,
             attempt: held.attempt(),
             worker: station.worker.clone(),
+            children: texts(&child::told(&held.envelope.children)),
             ..Default::default()
         };
         let subject = station.broker.names.event(&held.id);
@@ -52,8 +56,9 @@ impl Events {
     }
 
     /// The attempt failed, and its retry is stored.
-    pub(crate) async fn retrying(&self, next_attempt_at_ms: i64, failure: Failure) {
+    pub(crate) async fn retrying(&self, next_attempt_at_ms: i64, failure: Failure, children: &[TaskId]) {
         self.say(|event| {
+            event.children = texts(children);
             event.state = State::Retrying.into();
             event.next_attempt_at_ms = Some(next_attempt_at_ms);
             event.failure = Some(failure);
@@ -61,11 +66,15 @@ impl Events {
         .await;
     }
 
-    /// Says what the handler says of its progress, for ever; of many in a short time the latest.
-    pub(crate) async fn follow(&self, mut progress: watch::Receiver<Option<Progress>>) -> Infallible {
-        while progress.changed().await.is_ok() {
-            let said = progress.borrow_and_update().clone();
-            self.say(|event| event.progress = said).await;
+    /// Says what the handler says of its progress and its children, for ever; of many in a short time the latest.
+    pub(crate) async fn follow(&self, mut said: watch::Receiver<Said>) -> Infallible {
+        while said.changed().await.is_ok() {
+            let Said { progress, children } = said.borrow_and_update().clone();
+            self.say(|event| {
+                event.progress = progress;
+                event.children = texts(&children);
+            })
+            .await;
             tokio::time::sleep(PROGRESS_INTERVAL).await;
         }
         // Every context of the attempt is gone, so nobody can say anything more.
@@ -87,4 +96,8 @@ impl Events {
             tracing::debug!(%error, "an event is not sent");
         }
     }
+}
+
+fn texts(children: &[TaskId]) -> Vec<String> {
+    children.iter().map(ToString::to_string).collect()
 }

@@ -22,7 +22,7 @@ use crate::slots::Slot;
 use crate::station::Station;
 
 /// How long a handler that is told to stop may take to clean up.
-const CLEAN_UP_TIME_MAX: Duration = Duration::from_secs(1);
+pub(crate) const CLEAN_UP_TIME_MAX: Duration = Duration::from_secs(1);
 /// How long the runtime may take to drop a handler's future.
 const ABORT_TIME_MAX: Duration = Duration::from_millis(500);
 /// How often a slot that is kept is looked at.

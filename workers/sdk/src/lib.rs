@@ -20,7 +20,7 @@
 //! }
 //! ```
 //!
-//! What an author meets: [`Worker`], [`Handler`], [`Context`], [`TaskError`] with [`ResultExt`], [`Delivery`] and
+//! What an author meets: [`Worker`], [`Handler`], [`Context`], [`Child`], [`TaskError`] with [`ResultExt`], [`Delivery`] and
 //! [`Outcome`] for middleware, and [`testing`] for tests without a broker.
 //!
 //! # The way of a task through this crate
@@ -33,6 +33,7 @@
 //! - `pull`: asks for exactly the free slots; `slots` counts them;
 //! - `task`: message to task; `look`: has it ended, is it already carried on?
 //! - `lease`: keeps the task while it is held; `attempt` and `handling`: run the handler behind a fence;
+//! - `reach`: what a handler's context reaches beyond the process; `child`: the tasks that it submits;
 //! - `settle`: stores the outcome, **then** acknowledges; `records` makes what is stored;
 //! - `events`, `span`, `metrics`: what is told meanwhile;
 //! - `call`: direct calls, to the same handler and slots;
@@ -75,6 +76,9 @@ mod handling;
 mod lease;
 mod pulse;
 
+mod child;
+mod reach;
+
 mod records;
 mod settle;
 
@@ -90,6 +94,7 @@ mod presence;
 
 pub mod testing;
 
+pub use child::Child;
 pub use context::Context;
 pub use error::{ResultExt, TaskError};
 pub use handler::{Handler, HandlerService};

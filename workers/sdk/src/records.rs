@@ -8,6 +8,7 @@ use bytes::Bytes;
 use prost::Message as _;
 use workfleet_link::pipeline::Publish;
 use workfleet_link::time::rfc3339_ms;
+use workfleet_proto::id::TaskId;
 use workfleet_proto::limits::{ATTEMPTS_KEPT_MAX, TRACE_DELAY_MS_MAX};
 use workfleet_proto::names::{Names, header};
 use workfleet_proto::settlement::Generation;
@@ -26,13 +27,15 @@ pub(crate) enum Copy {
 }
 
 /// One attempt in this worker.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Ran<'a> {
     pub(crate) held: &'a Held,
     pub(crate) worker: &'a str,
     /// Absent where no handler was started.
     pub(crate) started_at_ms: Option<i64>,
     pub(crate) ended_at_ms: i64,
+    /// Every child of this run, those of earlier attempts included.
+    pub(crate) children: Vec<TaskId>,
 }
 
 impl Ran<'_> {
@@ -69,9 +72,13 @@ impl Ran<'_> {
             ordering_key: envelope.ordering_key.clone(),
             tenant: envelope.tenant.clone(),
             lane: self.held.lane.to_string(),
-            children: envelope.children.clone(),
+            children: self.children(),
             ..Default::default()
         }
+    }
+
+    fn children(&self) -> Vec<String> {
+        self.children.iter().map(ToString::to_string).collect()
     }
 
     /// The attempts before this one, and this one: the last ten.
@@ -91,7 +98,8 @@ impl Ran<'_> {
     /// The schedule of the next attempt.
     pub(crate) fn retry(&self, names: &Names, failure: &Failure, delay: Duration) -> Copy {
         let delay_ms = i64::try_from(delay.as_millis()).unwrap_or(i64::MAX);
-        let envelope = Envelope { attempts: self.attempts(failure), ..self.held.envelope.clone() };
+        let attempts = self.attempts(failure);
+        let envelope = Envelope { attempts, children: self.children(), ..self.held.envelope.clone() };
         let trace = if delay_ms > TRACE_DELAY_MS_MAX { TraceMode::Linked } else { self.held.copy.trace };
         let copy = CopyHeaders {
             generation: self.held.copy.generation.retry_after(self.held.attempt()),
@@ -110,11 +118,12 @@ impl Ran<'_> {
             due_ms: self.ended_at_ms.saturating_add(delay_ms),
             ..self.held.copy.clone()
         };
+        let envelope = Envelope { children: self.children(), ..self.held.envelope.clone() };
         if delay.is_zero() {
             let subject = names.delay_due(&self.held.id, self.held.lane);
-            return Copy::Due(publish(subject, self.held, &copy, &self.held.envelope));
+            return Copy::Due(publish(subject, self.held, &copy, &envelope));
         }
-        schedule(names, self.held, &copy, &self.held.envelope)
+        schedule(names, self.held, &copy, &envelope)
     }
 }
 
@@ -122,7 +131,9 @@ impl Ran<'_> {
 pub(crate) fn dead_letter(result: v1::Result, held: &Held, dead_at_ms: i64) -> DeadLetter {
     let failure = result.failure.clone().unwrap_or_default();
     let reason = format!("{} in attempt {} of {}", failure.code, result.attempt, result.attempts_max);
-    DeadLetter { result: Some(result), envelope: Some(held.envelope.clone()), dead_at_ms, reason }
+    // A redriven run has children of its own; the result tells which this one had.
+    let envelope = Envelope { children: Vec::new(), ..held.envelope.clone() };
+    DeadLetter { result: Some(result), envelope: Some(envelope), dead_at_ms, reason }
 }
 
 /// What is left of a result that is too large for a message: how the task ended, without what others had said about it.
@@ -186,10 +197,12 @@ fn schedule(names: &Names, held: &Held, copy: &CopyHeaders, envelope: &Envelope)
 mod tests {
     use super::{Copy, Ran, dead_letter};
     use crate::task::tests::held;
+    use bytes::Bytes;
     use prost::Message as _;
     use std::time::Duration;
     use workfleet_link::broker::NatsHeaders;
     use workfleet_link::pipeline::Publish;
+    use workfleet_proto::id::TaskId;
     use workfleet_proto::names::{Names, header};
     use workfleet_proto::settlement::Generation;
     use workfleet_proto::v1::{Envelope, Failure, State};
@@ -207,7 +220,8 @@ mod tests {
     #[test]
     fn a_retry_is_a_schedule_that_brings_the_next_attempt_and_remembers_this_one() {
         let held = held();
-        let ran = Ran { held: &held, worker: "w", started_at_ms: Some(1_000), ended_at_ms: 2_000 };
+        let ran =
+            Ran { held: &held, worker: "w", started_at_ms: Some(1_000), ended_at_ms: 2_000, children: Vec::new() };
         let retry = scheduled(ran.retry(&Names::default(), &failure(), Duration::from_secs(3)));
         let copy = CopyHeaders::read(&NatsHeaders(&retry.headers)).expect("our headers");
         assert_eq!(copy.generation, Generation { run: 1, attempt: 4, back: 0 });
@@ -222,7 +236,7 @@ mod tests {
     #[test]
     fn a_retry_after_long_starts_a_trace_of_its_own() {
         let held = held();
-        let ran = Ran { held: &held, worker: "w", started_at_ms: Some(0), ended_at_ms: 0 };
+        let ran = Ran { held: &held, worker: "w", started_at_ms: Some(0), ended_at_ms: 0, children: Vec::new() };
         let retry = scheduled(ran.retry(&Names::default(), &failure(), Duration::from_secs(61)));
         assert_eq!(retry.headers.get(header::TRACE).map(async_nats::HeaderValue::as_str), Some("link"));
     }
@@ -230,7 +244,7 @@ mod tests {
     #[test]
     fn handing_back_spends_no_attempt_and_is_due_at_once() {
         let held = held();
-        let ran = Ran { held: &held, worker: "w", started_at_ms: None, ended_at_ms: 7 };
+        let ran = Ran { held: &held, worker: "w", started_at_ms: None, ended_at_ms: 7, children: Vec::new() };
         let Copy::Due(back) = ran.hand_back(&Names::default(), Duration::ZERO) else { panic!("not due") };
         assert_eq!(back.subject, "wf.delay.due.mail.q.m.mail_01h455vb4pex5vsknk084sn02q");
         let copy = CopyHeaders::read(&NatsHeaders(&back.headers)).expect("our headers");
@@ -243,7 +257,7 @@ mod tests {
     fn ten_attempts_are_remembered() {
         let mut held = held();
         let ran = |held: &crate::task::Held| {
-            let ran = Ran { held, worker: "w", started_at_ms: Some(1), ended_at_ms: 2 };
+            let ran = Ran { held, worker: "w", started_at_ms: Some(1), ended_at_ms: 2, children: Vec::new() };
             ran.failed(failure()).attempts
         };
         for _ in 0..12 {
@@ -253,9 +267,29 @@ mod tests {
     }
 
     #[test]
+    fn children_go_along_with_every_copy_and_record_but_not_into_a_redriven_run() {
+        let mut held = held();
+        let children: Vec<TaskId> = ["a", "b"].map(|key| TaskId::keyed(&held.id.queue(), key, None)).to_vec();
+        let told: Vec<String> = children.iter().map(ToString::to_string).collect();
+        held.envelope.children = told[..1].to_vec();
+        let ran = Ran { held: &held, worker: "w", started_at_ms: Some(1), ended_at_ms: 2, children };
+        let copies = [
+            scheduled(ran.retry(&Names::default(), &failure(), Duration::from_secs(3))),
+            scheduled(ran.hand_back(&Names::default(), Duration::from_secs(3))),
+        ];
+        for copy in copies {
+            assert_eq!(Envelope::decode(copy.payload).expect("an envelope").children, told);
+        }
+        assert_eq!(ran.completed(Bytes::new(), "").children, told);
+        let letter = dead_letter(ran.failed(failure()), &held, 3);
+        assert_eq!(letter.result.map(|result| result.children), Some(told));
+        assert_eq!(letter.envelope.map(|envelope| envelope.children), Some(Vec::new()));
+    }
+
+    #[test]
     fn a_dead_letter_says_why_in_one_line() {
         let held = held();
-        let ran = Ran { held: &held, worker: "w", started_at_ms: Some(1), ended_at_ms: 2 };
+        let ran = Ran { held: &held, worker: "w", started_at_ms: Some(1), ended_at_ms: 2, children: Vec::new() };
         let letter = dead_letter(ran.failed(failure()), &held, 3);
         assert_eq!(letter.reason, "error in attempt 3 of 5");
         assert_eq!(letter.result.map(|result| result.state()), Some(State::Failed));

@@ -20,7 +20,7 @@ use crate::task::Held;
 pub(crate) fn process(station: &Station, held: &Held, queue_wait_ms: i64) -> TraceContext {
     let sender = trace::extract(&held.headers);
     let consumer = station.broker.names.work_consumer(held.lane);
-    let attributes = vec![
+    let mut attributes = vec![
         KeyValue::new(attribute::MESSAGING_SYSTEM, attribute::NATS),
         KeyValue::new(attribute::MESSAGING_OPERATION_NAME, "process"),
         KeyValue::new(attribute::MESSAGING_OPERATION_TYPE, "process"),
@@ -33,6 +33,7 @@ pub(crate) fn process(station: &Station, held: &Held, queue_wait_ms: i64) -> Tra
         KeyValue::new(attribute::TASK_QUEUE_WAIT_MS, queue_wait_ms),
         KeyValue::new(attribute::WORKER_ID, station.worker.clone()),
     ];
+    attributes.extend(attribute::labels(&held.envelope.labels));
     let linked = sender.span().span_context().clone();
     let tracer = trace::tracer();
     let mut builder = tracer

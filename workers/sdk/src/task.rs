@@ -11,6 +11,9 @@ use workfleet_proto::settlement::{Delivered, Generation};
 use workfleet_proto::v1::Envelope;
 use workfleet_proto::wire::{self, CopyHeaders, TraceMode};
 
+use crate::child;
+use crate::context::Facts;
+
 /// A message as a pull brought it.
 #[derive(Debug)]
 pub(crate) struct Pulled {
@@ -65,6 +68,22 @@ impl Held {
 
     pub(crate) fn attempts_max(&self) -> u32 {
         self.envelope.attempts_max.max(1)
+    }
+
+    /// What a handler may know of the task.
+    pub(crate) fn facts(&self) -> Facts {
+        Facts {
+            run: self.copy.generation.run,
+            submitted_at_ms: self.envelope.submitted_at_ms,
+            deadline_ms: self.envelope.deadline_ms,
+            labels: self.envelope.labels.clone(),
+            children: self.children(),
+        }
+    }
+
+    /// Children that earlier attempts of this run have told of.
+    pub(crate) fn children(&self) -> Vec<TaskId> {
+        child::told(&self.envelope.children)
     }
 
     /// Hash of the schema that the payload was written with.

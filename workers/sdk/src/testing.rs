@@ -16,17 +16,24 @@
 //! assert_eq!(failed.unwrap_err().code(), "no_width");
 //! # });
 //! ```
+//!
+//! What a handler finds around it (attempts, clock, labels, children, cancellation) is laid out on a [`Bench`], and
+//! [`Ran`] tells what it did. Nothing in here opens a socket. What a bench leaves out is what lies outside a handler:
+//! leases, retries and results are the runtime's, and tested with it.
 
-use std::sync::Weak;
-use std::time::{Duration, Instant};
+mod bench;
+mod desk;
+mod ran;
 
-use tokio_util::sync::CancellationToken;
 use workfleet_proto::Task;
-use workfleet_proto::id::{QueueName, TaskId};
 
-use crate::context::{Context, Given};
+use crate::context::Context;
 use crate::error::TaskError;
 use crate::handler::Handler;
+
+pub use bench::Bench;
+pub(crate) use desk::Desk;
+pub use ran::{Ended, Ran, Submitted};
 
 /// Runs one attempt at `task`, as [`attempt`](Context::attempt) 1 of 5.
 ///
@@ -49,13 +56,5 @@ pub fn context() -> Context {
 /// ```
 #[must_use]
 pub fn context_of_attempt(attempt: u32, attempts_max: u32) -> Context {
-    let queue: QueueName = "test".parse().expect("a good name");
-    Context::new(Given {
-        task_id: TaskId::new(&queue, 0, rand::random(), None),
-        attempt,
-        attempts_max,
-        deadline: Instant::now() + Duration::from_secs(60),
-        cancelled: CancellationToken::new(),
-        slot: Weak::new(),
-    })
+    Bench::new().attempt(attempt, attempts_max).context()
 }

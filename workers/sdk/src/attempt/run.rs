@@ -8,16 +8,18 @@ use opentelemetry::Context as TraceContext;
 use prost::Message as _;
 use workfleet_link::time::now_ms;
 use workfleet_proto::backoff;
+use workfleet_proto::id::TaskId;
 use workfleet_proto::limits::{FAILURE_MESSAGE_BYTES_MAX, PAYLOAD_BYTES_MAX, SCHEMA_UNKNOWN_MS_MAX, cut};
 use workfleet_proto::settlement::{Ended, Plan, plan};
 use workfleet_proto::v1::Failure;
 
 use super::Carried;
-use crate::context::Given;
+use crate::context::{Given, Origin};
 use crate::error::RETRY_DELAY_MAX;
 use crate::handling::{Handling, Ran};
 use crate::metrics::Ended as MetricsEnded;
 use crate::outcome::Outcome;
+use crate::reach::Reach;
 use crate::records;
 use crate::settle::{Papers, Settled};
 use crate::slots::Slot;
@@ -48,13 +50,14 @@ impl Carried<'_> {
         station.metrics.started(duration_ms(queue_wait_ms));
         self.events.running(started_at_ms).await;
         let started = Instant::now();
-        let ran = self.run(&slot, started_at_ms, trace.clone()).await;
+        let (ran, children) = self.run(&slot, started_at_ms, trace.clone()).await;
         let verdicted = self.verdict(ran);
         station.metrics.processed(started.elapsed(), verdicted.failure.as_ref().map(|failure| failure.code.as_str()));
-        self.settle(verdicted, started_at_ms, &trace).await;
+        self.settle(verdicted, started_at_ms, children, &trace).await;
     }
 
-    async fn run(&self, slot: &Arc<Slot>, started_at_ms: i64, trace: TraceContext) -> Ran {
+    /// How the handler ended, and every child of this run so far.
+    async fn run(&self, slot: &Arc<Slot>, started_at_ms: i64, trace: TraceContext) -> (Ran, Vec<TaskId>) {
         let (station, held) = (self.station, self.held);
         let mut time = duration_ms(held.envelope.timeout_ms);
         if time.is_zero() {
@@ -70,12 +73,16 @@ impl Carried<'_> {
             deadline: Instant::now() + time,
             cancelled,
             slot,
+            origin: Origin::Task(held.facts()),
+            reach: Reach::fleet(station),
         });
-        let progress = handling.context().progress_said();
-        tokio::select! {
+        let said = handling.context().said();
+        let ran = tokio::select! {
             ran = handling.run(station, held.envelope.payload.clone(), trace) => ran,
-            never = self.events.follow(progress) => match never {},
-        }
+            never = self.events.follow(said.clone()) => match never {},
+        };
+        let children = said.borrow().children.clone();
+        (ran, children)
     }
 
     fn verdict(&self, ran: Ran) -> Verdicted {
@@ -126,10 +133,9 @@ impl Carried<'_> {
         Verdicted { failure, ..Verdicted::new(Ended::Permanent) }
     }
 
-    async fn settle(&self, verdicted: Verdicted, started_at_ms: i64, trace: &TraceContext) {
+    async fn settle(&self, verdicted: Verdicted, started_at_ms: i64, children: Vec<TaskId>, trace: &TraceContext) {
         let (station, held) = (self.station, self.held);
-        let ran =
-            records::Ran { held, worker: &station.worker, started_at_ms: Some(started_at_ms), ended_at_ms: now_ms() };
+        let ran = records::Ran { started_at_ms: Some(started_at_ms), children, ..self.records() };
         let Verdicted { ended, output, failure, delay } = self.fitting(verdicted, &ran);
         let names = &station.broker.names;
         let why = failure.clone().unwrap_or_default();
@@ -148,7 +154,7 @@ impl Carried<'_> {
         let next_attempt_at_ms = ran.ended_at_ms.saturating_add(i64::try_from(delay.as_millis()).unwrap_or(i64::MAX));
         let retried = plan == Plan::Retry && settled == Settled::Done;
         if let (true, Some(failure)) = (retried, &failure) {
-            self.events.retrying(next_attempt_at_ms, failure.clone()).await;
+            self.events.retrying(next_attempt_at_ms, failure.clone(), &ran.children).await;
         }
         self.conclude(plan, settled, failure.as_ref(), retried.then_some(next_attempt_at_ms), trace);
     }
