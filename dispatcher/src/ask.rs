@@ -23,6 +23,12 @@ pub(crate) struct StreamState {
     /// Bytes of them.
     #[serde(default)]
     pub(crate) bytes: u64,
+    /// The first sequence that it holds.
+    #[serde(default)]
+    pub(crate) first_seq: u64,
+    /// The last sequence that it ever gave.
+    #[serde(default)]
+    pub(crate) last_seq: u64,
     #[serde(default)]
     first_ts: Option<jiff::Timestamp>,
     #[serde(default)]

@@ -16,12 +16,13 @@ use crate::admit::{Parent, Submit};
 use crate::call::{self, Call, Called};
 use crate::error::{ApiError, Code, unavailable};
 use crate::kinds::{Kinds, Queue};
-use crate::limits::{CALLS_MAX, WAIT_MAX, WAITS_MAX, WATCHES_MAX};
+use crate::limits::{CALLS_MAX, LISTS_MAX, WAIT_MAX, WAITS_MAX, WATCHES_MAX};
+use crate::list::ListTasks;
 use crate::metrics::Metrics;
 use crate::publish::Publisher;
 use crate::room::Room;
 use crate::state;
-use crate::view::{Cursor, QueueList, QueueView, ScaleView, TaskView, UnixMs};
+use crate::view::{Cursor, QueueList, QueueView, ScaleView, TaskList, TaskView, UnixMs};
 use crate::watch::{self, Watch};
 
 /// Takes tasks and says what became of them. Cheap to clone.
@@ -41,6 +42,7 @@ pub(crate) struct Inner {
     pub(crate) metrics: Metrics,
     pub(crate) calls: Semaphore,
     pub(crate) waits: Semaphore,
+    pub(crate) lists: Semaphore,
     watches: Arc<Semaphore>,
 }
 
@@ -81,6 +83,7 @@ impl Dispatcher {
             metrics: Metrics::new(),
             calls: Semaphore::new(CALLS_MAX),
             waits: Semaphore::new(WAITS_MAX),
+            lists: Semaphore::new(LISTS_MAX),
             watches: Arc::new(Semaphore::new(WATCHES_MAX)),
             broker,
         };
@@ -187,6 +190,19 @@ impl Dispatcher {
     pub async fn queue(&self, name: &str) -> Result<QueueView, ApiError> {
         let queue = self.inner.connected()?.kinds.queue(name).await?;
         self.inner.queue_view(&queue).await
+    }
+
+    /// A page of a queue's tasks, without their outputs. It may be short, or empty, and have a next one: each page
+    /// costs a bounded number of reads. Tasks that move while somebody pages may be seen twice, or not at all.
+    ///
+    /// # Errors
+    /// When there is no such queue, or the question cannot be understood.
+    pub async fn tasks(&self, list: &ListTasks) -> Result<TaskList, ApiError> {
+        let _turn =
+            self.inner.lists.try_acquire().map_err(|_| {
+                ApiError::new(Code::RateLimited, "too many lists of tasks at once").retry_after_ms(1_000)
+            })?;
+        self.inner.tasks(list).await
     }
 
     /// What an autoscaler needs to know of a queue.

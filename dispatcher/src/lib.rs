@@ -6,7 +6,7 @@
 //! - `publish`: an envelope to JetStream's acknowledgement. With `idempotency`, one task for one key.
 //! - `state`, `wait`, `watch`: where a task is, until it ends.
 //! - `call`: direct questions over a queue group, beside all of that.
-//! - `queues`, `scale`: what is in a queue.
+//! - `queues`, `scale`: what is in a queue. `list`: its tasks, a page at a time.
 //! - [`streams`]: creates all that JetStream has to hold, from a [`queues_file`].
 //!
 //! [`Dispatcher`] is all of it without a port, for use inside any service; [`serve()`] puts it behind HTTP and gRPC.
@@ -49,6 +49,7 @@ mod call;
 mod dispatcher;
 mod idempotency;
 mod kinds;
+mod list;
 mod metrics;
 mod publish;
 mod queues;
@@ -66,7 +67,8 @@ pub use admit::{Options, Payload, Submit};
 pub use call::{Call, Called};
 pub use config::Config;
 pub use dispatcher::{Dispatcher, Output, Submitted};
+pub use list::ListTasks;
 pub use error::{ApiError, Code, Problem};
 pub use serve::{ServeError, serve};
-pub use view::{Cursor, QueueList, QueueView, ScaleView, TaskView};
+pub use view::{Cursor, QueueList, QueueView, ScaleView, TaskList, TaskView};
 pub use watch::Watch;

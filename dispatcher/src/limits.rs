@@ -54,6 +54,23 @@ pub const SCHEMAS_MAX: usize = 1_024;
 pub const COUNTS_FRESH: Duration = Duration::from_millis(500);
 /// Longest delay of a task.
 pub const DELAY_MAX: Duration = Duration::from_secs(365 * 24 * 3_600);
+/// Tasks of a page that names no limit.
+pub const LIST_TASKS_DEFAULT: usize = 50;
+/// Most tasks of a page.
+pub const LIST_TASKS_MAX: usize = 1_000;
+/// Reads that one page may cost; it is short, or empty, where they do not fill it. Each may bring two questions more,
+/// for what else is known of what was read.
+pub const LIST_READS_MAX: usize = 8;
+/// Least messages of one read.
+pub const LIST_READ_MESSAGES_MIN: usize = 16;
+/// Most messages of one read.
+pub const LIST_READ_MESSAGES_MAX: usize = 512;
+/// Most bytes of one read; the message with which they are reached is the last.
+pub const LIST_READ_BYTES_MAX: usize = 1 << 20;
+/// Bytes of its tasks' records with which a page is full.
+pub const LIST_PAGE_BYTES_MAX: usize = 1 << 20;
+/// Pages that are put together at once; the next one is refused.
+pub const LISTS_MAX: usize = 16;
 /// Queues that are listed at once, in answers and in lists of what is known.
 pub const QUEUES_LISTED_MAX: usize = 1_000;
 /// Most workers that are listed of one queue.

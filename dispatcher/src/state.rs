@@ -5,7 +5,7 @@
 
 mod combine;
 
-pub(crate) use combine::{Place, Waiting, apply_event, of_envelope, of_event, of_result};
+pub(crate) use combine::{Place, Waiting, apply_event, combine, of_envelope, of_event, of_result, of_result_alone};
 
 use prost::Message as _;
 use workfleet_link::broker::NatsHeaders;
@@ -50,7 +50,7 @@ impl Inner {
             }
             heard = self.read_event(queue, id).await?;
             if let Some(copy) = self.read_copy(queue, id).await? {
-                return Ok(Some(combine::combine(queue, id, &copy, heard.as_ref(), now_ms())));
+                return Ok(Some(combine(queue, id, &copy, heard.as_ref(), now_ms())));
             }
         }
         // Only the event is left: the copy was taken away, and no result is stored yet.
@@ -147,7 +147,11 @@ pub(crate) fn unknown_task(id: &TaskId) -> ApiError {
     ApiError::new(Code::UnknownTask, format!("there is no task {id}, or its result is no longer kept"))
 }
 
-fn waiting(
+/// A stored copy, read.
+///
+/// # Errors
+/// When it is no task.
+pub(crate) fn waiting(
     stored: &StoredMessage,
     place: Place,
     lane: Option<workfleet_proto::names::Lane>,

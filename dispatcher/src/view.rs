@@ -2,9 +2,11 @@
 
 mod convert;
 mod cursor;
+mod list;
 mod queue;
 
 pub use cursor::{Cursor, CursorError, Position};
+pub use list::TaskList;
 pub use queue::{KindNames, QueueList, QueueView, ScaleView, WorkerView};
 
 use std::collections::BTreeMap;

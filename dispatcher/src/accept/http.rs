@@ -52,7 +52,7 @@ fn router(edge: Edge) -> Router {
     Router::new()
         .route("/v1/queues", get(queues::list))
         .route("/v1/queues/{queue}", get(queues::read))
-        .route("/v1/queues/{queue}/tasks", post(tasks::submit))
+        .route("/v1/queues/{queue}/tasks", get(tasks::list).post(tasks::submit))
         .route("/v1/queues/{queue}/calls", post(calls::call))
         .route("/v1/tasks/{id}", get(tasks::read))
         .route("/v1/tasks/{id}/result", get(tasks::result))

@@ -28,7 +28,7 @@ pub(crate) fn pair(text: &str) -> Result<(String, String), ApiError> {
 ///
 /// # Errors
 /// When it is no label, or its key is there already, or there are too many.
-pub(super) fn add(labels: &mut BTreeMap<String, String>, text: &str) -> Result<(), ApiError> {
+pub(crate) fn add(labels: &mut BTreeMap<String, String>, text: &str) -> Result<(), ApiError> {
     let (key, value) = pair(text)?;
     let detail = format!("the label {key:?} is given twice");
     if labels.insert(key, value).is_some() {
@@ -41,7 +41,7 @@ pub(super) fn add(labels: &mut BTreeMap<String, String>, text: &str) -> Result<(
 ///
 /// # Errors
 /// When one is no label, or there are too many.
-pub(super) fn check_all(labels: &BTreeMap<String, String>) -> Result<(), ApiError> {
+pub(crate) fn check_all(labels: &BTreeMap<String, String>) -> Result<(), ApiError> {
     check_count(labels)?;
     labels.iter().try_for_each(|(key, value)| check(key, value))
 }

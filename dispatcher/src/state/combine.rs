@@ -31,7 +31,7 @@ pub(crate) enum Place {
 }
 
 /// A copy and the latest event.
-pub(super) fn combine(queue: &Queue, id: &TaskId, copy: &Waiting, heard: Option<&Heard>, now_ms: i64) -> TaskView {
+pub(crate) fn combine(queue: &Queue, id: &TaskId, copy: &Waiting, heard: Option<&Heard>, now_ms: i64) -> TaskView {
     let mut view = of_envelope(queue, id, &copy.envelope, copy.lane);
     // Attempts before the one that this copy is for.
     view.attempt = copy.generation.attempt.saturating_sub(1);
@@ -175,6 +175,11 @@ pub(crate) fn of_result(queue: &Queue, result: v1::Result, output: Option<Box<Ra
         attempts,
         cursor: Cursor { run: result.run, attempt: result.attempt, position: Position::End },
     }
+}
+
+/// The same without its output, which a list does not show.
+pub(crate) fn of_result_alone(queue: &Queue, result: v1::Result) -> TaskView {
+    TaskView { output_bytes: None, ..of_result(queue, result, None) }
 }
 
 fn empty(queue: &Queue, id: &TaskId) -> TaskView {

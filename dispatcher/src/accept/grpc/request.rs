@@ -12,6 +12,7 @@ use workfleet_proto::v1::submit_request::Payload as SubmitPayload;
 use crate::admit::{Options, Payload, Submit};
 use crate::call::Call;
 use crate::error::{ApiError, Code};
+use crate::list::{ListTasks, unknown_state};
 use crate::view::{Cursor, UnixMs};
 
 /// A submit.
@@ -52,6 +53,18 @@ pub(super) fn call(request: v1::CallRequest) -> Result<Call, ApiError> {
 /// A task's id. What is none cannot be the id of any task.
 pub(super) fn task_id(text: &str) -> Result<TaskId, ApiError> {
     text.parse().map_err(|error: workfleet_proto::id::IdError| ApiError::new(Code::UnknownTask, error.to_string()))
+}
+
+/// A question for a page of tasks.
+pub(super) fn list(request: v1::ListTasksRequest) -> Result<ListTasks, ApiError> {
+    let state = request.state.map(|number| v1::State::try_from(number).map_err(|_| unknown_state(&number.to_string())));
+    Ok(ListTasks {
+        queue: request.queue,
+        state: state.transpose()?,
+        labels: request.labels.into_iter().collect(),
+        limit: request.limit,
+        cursor: request.cursor,
+    })
 }
 
 /// Where a reader was.

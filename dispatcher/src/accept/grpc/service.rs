@@ -109,8 +109,11 @@ impl Rpc for Service {
         Ok(Response::new(v1::ListQueuesReply { queues: list.queues.into_iter().map(Into::into).collect() }))
     }
 
-    async fn list_tasks(&self, _: Request<v1::ListTasksRequest>) -> Result<Response<v1::ListTasksReply>, Status> {
-        Err(Status::unimplemented("not yet"))
+    async fn list_tasks(&self, request: Request<v1::ListTasksRequest>) -> Result<Response<v1::ListTasksReply>, Status> {
+        let (metadata, _, message) = request.into_parts();
+        let answer = async { self.dispatcher.tasks(&request::list(message)?).await };
+        let page = self.unary("ListTasks", &metadata, answer).await?;
+        Ok(Response::new(page.into()))
     }
 
     async fn put_blob(&self, _: Request<Streaming<v1::PutBlobRequest>>) -> Result<Response<v1::BlobInfo>, Status> {

@@ -13,6 +13,7 @@ use super::answer;
 use super::parts::{Form, IdPath, QueryPairs, QueuePath, accepted, single, wait};
 use crate::admit::{Options, Payload, Submit};
 use crate::error::ApiError;
+use crate::list::ListTasks;
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
@@ -45,6 +46,18 @@ pub(super) async fn submit(
         answer::add(&mut answer, "idempotency-key-expires", &until.to_string());
     }
     Ok(answer)
+}
+
+/// `GET /v1/queues/{queue}/tasks`: a page of the queue's tasks.
+pub(super) async fn list(
+    State(edge): State<Edge>,
+    QueuePath(queue): QueuePath,
+    query: QueryPairs,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let list = ListTasks::from_pairs(queue, query.iter())?;
+    let page = edge.dispatcher.tasks(&list).await?;
+    Ok(answer::view::<_, v1::ListTasksReply>(StatusCode::OK, accepted(&headers), page))
 }
 
 /// `GET /v1/tasks/{id}`
