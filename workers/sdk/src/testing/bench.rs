@@ -56,8 +56,8 @@ pub struct Bench {
     labels: HashMap<String, String>,
     kind: Kind,
     cancel_after: Option<Duration>,
-    /// Cancels the attempt that runs.
-    cancelled: Mutex<CancellationToken>,
+    /// Stops the attempt that runs.
+    cut: Mutex<CancellationToken>,
     shelf: Arc<Mutex<Shelf>>,
 }
 
@@ -90,7 +90,7 @@ impl Bench {
             labels: HashMap::new(),
             kind: Kind::Task,
             cancel_after: None,
-            cancelled: Mutex::default(),
+            cut: Mutex::default(),
             shelf: Arc::default(),
         }
     }
@@ -200,8 +200,7 @@ impl Bench {
     /// ```
     pub async fn run<T: Task, H: Handler<T>>(&self, handler: &H, task: T) -> Ran<T::Output> {
         let deadline = Instant::now() + self.timeout;
-        let cancelled = CancellationToken::new();
-        lock(&self.cancelled).clone_from(&cancelled);
+        let (cut, cancelled) = (self.next_cut(), CancellationToken::new());
         let (context, desk) = self.begin(T::KIND, &cancelled);
         let mut handling = std::pin::pin!(handler.handle(context, task));
         let ended = tokio::select! {
@@ -214,10 +213,13 @@ impl Bench {
                 cancelled.cancel();
                 Ended::TimedOut
             }
-            () = self.stopped(&cancelled) => match tokio::time::timeout(CLEAN_UP_TIME_MAX, &mut handling).await {
-                Ok(Ok(output)) => Ended::Completed(output),
-                Ok(Err(_)) | Err(_) => Ended::HandedBack,
-            },
+            () = self.stopped(&cut) => {
+                cancelled.cancel();
+                match tokio::time::timeout(CLEAN_UP_TIME_MAX, &mut handling).await {
+                    Ok(Ok(output)) => Ended::Completed(output),
+                    Ok(Err(_)) | Err(_) => Ended::HandedBack,
+                }
+            }
         };
         Ran::new(ended, desk.take())
     }
@@ -241,23 +243,25 @@ impl Bench {
     /// # });
     /// ```
     pub fn cancel(&self) {
-        lock(&self.cancelled).cancel();
+        lock(&self.cut).cancel();
     }
 
     /// A context alone, for functions that take one. What is done with it is not told.
     #[must_use]
     pub fn context(&self) -> Context {
-        let cancelled = CancellationToken::new();
-        lock(&self.cancelled).clone_from(&cancelled);
-        self.begin("test", &cancelled).0
+        self.begin("test", &self.next_cut()).0
     }
 
-    async fn stopped(&self, cancelled: &CancellationToken) {
-        if let Some(time) = self.cancel_after {
-            let _ = tokio::time::timeout(time, cancelled.cancelled()).await;
-            cancelled.cancel();
-        }
-        cancelled.cancelled().await;
+    fn next_cut(&self) -> CancellationToken {
+        let cut = CancellationToken::new();
+        lock(&self.cut).clone_from(&cut);
+        cut
+    }
+
+    async fn stopped(&self, cut: &CancellationToken) {
+        let time = self.cancel_after.unwrap_or(Duration::MAX);
+        // However it ends, it is time.
+        let _ = tokio::time::timeout(time, cut.cancelled()).await;
     }
 
     fn begin(&self, queue: &str, cancelled: &CancellationToken) -> (Context, Arc<Desk>) {
