@@ -1,0 +1,150 @@
+//! Puts records into a queue's streams, as dispatchers and workers would leave them.
+
+use futures::future::join_all;
+use prost::Message as _;
+use workfleet_link::broker::Broker;
+use workfleet_link::pipeline::{Pipeline, Publish};
+use workfleet_link::time::{now_ms, rfc3339_ms};
+use workfleet_proto::id::{QueueName, TaskId};
+use workfleet_proto::names::{Lane, header};
+use workfleet_proto::v1::{DeadLetter, Envelope, Event, Result as Record, State};
+
+/// Fills the queue `thumbnail`.
+pub(crate) struct Fill {
+    broker: Broker,
+    pipeline: Pipeline,
+}
+
+/// A task of the queue, the same for the same number.
+pub(crate) fn id(number: u64) -> TaskId {
+    let queue: QueueName = "thumbnail".parse().expect("a name");
+    let mut random = [0; 10];
+    random[2..].copy_from_slice(&number.to_be_bytes());
+    TaskId::new(&queue, 1_700_000_000_000 + number, random, None)
+}
+
+/// A record of an end.
+pub(crate) fn record(number: u64, state: State) -> Record {
+    Record {
+        id: id(number).to_string(),
+        state: state.into(),
+        run: 1,
+        attempt: 1,
+        attempts_max: 3,
+        submitted_at_ms: 1_700_000_000_000,
+        ended_at_ms: 1_700_000_001_000,
+        labels: labels(number),
+        ..Record::default()
+    }
+}
+
+fn labels(number: u64) -> std::collections::HashMap<String, String> {
+    [("tenth".to_owned(), (number / 10).to_string())].into()
+}
+
+impl Fill {
+    pub(crate) fn new(broker: &Broker) -> Self {
+        Self { pipeline: Pipeline::start(broker), broker: broker.clone() }
+    }
+
+    async fn store(&self, messages: impl IntoIterator<Item = Publish>) {
+        let stored = join_all(messages.into_iter().map(|message| self.pipeline.publish(message))).await;
+        stored.into_iter().for_each(|stored| assert!(stored.is_ok(), "{stored:?}"));
+    }
+
+    fn copy(&self, subject: String, number: u64) -> Publish {
+        let envelope = Envelope {
+            id: id(number).to_string(),
+            payload: vec![7; 100].into(),
+            submitted_at_ms: now_ms(),
+            attempts_max: 3,
+            labels: labels(number),
+            ..Envelope::default()
+        };
+        let mut message = Publish::new(subject, envelope.encode_to_vec().into());
+        for name in [header::RUN, header::ATTEMPT] {
+            message.headers.insert(name, "1");
+        }
+        message
+    }
+
+    /// Tasks that wait.
+    pub(crate) async fn queued(&self, numbers: impl IntoIterator<Item = u64>) {
+        let names = &self.broker.names;
+        let copies = numbers.into_iter().map(|n| self.copy(names.task(&id(n), Lane::DEFAULT), n));
+        self.store(copies).await;
+    }
+
+    /// Tasks whose time has not come.
+    pub(crate) async fn scheduled(&self, numbers: impl IntoIterator<Item = u64>) {
+        let names = &self.broker.names;
+        let copies = numbers.into_iter().map(|n| {
+            let mut copy = self.copy(names.delay_at(&id(n)), n);
+            copy.headers.insert(header::SCHEDULE, format!("@at {}", rfc3339_ms(now_ms() + 3_600_000)));
+            copy.headers.insert(header::SCHEDULE_TARGET, names.delay_due(&id(n), Lane::DEFAULT));
+            copy
+        });
+        self.store(copies).await;
+    }
+
+    /// Retries whose time has not come.
+    pub(crate) async fn retrying(&self, numbers: impl IntoIterator<Item = u64>) {
+        let names = &self.broker.names;
+        let copies = numbers.into_iter().map(|n| {
+            let mut copy = self.copy(names.delay_at(&id(n)), n);
+            copy.headers.insert(header::ATTEMPT, "2");
+            copy.headers.insert(header::SCHEDULE, format!("@at {}", rfc3339_ms(now_ms() + 3_600_000)));
+            copy.headers.insert(header::SCHEDULE_TARGET, names.delay_due(&id(n), Lane::DEFAULT));
+            copy
+        });
+        self.store(copies).await;
+    }
+
+    /// What a worker says about tasks that it runs.
+    pub(crate) async fn runs(&self, numbers: impl IntoIterator<Item = u64>) {
+        let events = numbers.into_iter().map(|n| {
+            let event = Event {
+                id: id(n).to_string(),
+                state: State::Running.into(),
+                run: 1,
+                attempt: 1,
+                sequence: 1,
+                at_ms: now_ms(),
+                started_at_ms: now_ms(),
+                ..Event::default()
+            };
+            Publish::new(self.broker.names.event(&id(n)), event.encode_to_vec().into())
+        });
+        self.store(events).await;
+    }
+
+    /// Records of ends.
+    pub(crate) async fn ended(&self, records: impl IntoIterator<Item = Record>) {
+        let results = records.into_iter().map(|record| {
+            let id: TaskId = record.id.parse().expect("an id");
+            Publish::new(self.broker.names.result(&id), record.encode_to_vec().into())
+        });
+        self.store(results).await;
+    }
+
+    /// Keys, which lie among the results.
+    pub(crate) async fn keys(&self, numbers: impl IntoIterator<Item = u64>) {
+        let names = &self.broker.names;
+        self.store(numbers.into_iter().map(|n| Publish::new(names.key(&id(n)), vec![1].into()))).await;
+    }
+
+    /// Dead letters.
+    pub(crate) async fn dead(&self, numbers: impl IntoIterator<Item = u64>) {
+        let letters = numbers.into_iter().map(|n| {
+            let letter = DeadLetter { result: Some(record(n, State::Failed)), ..DeadLetter::default() };
+            Publish::new(self.broker.names.dead(&id(n)), letter.encode_to_vec().into())
+        });
+        self.store(letters).await;
+    }
+
+    /// Dead letters of a queue that is not there.
+    pub(crate) async fn dead_of_another(&self, numbers: impl IntoIterator<Item = u64>) {
+        let letters = numbers.into_iter().map(|n| Publish::new(format!("wf.dead.other.{n}"), vec![1].into()));
+        self.store(letters).await;
+    }
+}
