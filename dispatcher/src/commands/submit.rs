@@ -23,7 +23,7 @@ use super::task::Task;
 Examples, in the checkout, with a fleet that `make fleet` has started:
   workfleet submit thumbnail --field image=@deploy/local/samples/julia.png --field width_px=64 --field height_px=64 --wait
   workfleet submit thumbnail --field image=@deploy/local/samples/dunes.jpg --field width_px=64 --field height_px=64 \\
-    --key order-17 --attempts-max 3 --wait=10s
+    --key order-17 --label order:17 --attempts-max 3 --wait=10s
   image=$(base64 -w0 deploy/local/samples/julia.png)
   id=$(printf '{\"image\": \"%s\", \"width_px\": 64, \"height_px\": 64}' \"$image\" |
     workfleet submit thumbnail - --delay 5s)
@@ -52,6 +52,9 @@ pub(crate) struct Submit {
     /// How often a handler may be started for it, the first time included
     #[arg(long, value_name = "N")]
     attempts_max: Option<u32>,
+    /// A pair of your own that stays with the task, as in --label order:17; may be given again, up to 16 times
+    #[arg(long, value_name = "KEY:VALUE")]
+    label: Vec<String>,
     /// Idempotency key: the same key gives the same task, so that repeating this command is safe
     #[arg(long, value_name = "KEY")]
     key: Option<String>,
@@ -94,6 +97,7 @@ impl Submit {
         ];
         let mut options: Vec<_> = texts.into_iter().filter_map(|(name, value)| Some((name, value.clone()?))).collect();
         options.extend(self.attempts_max.map(|n| ("attempts_max", n.to_string())));
+        options.extend(self.label.iter().map(|label| ("label", label.clone())));
         options
     }
 

@@ -1,5 +1,7 @@
 //! A task as the dispatcher's JSON tells of it, and how a person is shown it.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
@@ -34,6 +36,11 @@ pub(crate) struct Fields {
     pub(crate) output: Option<Value>,
     pub(crate) failure: Option<Failure>,
     pub(crate) trace_id: Option<String>,
+    pub(crate) parent_id: Option<String>,
+    #[serde(default)]
+    pub(crate) children: Vec<String>,
+    #[serde(default)]
+    pub(crate) labels: BTreeMap<String, String>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -132,6 +139,9 @@ impl Task {
             rows.push(("progress", format!("{} % {}", progress.percent, progress.message)));
         }
         rows.extend(fields.trace_id.clone().filter(|id| !id.is_empty()).map(|id| ("trace", id)));
+        rows.extend(fields.labels.iter().map(|(key, value)| ("label", format!("{key}:{value}"))));
+        rows.extend(fields.parent_id.clone().map(|id| ("parent", id)));
+        rows.extend(fields.children.iter().map(|id| ("child", id.clone())));
         if let Some(failure) = &fields.failure {
             rows.push(("failure", failure.words()));
             // A single attempt has failed as the task has.
