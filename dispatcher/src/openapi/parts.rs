@@ -5,6 +5,7 @@ use workfleet_proto::limits::LABELS_MAX;
 
 use super::{Members, reference};
 use crate::error::Code;
+use crate::limits::{LIST_TASKS_DEFAULT, LIST_TASKS_MAX};
 
 /// How a label is written in a query: its key, a colon, its value.
 const LABEL_PATTERN: &str = "^[a-z][a-z0-9_.-]{0,62}:.+$";
@@ -20,6 +21,10 @@ fn members(value: Value) -> Members {
 pub(super) fn schemas() -> Members {
     let mut schemas = members(json!({
         "Task": task(),
+        "TaskList": object(json!({
+            "tasks": { "type": "array", "items": reference("schemas", "Task") },
+            "next": { "type": ["string", "null"], "description": "`cursor` of the next page; null: there is none." },
+        })),
         "Progress": object(json!({
             "percent": { "type": "integer", "minimum": 0, "maximum": 100 },
             "message": { "type": "string" },
@@ -194,6 +199,10 @@ pub(super) fn parameters() -> Value {
         "priority": query("priority", json!({ "type": "string", "pattern": "^[a-z]$" }), "A lane of the queue: `h`, `m` or `l`."),
         "ordering_key": query("ordering_key", json!({ "type": "string" }), "Tasks with one ordering key share a bucket."),
         "attempts_max": query("attempts_max", json!({ "type": "integer", "minimum": 1 }), "How often a handler may be started, the first time included."),
+        "state": query("state", reference("schemas", "State"), "Only tasks in this state."),
+        "label_wanted": query("label", json!({ "type": "array", "items": { "type": "string" } }), "Only tasks with this label, `key:value`; several: with all of them."),
+        "limit": query("limit", json!({ "type": "integer", "minimum": 1, "maximum": LIST_TASKS_MAX, "default": LIST_TASKS_DEFAULT }), "Most tasks of the page."),
+        "cursor": query("cursor", json!({ "type": "string" }), "`next` of the page before."),
         "label": query("label", json!({ "type": "array", "maxItems": LABELS_MAX, "items": { "type": "string", "pattern": LABEL_PATTERN } }), "A pair of your own, `key:value`; may be given again. It stays with the task, and is no part of its identity."),
         "timeout": query("timeout", duration(), "The longest time to wait for the answer: 10s, at most 60s."),
         "idempotency_key": header("Idempotency-Key", "The same key gives the same task, for as long as results are kept."),

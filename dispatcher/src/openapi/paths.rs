@@ -31,7 +31,10 @@ pub(super) fn common() -> Members {
     add("/v1/queues/{queue}", json!({ "parameters": [parameter("queue")], "get": get_queue() }));
     let any_input = json!({ "type": "object", "description": "The kind's input." });
     let submit = submit("submit", "tasks", &any_input, &reference("schemas", "Task"));
-    add("/v1/queues/{queue}/tasks", json!({ "parameters": [parameter("queue")], "post": submit }));
+    add(
+        "/v1/queues/{queue}/tasks",
+        json!({ "parameters": [parameter("queue")], "get": list_tasks("list_tasks", "queues"), "post": submit }),
+    );
     let call = call("call", "calls", &any_input, &reference("schemas", "CallAnswer"));
     add("/v1/queues/{queue}/calls", json!({ "parameters": [parameter("queue")], "post": call }));
     add("/v1/tasks/{id}", json!({ "parameters": [parameter("id")], "get": get_task() }));
@@ -59,7 +62,8 @@ pub(super) fn of_queue(kind: &KindNames<'_>) -> Members {
     let submit = submit(&format!("submit_{suffix}"), &tag, &input, &reference("schemas", &kind.task()));
     let call = call(&format!("call_{suffix}"), &tag, &input, &reference("schemas", &kind.answer()));
     let mut paths = Members::new();
-    paths.insert(format!("/v1/queues/{queue}/tasks"), json!({ "post": submit }));
+    let list = list_tasks(&format!("list_tasks_{suffix}"), &tag);
+    paths.insert(format!("/v1/queues/{queue}/tasks"), json!({ "get": list, "post": submit }));
     paths.insert(format!("/v1/queues/{queue}/calls"), json!({ "post": call }));
     paths
 }
@@ -136,6 +140,22 @@ fn get_events() -> Value {
         }, "204": { "description": "`Last-Event-ID` was the end: nothing follows" } },
     });
     refuse(&mut operation, &[400, 404, 503]);
+    operation
+}
+
+fn list_tasks(operation: &str, tag: &str) -> Value {
+    let about = "What runs and waits first, oldest first, then what is scheduled or waits for a retry, then what has \
+                 ended, newest first. A page costs a bounded number of reads: it may be short, or empty, and have a \
+                 `next`. Tasks that move while somebody pages may be seen twice, or not at all. `output` is always \
+                 null: ask for the task.";
+    let parameters = ["state", "label_wanted", "limit", "cursor"].map(parameter);
+    let mut operation = json!({
+        "operationId": operation, "tags": [tag], "summary": "The tasks of a queue, a page at a time.",
+        "description": about,
+        "parameters": parameters,
+        "responses": { "200": answer("A page", &reference("schemas", "TaskList")) },
+    });
+    refuse(&mut operation, &[400, 404, 429, 503]);
     operation
 }
 
