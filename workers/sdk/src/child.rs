@@ -50,6 +50,47 @@ pub(crate) mod code {
     pub(crate) const BAD_ANSWER: &str = "bad_answer";
 }
 
+impl Context {
+    /// Submits a task as a child of this one and gives its id. The queue is the kind's, and must be listed in the
+    /// settings of this task's queue, as `children`.
+    ///
+    /// The n-th call in one attempt always means the same child: where an earlier attempt has submitted it, it exists,
+    /// and there will not be two. So this suits handlers that submit the same tasks in the same order each time; any
+    /// other [names](Child::named) its children.
+    ///
+    /// ```
+    /// use workfleet_proto::kinds::webhook::WebhookRequest;
+    /// use workfleet_sdk::{Context, TaskError};
+    ///
+    /// async fn tell(ctx: &Context, url: String) -> Result<(), TaskError> {
+    ///     let child = ctx.submit(WebhookRequest { url, r#type: "invoice.paid".to_owned(), ..Default::default() }).await?;
+    ///     tracing::info!(%child, "will be told");
+    ///     Ok(())
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// See [`Child::submit`].
+    pub fn submit<T: Task>(&self, task: T) -> impl Future<Output = Result<TaskId, TaskError>> + Send + use<T> {
+        self.child(task).submit()
+    }
+
+    /// A child with a name or options; [`Child::submit`] submits it.
+    pub fn child<T: Task>(&self, task: T) -> Child<T> {
+        Child::new(self.clone(), task)
+    }
+
+    async fn submit_asked(&self, asked: Asked) -> Result<TaskId, TaskError> {
+        self.reach().may_submit_to(&asked.queue)?;
+        if let Some(family) = self.family() {
+            family.admit(&asked.id)?;
+        }
+        let child = self.reach().submit(asked, self.deadline()).await?;
+        self.has_child(&child);
+        Ok(child)
+    }
+}
+
 /// A task that a handler is about to submit; [`Context::child`] makes one.
 ///
 /// ```

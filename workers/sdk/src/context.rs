@@ -1,5 +1,7 @@
 //! What a handler knows of its attempt, and what it can say and ask meanwhile.
 
+mod given;
+
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Weak};
@@ -8,16 +10,16 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use opentelemetry::Context as TraceContext;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use workfleet_proto::Task;
 use workfleet_proto::id::TaskId;
 use workfleet_proto::limits::{PROGRESS_MESSAGE_BYTES_MAX, cut};
 use workfleet_proto::v1::Progress;
 
-use crate::child::{Asked, Child, Family};
-use crate::error::TaskError;
+use crate::child::Family;
 use crate::reach::Reach;
 use crate::slots::Slot;
 use crate::station::duration_ms;
+
+pub(crate) use given::{Facts, Given, Origin, Said};
 
 /// One attempt at a task. Cheap to clone.
 ///
@@ -52,46 +54,6 @@ struct Attempt {
     said: watch::Sender<Said>,
     /// Kept alive by the runtime for as long as the attempt holds its slot.
     slot: Weak<Slot>,
-}
-
-/// What the runtime gives a context.
-pub(crate) struct Given {
-    pub(crate) task_id: TaskId,
-    pub(crate) attempt: u32,
-    pub(crate) attempts_max: u32,
-    pub(crate) deadline: Instant,
-    pub(crate) cancelled: CancellationToken,
-    pub(crate) slot: Weak<Slot>,
-    pub(crate) origin: Origin,
-    pub(crate) reach: Reach,
-}
-
-/// Where an attempt comes from.
-#[derive(Debug, Clone)]
-pub(crate) enum Origin {
-    /// A direct call, which has no task.
-    Call,
-    /// A task.
-    Task(Facts),
-}
-
-/// What a task's messages tell of it.
-#[derive(Debug, Clone)]
-pub(crate) struct Facts {
-    pub(crate) run: u32,
-    pub(crate) submitted_at_ms: i64,
-    pub(crate) deadline_ms: Option<i64>,
-    pub(crate) labels: HashMap<String, String>,
-    /// Children of earlier attempts of this run.
-    pub(crate) children: Vec<TaskId>,
-}
-
-/// What a handler has said so far.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Said {
-    pub(crate) progress: Option<Progress>,
-    /// Every child of this run, those of earlier attempts first.
-    pub(crate) children: Vec<TaskId>,
 }
 
 impl Context {
@@ -130,20 +92,18 @@ impl Context {
         self.attempt.family.as_ref()
     }
 
-    pub(crate) async fn submit_asked(&self, asked: Asked) -> Result<TaskId, TaskError> {
-        if let Some(family) = self.family() {
-            self.attempt.reach.may_submit_to(&asked.queue)?;
-            family.admit(&asked.id)?;
-        }
-        let child = self.attempt.reach.submit(asked, self.attempt.deadline).await?;
+    pub(crate) fn has_child(&self, child: &TaskId) {
         self.attempt.said.send_if_modified(|said| {
-            let new = !said.children.contains(&child);
+            let new = !said.children.contains(child);
             if new {
                 said.children.push(child.clone());
             }
             new
         });
-        Ok(child)
+    }
+
+    pub(crate) fn reach(&self) -> &Reach {
+        &self.attempt.reach
     }
 
     /// The task's id. It is the same in every attempt, so it is the idempotency key for calls to others. A direct call
@@ -240,35 +200,6 @@ impl Context {
         let progress = Progress { percent: percent.min(100), message };
         self.attempt.reach.progress(&progress);
         self.attempt.said.send_modify(|said| said.progress = Some(progress));
-    }
-
-    /// Submits a task as a child of this one and gives its id. The queue is the kind's, and must be listed in the
-    /// settings of this task's queue, as `children`.
-    ///
-    /// The n-th call in one attempt always means the same child: where an earlier attempt has submitted it, it exists,
-    /// and there will not be two. So this suits handlers that submit the same tasks in the same order each time; any
-    /// other [names](Child::named) its children.
-    ///
-    /// ```
-    /// use workfleet_proto::kinds::webhook::WebhookRequest;
-    /// use workfleet_sdk::{Context, TaskError};
-    ///
-    /// async fn tell(ctx: &Context, url: String) -> Result<(), TaskError> {
-    ///     let child = ctx.submit(WebhookRequest { url, r#type: "invoice.paid".to_owned(), ..Default::default() }).await?;
-    ///     tracing::info!(%child, "will be told");
-    ///     Ok(())
-    /// }
-    /// ```
-    ///
-    /// # Errors
-    /// See [`Child::submit`].
-    pub fn submit<T: Task>(&self, task: T) -> impl Future<Output = Result<TaskId, TaskError>> + Send + use<T> {
-        self.child(task).submit()
-    }
-
-    /// A child with a name or options; [`Child::submit`] submits it.
-    pub fn child<T: Task>(&self, task: T) -> Child<T> {
-        Child::new(self.clone(), task)
     }
 
     /// Runs work that computes for long, or blocks, on a thread for such work, within the trace of this attempt. It

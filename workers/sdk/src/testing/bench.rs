@@ -1,7 +1,6 @@
 //! Where a handler is tried.
 
 use std::collections::HashMap;
-use std::fmt;
 use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -45,6 +44,7 @@ use crate::reach::Reach;
 /// assert_eq!(second.children::<WebhookRequest>(), first.children::<WebhookRequest>());
 /// # });
 /// ```
+#[derive(Debug)]
 pub struct Bench {
     random: [u8; 10],
     attempt: u32,
@@ -294,11 +294,5 @@ impl Bench {
             // As after a lost worker: the second attempt knows of none, and finds them all the same.
             children: Vec::new(),
         }
-    }
-}
-
-impl fmt::Debug for Bench {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Bench").field("attempt", &self.attempt).field("kind", &self.kind).finish_non_exhaustive()
     }
 }
