@@ -25,14 +25,14 @@ const END_OF_IMAGE: [u8; 2] = [0xFF, 0xD9];
 
 /// A picture as it was sent.
 #[derive(Debug)]
-pub(crate) struct Source {
+pub(crate) struct Decoded {
     pub(crate) picture: DynamicImage,
     /// What a thumbnail is encoded as when nobody asks for something else.
     pub(crate) format: Encoding,
 }
 
 /// Reads the first (or only) frame of the picture in `bytes`.
-pub(crate) fn decode(bytes: &[u8]) -> Result<Source, ThumbnailError> {
+pub(crate) fn decode(bytes: &[u8]) -> Result<Decoded, ThumbnailError> {
     let (container, format) = sniff(bytes)?;
     if container == ImageFormat::Jpeg && !is_whole_jpeg(bytes) {
         return Err(ThumbnailError::BrokenImage("it ends in its middle".to_owned()));
@@ -47,7 +47,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Source, ThumbnailError> {
     let orientation = decoder.orientation().unwrap_or(image::metadata::Orientation::NoTransforms);
     let mut picture = eight_bits(DynamicImage::from_decoder(decoder)?);
     picture.apply_orientation(orientation);
-    Ok(Source { picture, format })
+    Ok(Decoded { picture, format })
 }
 
 /// Refuses what has too many pixels, or none.

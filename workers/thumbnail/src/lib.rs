@@ -1,45 +1,47 @@
 //! Makes a small picture out of a large one: the work of the thumbnail worker, without any of the fleet.
 //!
-//! Everything in here is a function of the request, so it is tested without a broker, and `main.rs` is left with the
-//! wiring. The modules are the stations of a picture, in its order.
+//! Everything in here is a function of its arguments, so it is tested without a broker; `handler.rs` of the program says
+//! where pictures come from and whom to tell. The modules are the stations of a picture, in its order.
 //!
 //! Every error is permanent: the same bytes give the same error tomorrow, so trying again would only delay the answer.
 //! Its code is what a client sees in `failure.code`.
 
-mod decode;
-mod encode;
 mod request;
+
+mod decode;
 mod resize;
 
+mod encode;
+
 use bytes::Bytes;
-use workfleet_proto::kinds::thumbnail::{ThumbnailReply, ThumbnailRequest};
+use workfleet_proto::kinds::thumbnail::ThumbnailReply;
 
 pub use decode::PIXELS_MAX;
-pub use request::SIDE_PX_MAX;
+pub use request::{Order, Origin, Request, SIDE_PX_MAX};
 
-/// Makes the thumbnail that `request` asks for, and says through `step` how far it is: per cent done, and what was done.
+/// Makes the thumbnail of the picture in `source` that `order` asks for, and says through `step` how far it is: per cent
+/// done, and what was done.
 ///
 /// Takes as long as the picture needs; call it where blocking does no harm.
 ///
 /// # Errors
-/// When the request makes no sense, or the picture cannot be read, or is too large.
-pub fn make(request: ThumbnailRequest, step: impl Fn(u32, &'static str)) -> Result<ThumbnailReply, ThumbnailError> {
-    let order = request::validate(&request)?;
-    let source =
-        tracing::info_span!("decode", bytes = request.image.len()).in_scope(|| decode::decode(&request.image))?;
-    drop(request);
+/// When the picture cannot be read, or is too large.
+pub fn make(source: Bytes, order: &Order, step: impl Fn(u32, &'static str)) -> Result<ThumbnailReply, ThumbnailError> {
+    let decoded = tracing::info_span!("decode", bytes = source.len()).in_scope(|| decode::decode(&source))?;
+    // From here on there are only pixels in memory.
+    drop(source);
     step(40, "decoded");
 
-    let (source_width_px, source_height_px) = (source.picture.width(), source.picture.height());
-    let format = order.format.unwrap_or(source.format);
+    let (source_width_px, source_height_px) = (decoded.picture.width(), decoded.picture.height());
+    let format = order.format.unwrap_or(decoded.format);
     let thumbnail = tracing::info_span!("resize", source_width_px, source_height_px)
-        .in_scope(|| resize::resize(source.picture, &order))?;
+        .in_scope(|| resize::resize(decoded.picture, order))?;
     step(70, "resized");
 
     let (width_px, height_px) = (thumbnail.width(), thumbnail.height());
     let image = tracing::info_span!("encode", width_px, height_px)
         .in_scope(|| encode::encode(&thumbnail, format, order.quality))?;
-    step(100, "encoded");
+    step(90, "encoded");
     Ok(ThumbnailReply {
         image: Bytes::from(image),
         width_px,

@@ -1,6 +1,9 @@
 //! What a request asks for, checked before any byte of the picture is looked at.
 
-use workfleet_proto::kinds::thumbnail::{Fit, Format, ThumbnailRequest};
+use bytes::Bytes;
+use workfleet_proto::Task as _;
+use workfleet_proto::blob::BlobId;
+use workfleet_proto::kinds::thumbnail::{Fit, Format, Notify, ThumbnailRequest};
 
 use crate::ThumbnailError;
 use crate::encode::Encoding;
@@ -13,8 +16,28 @@ const QUALITY_DEFAULT: u8 = 80;
 const QUALITY_MAX: u8 = 100;
 
 /// A request that makes sense.
+#[derive(Debug)]
+pub struct Request {
+    /// Where the picture is.
+    pub origin: Origin,
+    /// What is to become of it.
+    pub order: Order,
+    /// Whom to tell when it has.
+    pub notify: Option<Notify>,
+}
+
+/// Where the picture is.
+#[derive(Debug)]
+pub enum Origin {
+    /// In the request itself.
+    Image(Bytes),
+    /// In a blob that was uploaded before.
+    Blob(BlobId),
+}
+
+/// What is to become of a picture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Order {
+pub struct Order {
     pub(crate) width_px: u32,
     pub(crate) height_px: u32,
     pub(crate) filling: Filling,
@@ -32,12 +55,24 @@ pub(crate) enum Filling {
     Cover,
 }
 
-/// Checks all of `request` but its picture.
-pub(crate) fn validate(request: &ThumbnailRequest) -> Result<Order, ThumbnailError> {
-    let bad = |text: String| Err(ThumbnailError::BadRequest(text));
-    if request.image.is_empty() {
-        return bad("`image` is empty".to_owned());
+impl TryFrom<ThumbnailRequest> for Request {
+    type Error = ThumbnailError;
+
+    /// Checks all of a request but its picture.
+    fn try_from(request: ThumbnailRequest) -> Result<Self, ThumbnailError> {
+        let order = order(&request)?;
+        let notify = request.notify.map(notify).transpose()?;
+        let origin = match (request.image.is_empty(), request.blob.is_empty()) {
+            (false, true) => Origin::Image(request.image),
+            (true, false) => Origin::Blob(blob(&request.blob)?),
+            (true, true) => return bad("`image` and `blob` are empty; give one of the two"),
+            (false, false) => return bad("`image` and `blob` are both given; give one of the two"),
+        };
+        Ok(Self { origin, order, notify })
     }
+}
+
+fn order(request: &ThumbnailRequest) -> Result<Order, ThumbnailError> {
     for (name, side_px) in [("width_px", request.width_px), ("height_px", request.height_px)] {
         if !(1..=SIDE_PX_MAX).contains(&side_px) {
             return bad(format!("`{name}` is {side_px}; it must be 1 to {SIDE_PX_MAX}"));
@@ -61,4 +96,27 @@ pub(crate) fn validate(request: &ThumbnailRequest) -> Result<Order, ThumbnailErr
         _ => return bad(format!("`quality` is {}; it must be 1 to {QUALITY_MAX}", request.quality)),
     };
     Ok(Order { width_px: request.width_px, height_px: request.height_px, filling, format, quality })
+}
+
+/// A blob of this queue and of no other: what another kind's callers sent is not for those of this one.
+fn blob(id: &str) -> Result<BlobId, ThumbnailError> {
+    match id.parse::<BlobId>() {
+        Ok(blob) if blob.queue().as_str() == ThumbnailRequest::KIND => Ok(blob),
+        Ok(blob) => {
+            bad(format!("`blob` is one of the queue `{}`; this one is `{}`", blob.queue(), ThumbnailRequest::KIND))
+        }
+        Err(error) => bad(format!("`blob`: {error}")),
+    }
+}
+
+/// A slip in the address is told before the work and not after it. All else is for the webhook's own worker to judge.
+fn notify(notify: Notify) -> Result<Notify, ThumbnailError> {
+    if notify.url.starts_with("https://") || notify.url.starts_with("http://") {
+        return Ok(notify);
+    }
+    bad("`notify.url` does not begin with https:// or http://")
+}
+
+fn bad<T>(text: impl Into<String>) -> Result<T, ThumbnailError> {
+    Err(ThumbnailError::BadRequest(text.into()))
 }

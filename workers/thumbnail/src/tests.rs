@@ -5,9 +5,9 @@ use std::io::Cursor;
 use image::codecs::gif::GifEncoder;
 use image::codecs::jpeg::JpegEncoder;
 use image::{DynamicImage, Frame, ImageFormat, Rgb, RgbImage, Rgba, RgbaImage};
-use workfleet_proto::kinds::thumbnail::{Fit, Format, ThumbnailReply, ThumbnailRequest};
+use workfleet_proto::kinds::thumbnail::{Fit, Format, Notify, ThumbnailReply, ThumbnailRequest};
 
-use super::{ThumbnailError, make};
+use super::{Origin, Request, ThumbnailError};
 
 const RED: Rgb<u8> = Rgb([220, 30, 30]);
 const BLUE: Rgb<u8> = Rgb([30, 30, 220]);
@@ -42,6 +42,15 @@ fn with_orientation(jpeg: &[u8], orientation: u8) -> Vec<u8> {
 
 fn request(image: Vec<u8>, width_px: u32, height_px: u32) -> ThumbnailRequest {
     ThumbnailRequest { image: image.into(), width_px, height_px, ..Default::default() }
+}
+
+/// The way of a request whose picture is in it.
+fn make(request: ThumbnailRequest, step: impl Fn(u32, &'static str)) -> Result<ThumbnailReply, ThumbnailError> {
+    let Request { origin, order, .. } = request.try_into()?;
+    match origin {
+        Origin::Image(source) => super::make(source, &order, step),
+        Origin::Blob(id) => panic!("{id} is not in the request"),
+    }
 }
 
 fn made(request: ThumbnailRequest) -> (ThumbnailReply, DynamicImage) {
@@ -239,6 +248,21 @@ fn a_request_without_sense_is_refused_before_the_picture_is_read() {
     wrong(|request| request.quality = 101);
     wrong(|request| request.fit = 9);
     wrong(|request| request.format = 9);
+    wrong(|request| request.notify = Some(Notify { url: "ftp://example.org".to_owned(), ..Default::default() }));
+}
+
+#[test]
+fn the_picture_is_in_the_request_or_in_a_blob_of_this_queue() {
+    let with = |image: &'static [u8], blob: &str| {
+        let request = ThumbnailRequest { image: image.into(), blob: blob.to_owned(), ..request(Vec::new(), 8, 8) };
+        Request::try_from(request)
+    };
+    assert!(matches!(with(b"x", "").unwrap().origin, Origin::Image(bytes) if bytes == "x"));
+    let named = "thumbnail_holiday.jpg";
+    assert!(matches!(with(b"", named).unwrap().origin, Origin::Blob(id) if id.to_string() == named));
+    for (image, blob) in [(b"".as_slice(), ""), (b"x", named), (b"", "email_holiday.jpg"), (b"", "holiday")] {
+        assert_eq!(with(image, blob).unwrap_err().code(), "bad_request", "{image:?} {blob}");
+    }
 }
 
 #[test]
@@ -248,7 +272,7 @@ fn each_step_is_told() {
         steps.borrow_mut().push((percent, step));
     })
     .unwrap();
-    assert_eq!(steps.into_inner(), [(40, "decoded"), (70, "resized"), (100, "encoded")]);
+    assert_eq!(steps.into_inner(), [(40, "decoded"), (70, "resized"), (90, "encoded")]);
 }
 
 /// What PNG calls CRC: a changed header needs a new one.
