@@ -18,6 +18,7 @@ mod serve;
 mod sse;
 mod submit;
 mod task;
+mod tasks;
 mod watch;
 
 use clap::{Parser, Subcommand};
@@ -56,6 +57,7 @@ enum Command {
     Get(get::Get),
     Watch(watch::Watch),
     Queues(queues::Queues),
+    Tasks(tasks::Tasks),
 }
 
 impl Cli {
@@ -69,6 +71,7 @@ impl Cli {
             Command::Get(get) => get.remote.json,
             Command::Watch(watch) => watch.remote.json,
             Command::Queues(queues) => queues.remote.json,
+            Command::Tasks(tasks) => tasks.remote.json,
         };
         if json { Form::Json } else { Form::Words }
     }
@@ -83,6 +86,7 @@ impl Cli {
             Command::Get(get) => get.run().await,
             Command::Watch(watch) => watch.run().await,
             Command::Queues(queues) => queues.run().await,
+            Command::Tasks(tasks) => tasks.run().await,
         }
     }
 }
