@@ -40,7 +40,7 @@ pub(crate) async fn demo(args: DemoArgs, terminal: Terminal) -> Result<(), Local
     let folder = temporary("workfleet-demo-")?;
     let receiver = Receiver::start().await?;
     let data = folder.path().join("fleet");
-    let plan = Plan { data, queues: None, replicas: Vec::new(), telemetry: receiver.variables() };
+    let plan = Plan { data, queues: None, replicas: Vec::new(), received: None, telemetry: receiver.variables() };
     let (fleet, commands) = prepare(plan, &terminal)?;
     if let Some(jaeger) = fleet.addresses().jaeger {
         receiver.forward_to(jaeger.otlp);
@@ -103,7 +103,7 @@ fn temporary(prefix: &str) -> Result<tempfile::TempDir, LocalError> {
 
 /// Where to go from here.
 fn pointers(addresses: &Addresses, id: &str, trace_id: &str) -> String {
-    let Addresses { http, grpc, nats, jaeger } = addresses;
+    let Addresses { http, grpc, nats, jaeger, .. } = addresses;
     let mut text = format!(
         "REST    http://{http}\ngRPC    http://{grpc}\nNATS    nats://{nats}\n\
          \x20 curl http://{http}/v1/tasks/{id}\n  curl http://{http}/v1/queues\n\

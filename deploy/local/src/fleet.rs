@@ -2,7 +2,7 @@
 //!
 //! One loop takes everything that can happen, an event of a process or a command, one at a time; each phase is a loop
 //! around [`Fleet::step`] until its condition holds. So there is no lock, and the order of things can be read here:
-//! NATS and Jaeger, then the dispatcher, then workers; back again workers, dispatcher, Jaeger, NATS.
+//! NATS, Jaeger and the sinks of mails and webhooks, then the dispatcher, then workers; and back again.
 
 mod member;
 mod replicas;
@@ -105,6 +105,9 @@ impl Fleet {
         if let Some(jaeger) = self.roster.jaeger()? {
             self.add(jaeger)?;
         }
+        for sink in self.roster.sinks()? {
+            self.add(sink)?;
+        }
         self.until_ready(deadline).await?;
         self.add(self.roster.dispatcher())?;
         // Workers would wait for the queues that it provisions, and warn that they do.
@@ -138,7 +141,7 @@ impl Fleet {
     /// Stops what is there, those first that lean on the others.
     async fn drain(&mut self) {
         self.phase = self.phase.max(Phase::Draining);
-        for role in [Role::Worker, Role::Dispatcher, Role::Jaeger, Role::Nats] {
+        for role in [Role::Worker, Role::Dispatcher, Role::Sink, Role::Jaeger, Role::Nats] {
             for member in self.members.values().filter(|member| member.role == role) {
                 member.wish(Wish::Drain);
             }

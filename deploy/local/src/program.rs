@@ -20,6 +20,8 @@ const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 pub(crate) enum Role {
     Nats,
     Jaeger,
+    /// What stands for the world outside.
+    Sink,
     Dispatcher,
     Worker,
 }

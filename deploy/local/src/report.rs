@@ -6,7 +6,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use crate::program::Role;
-use crate::roster::Addresses;
+use crate::roster::{Addresses, SinkAddress};
 
 /// The file's content; the names are a promise to scripts.
 #[derive(Debug, Serialize)]
@@ -15,6 +15,12 @@ pub(crate) struct Report {
     grpc: String,
     nats: String,
     jaeger: Option<String>,
+    /// Every mail that the fleet sends, as files.
+    mails: Option<String>,
+    /// Where webhooks can be sent to.
+    webhook_receiver: Option<String>,
+    /// A line of JSON for each that came.
+    webhooks: Option<String>,
     data: String,
     pub(crate) processes: Vec<ReportedProcess>,
 }
@@ -32,11 +38,16 @@ pub(crate) struct ReportedProcess {
 
 impl Report {
     pub(crate) fn new(addresses: &Addresses, data: &Path, processes: Vec<ReportedProcess>) -> Self {
+        let received = |sink: &Option<SinkAddress>| Some(sink.as_ref()?.received.display().to_string());
+        let receiver = addresses.webhook_receiver.as_ref();
         Self {
             http: format!("http://{}", addresses.http),
             grpc: format!("http://{}", addresses.grpc),
             nats: format!("nats://{}", addresses.nats),
             jaeger: addresses.jaeger.map(|jaeger| format!("http://{}", jaeger.query)),
+            mails: received(&addresses.mail_sink),
+            webhook_receiver: receiver.map(|receiver| format!("http://{}", receiver.address)),
+            webhooks: received(&addresses.webhook_receiver),
             data: data.display().to_string(),
             processes,
         }
@@ -55,7 +66,7 @@ mod tests {
 
     use super::{Report, ReportedProcess};
     use crate::program::Role;
-    use crate::roster::Addresses;
+    use crate::roster::{Addresses, SinkAddress};
 
     #[test]
     fn the_file_is_what_scripts_were_promised() {
@@ -64,6 +75,11 @@ mod tests {
             http: "127.0.0.1:8080".parse().unwrap(),
             grpc: "127.0.0.1:8081".parse().unwrap(),
             jaeger: None,
+            mail_sink: None,
+            webhook_receiver: Some(SinkAddress {
+                address: "127.0.0.1:8082".parse().unwrap(),
+                received: "/data/webhooks.jsonl".into(),
+            }),
         };
         let worker = ReportedProcess {
             role: Role::Worker,
@@ -80,7 +96,8 @@ mod tests {
             written,
             serde_json::json!({
                 "http": "http://127.0.0.1:8080", "grpc": "http://127.0.0.1:8081", "nats": "nats://127.0.0.1:4222",
-                "jaeger": null, "data": "/data",
+                "jaeger": null, "mails": null, "webhook_receiver": "http://127.0.0.1:8082",
+                "webhooks": "/data/webhooks.jsonl", "data": "/data",
                 "processes": [
                     {"role": "nats", "kind": null, "pid": 6, "admin": null},
                     {"role": "worker", "kind": "thumbnail", "pid": 7, "admin": "http://127.0.0.1:9"},

@@ -1,5 +1,8 @@
 //! Who takes part, with which words and variables. What the supervisor's own environment says is passed on to all of
-//! them, so that `RUST_LOG=debug workfleet-local up` does what one would think; only addresses are the fleet's own.
+//! them, so that `RUST_LOG=debug workfleet-local up` does what one would think; only addresses are the fleet's own, and
+//! where mails go and who signs webhooks, so that a look at the project can never write to somebody.
+
+mod sinks;
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -11,6 +14,8 @@ use crate::error::LocalError;
 use crate::ports::Ports;
 use crate::program::{Probe, Program, Role};
 use crate::terminal::Terminal;
+pub(crate) use sinks::SinkAddress;
+use sinks::Sinks;
 
 /// The usual ports.
 const NATS_PORT: u16 = 4222;
@@ -18,7 +23,10 @@ const HTTP_PORT: u16 = 8080;
 const GRPC_PORT: u16 = 8081;
 const JAEGER_OTLP_PORT: u16 = 4317;
 const JAEGER_QUERY_PORT: u16 = 16686;
-const USUAL_PORTS: &[u16] = &[NATS_PORT, HTTP_PORT, GRPC_PORT, JAEGER_OTLP_PORT, JAEGER_QUERY_PORT];
+const MAIL_PORT: u16 = 2525;
+const WEBHOOK_PORT: u16 = 8082;
+const USUAL_PORTS: &[u16] =
+    &[NATS_PORT, HTTP_PORT, GRPC_PORT, JAEGER_OTLP_PORT, JAEGER_QUERY_PORT, MAIL_PORT, WEBHOOK_PORT];
 /// Where spans go, by the standard of OpenTelemetry.
 const OTLP_ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
 /// Jaeger's configuration; written to the fleet's folder, so that the program needs no checkout beside it.
@@ -31,6 +39,10 @@ pub(crate) struct Addresses {
     pub(crate) http: SocketAddr,
     pub(crate) grpc: SocketAddr,
     pub(crate) jaeger: Option<JaegerAddresses>,
+    /// Where mails go; `None` without a worker that sends any.
+    pub(crate) mail_sink: Option<SinkAddress>,
+    /// A receiver for webhooks; `None` without a worker that delivers any.
+    pub(crate) webhook_receiver: Option<SinkAddress>,
 }
 
 /// Where Jaeger is, if it is.
@@ -38,6 +50,18 @@ pub(crate) struct Addresses {
 pub(crate) struct JaegerAddresses {
     pub(crate) otlp: SocketAddr,
     pub(crate) query: SocketAddr,
+}
+
+/// What a fleet is made of.
+pub(crate) struct Cast {
+    pub(crate) programs: Programs,
+    pub(crate) queues_file: PathBuf,
+    /// Queues with a worker here.
+    pub(crate) workers: Vec<String>,
+    /// Folder for what mails and webhooks come to.
+    pub(crate) received: PathBuf,
+    /// Variables that say where spans go; empty: to Jaeger, where it is.
+    pub(crate) telemetry: Vec<(&'static str, OsString)>,
 }
 
 /// Makes the programs of one fleet.
@@ -48,6 +72,7 @@ pub(crate) struct Roster {
     queues_file: PathBuf,
     folder: PathBuf,
     nats_store: PathBuf,
+    sinks: Sinks,
     /// Variables for everybody who takes part in traces.
     telemetry: Vec<(&'static str, OsString)>,
     _ports: Ports,
@@ -55,13 +80,8 @@ pub(crate) struct Roster {
 
 impl Roster {
     /// Chooses ports. Spans go to Jaeger, unless `telemetry` or the environment says where to.
-    pub(crate) fn new(
-        programs: Programs,
-        data: &Data,
-        queues_file: PathBuf,
-        mut telemetry: Vec<(&'static str, OsString)>,
-        terminal: &Terminal,
-    ) -> Result<Self, LocalError> {
+    pub(crate) fn new(cast: Cast, data: &Data, terminal: &Terminal) -> Result<Self, LocalError> {
+        let Cast { programs, queues_file, workers, received, mut telemetry } = cast;
         let mut ports = Ports::for_usual(USUAL_PORTS);
         let mut take = |what, usual| ports.take(what, usual, terminal);
         let nats = take("NATS", NATS_PORT)?;
@@ -74,17 +94,22 @@ impl Roster {
             }
             None => None,
         };
+        let has_worker = |queue: &str| workers.iter().any(|worker| worker == queue);
+        let sink = |address, file: &str| SinkAddress { address, received: received.join(file) };
+        let mail_sink = match has_worker(sinks::MAIL_QUEUE) {
+            true => Some(sink(take("the mail sink", MAIL_PORT)?, "mails")),
+            false => None,
+        };
+        let webhook_receiver = match has_worker(sinks::WEBHOOK_QUEUE) {
+            true => Some(sink(take("the webhook receiver", WEBHOOK_PORT)?, "webhooks.jsonl")),
+            false => None,
+        };
         if let (Some(jaeger), true, None) = (jaeger, telemetry.is_empty(), std::env::var_os(OTLP_ENDPOINT)) {
             telemetry.push((OTLP_ENDPOINT, format!("http://{}", jaeger.otlp).into()));
         }
-        let addresses = Addresses { nats, http, grpc, jaeger };
-        let (folder, nats_store) = (data.run(), data.nats());
-        Ok(Self { programs, addresses, queues_file, folder, nats_store, telemetry, _ports: ports })
-    }
-
-    /// Whether `queue` has a worker here.
-    pub(crate) fn has_worker(&self, queue: &str) -> Result<(), LocalError> {
-        self.programs.worker(queue).map(|_| ())
+        let addresses = Addresses { nats, http, grpc, jaeger, mail_sink, webhook_receiver };
+        let (folder, nats_store, sinks) = (data.run(), data.nats(), Sinks::new(&data.run())?);
+        Ok(Self { programs, addresses, queues_file, folder, nats_store, sinks, telemetry, _ports: ports })
     }
 
     pub(crate) fn nats(&self) -> Program {
@@ -154,6 +179,7 @@ impl Roster {
         let name = format!("{queue}-{number}");
         let file = self.address_file(&name);
         let mut variables = self.variables(&file);
+        variables.extend(self.sinks.needs(queue, &self.addresses));
         // Replicas cannot share an address, whatever the environment says.
         variables.push(("WORKFLEET_ADMIN_ADDR", "127.0.0.1:0".into()));
         Ok(Program {
