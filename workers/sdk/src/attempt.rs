@@ -104,7 +104,9 @@ impl Carried<'_> {
                 );
                 Papers::Result(Box::new(self.failed(code::WORKER_LOST, &message)))
             }
-            Plan::Complete | Plan::Retry | Plan::HandBack | Plan::Drop | Plan::Leave => Papers::None,
+            // Only to know what its end leaves behind.
+            Plan::Drop => result.map_or(Papers::None, |result| Papers::Result(Box::new(result))),
+            Plan::Complete | Plan::Retry | Plan::HandBack | Plan::Leave => Papers::None,
         };
         self.settle_without_handler(plan, papers).await;
     }

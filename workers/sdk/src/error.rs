@@ -4,12 +4,15 @@
 //! alternative, an enum that authors convert into by hand, makes them decide on each line what is nearly always the
 //! same: try again.
 
+use std::any::Any;
 use std::error::Error;
 use std::fmt;
 use std::time::Duration;
 
 use workfleet_proto::limits::{FAILURE_CODE_BYTES_MAX, FAILURE_MESSAGE_BYTES_MAX, cut};
 use workfleet_proto::v1::Failure;
+
+use crate::blobs::BlobError;
 
 /// Longest wait before the next attempt: seven days.
 pub(crate) const RETRY_DELAY_MAX: Duration = Duration::from_secs(7 * 24 * 60 * 60);
@@ -120,7 +123,12 @@ impl TaskError {
 
 impl<E: Error + Send + Sync + 'static> From<E> for TaskError {
     fn from(error: E) -> Self {
-        Self::retryable(CODE_DEFAULT, Chain(&error))
+        // An error of this crate knows better than any caller what another attempt can change.
+        let any: &dyn Any = &error;
+        match any.downcast_ref::<BlobError>() {
+            Some(error) => error.failure(),
+            None => Self::retryable(CODE_DEFAULT, Chain(&error)),
+        }
     }
 }
 

@@ -74,11 +74,15 @@ mod task;
 mod attempt;
 mod handling;
 mod lease;
+mod payload;
 mod pulse;
 
+mod blobs;
 mod child;
 mod reach;
 
+mod discard;
+mod output;
 mod records;
 mod settle;
 
@@ -94,6 +98,7 @@ mod presence;
 
 pub mod testing;
 
+pub use blobs::{BlobError, BlobStream};
 pub use child::Child;
 pub use context::Context;
 pub use error::{ResultExt, TaskError};

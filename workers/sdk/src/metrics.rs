@@ -15,6 +15,9 @@ use crate::slots::Slots;
 const SECONDS: [f64; 18] =
     [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0, 30.0, 60.0, 300.0, 3_600.0];
 
+/// Which way a blob's bytes went.
+const BLOB_DIRECTION: &str = "workfleet.blob.direction";
+
 /// The instruments of one worker process.
 #[derive(Debug)]
 pub(crate) struct Metrics {
@@ -28,6 +31,8 @@ pub(crate) struct Metrics {
     failures: Counter<u64>,
     calls: Counter<u64>,
     rebuilds: Counter<u64>,
+    blob_bytes: Counter<u64>,
+    blob_failures: Counter<u64>,
 }
 
 impl Metrics {
@@ -51,6 +56,8 @@ impl Metrics {
             failures: count("workfleet.task.failures", "{failure}"),
             calls: count("workfleet.calls", "{call}"),
             rebuilds: count("workfleet.pull.rebuilds", "{pull}"),
+            blob_bytes: count("workfleet.blob.io", "By"),
+            blob_failures: count("workfleet.blob.failures", "{failure}"),
             in_flight: meter.i64_up_down_counter("workfleet.task.in_flight").with_unit("{task}").build(),
             base,
         }
@@ -104,6 +111,24 @@ impl Metrics {
     /// A pull went silent and was made anew.
     pub(crate) fn rebuilt(&self) {
         self.rebuilds.add(1, &self.base);
+    }
+}
+
+/// Blobs.
+impl Metrics {
+    /// So many bytes of blobs were fetched.
+    pub(crate) fn fetched(&self, bytes: u64) {
+        self.blob_bytes.add(bytes, &self.with([KeyValue::new(BLOB_DIRECTION, "fetched")]));
+    }
+
+    /// So many bytes of blobs were stored.
+    pub(crate) fn stored(&self, bytes: u64) {
+        self.blob_bytes.add(bytes, &self.with([KeyValue::new(BLOB_DIRECTION, "stored")]));
+    }
+
+    /// A blob was not fetched, stored or deleted.
+    pub(crate) fn blob_failed(&self, code: &str) {
+        self.blob_failures.add(1, &self.with([KeyValue::new(attribute::ERROR_TYPE, code.to_owned())]));
     }
 }
 

@@ -15,6 +15,7 @@ use workfleet_proto::settlement::Generation;
 use workfleet_proto::v1::{self, Attempt, DeadLetter, Envelope, Failure, State};
 use workfleet_proto::wire::{CopyHeaders, TraceMode};
 
+use crate::output::Output;
 use crate::task::Held;
 
 /// A later copy of a task.
@@ -40,9 +41,13 @@ pub(crate) struct Ran<'a> {
 
 impl Ran<'_> {
     /// The record of a task that ended with an output.
-    pub(crate) fn completed(&self, output: Bytes, schema: &str) -> v1::Result {
+    pub(crate) fn completed(&self, output: Output, schema: &str) -> v1::Result {
+        let (output, blob) = match output {
+            Output::Inline(output) => (output, None),
+            Output::Stored(blob) => (Bytes::new(), Some(blob)),
+        };
         let attempts = self.held.envelope.attempts.clone();
-        v1::Result { output, schema: schema.to_owned(), attempts, ..self.result(State::Completed) }
+        v1::Result { output, blob, schema: schema.to_owned(), attempts, ..self.result(State::Completed) }
     }
 
     /// The record of a task that failed for good.
@@ -151,7 +156,7 @@ pub(crate) fn bare(result: &v1::Result) -> v1::Result {
 }
 
 /// The next smaller form of a dead letter that is too large for a message: without the payload, then without anything
-/// that others had said. `None`: there is none.
+/// that others had said. A payload that is a blob stays named for as long as that fits. `None`: there is none.
 pub(crate) fn smaller(letter: &DeadLetter) -> Option<DeadLetter> {
     let envelope = letter.envelope.as_ref()?;
     if !envelope.payload.is_empty() {
@@ -159,7 +164,22 @@ pub(crate) fn smaller(letter: &DeadLetter) -> Option<DeadLetter> {
         let reason = format!("{}; the payload was too large to be kept", letter.reason);
         return Some(DeadLetter { envelope: Some(envelope), reason, ..letter.clone() });
     }
-    Some(DeadLetter { envelope: None, result: letter.result.as_ref().map(bare), ..letter.clone() })
+    let redrivable = Some(bare_envelope(envelope)).filter(|bare| bare.blob.is_some() && bare != envelope);
+    Some(DeadLetter { envelope: redrivable, result: letter.result.as_ref().map(bare), ..letter.clone() })
+}
+
+/// What is left of an envelope that is too large for a message: what a redrive needs.
+fn bare_envelope(envelope: &Envelope) -> Envelope {
+    Envelope {
+        attempts: Vec::new(),
+        labels: Default::default(),
+        trace_id: String::new(),
+        parent_id: None,
+        ordering_key: None,
+        tenant: None,
+        children: Vec::new(),
+        ..envelope.clone()
+    }
 }
 
 /// Headers of a message about a task: the trace context of the copy it came from.
@@ -196,6 +216,7 @@ fn schedule(names: &Names, held: &Held, copy: &CopyHeaders, envelope: &Envelope)
 #[cfg(test)]
 mod tests {
     use super::{Copy, Ran, dead_letter};
+    use crate::output::Output;
     use crate::task::tests::held;
     use bytes::Bytes;
     use prost::Message as _;
@@ -280,7 +301,7 @@ mod tests {
         for copy in copies {
             assert_eq!(Envelope::decode(copy.payload).expect("an envelope").children, told);
         }
-        assert_eq!(ran.completed(Bytes::new(), "").children, told);
+        assert_eq!(ran.completed(Output::Inline(Bytes::new()), "").children, told);
         let letter = dead_letter(ran.failed(failure()), &held, 3);
         assert_eq!(letter.result.map(|result| result.children), Some(told));
         assert_eq!(letter.envelope.map(|envelope| envelope.children), Some(Vec::new()));

@@ -17,6 +17,7 @@ use workfleet_proto::id::QueueName;
 
 use crate::bind::{self, Bound};
 use crate::config::Config;
+use crate::discard::Discarder;
 use crate::drain::{self, Drained};
 use crate::handler::HandlerService;
 use crate::health::{self, Health};
@@ -161,19 +162,23 @@ impl Io {
 
     fn station(&self, broker: Broker, bound: Bound, pulse: Pulse) -> Station {
         let slots = Slots::new(self.config.slots);
+        let metrics = Arc::new(Metrics::new(&self.queue, &slots));
+        let underway = TaskTracker::new();
+        let discarder = Arc::new(Discarder::new(&broker, &underway, &metrics));
         Station {
             queue: self.queue.clone(),
             worker: presence::worker_id(),
             schema: bound.schema,
             settings: bound.settings,
-            metrics: Metrics::new(&self.queue, &slots),
+            metrics,
             slots,
             service: self.service.clone(),
             handlers: self.handlers.clone(),
-            settler: Settler::start(&broker),
+            settler: Settler::start(&broker, &discarder),
+            discarder,
             pulse,
             drain: Drain::default(),
-            underway: TaskTracker::new(),
+            underway,
             broker,
         }
     }

@@ -7,6 +7,7 @@
 //!
 //! Stores go through pipelines, one per stream, so that one place decides how many travel together.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::{HeaderMap, Subject};
@@ -20,10 +21,11 @@ use workfleet_link::time::now_ms;
 use workfleet_proto::settlement::{Lease as LeaseState, Plan, Reply, Settlement, Step, dead_letter_id};
 use workfleet_proto::v1::{self, State};
 
+use crate::discard::Discarder;
 use crate::lease::Lease;
 use crate::records::Copy;
 use crate::task::Held;
-use crate::{look, records, span};
+use crate::{look, payload, records, span};
 
 /// How often a step is tried whose outcome stays unclear.
 const TRIES_MAX: u32 = 6;
@@ -65,6 +67,7 @@ pub(crate) struct Settler {
     results: Pipeline,
     delay: Pipeline,
     dead: Pipeline,
+    discarder: Arc<Discarder>,
 }
 
 /// One delivery being settled.
@@ -79,9 +82,10 @@ struct Settling<'a> {
 }
 
 impl Settler {
-    pub(crate) fn start(broker: &Broker) -> Self {
+    pub(crate) fn start(broker: &Broker, discarder: &Arc<Discarder>) -> Self {
         let pipeline = || Pipeline::start(broker);
-        Self { broker: broker.clone(), results: pipeline(), delay: pipeline(), dead: pipeline() }
+        let discarder = Arc::clone(discarder);
+        Self { broker: broker.clone(), results: pipeline(), delay: pipeline(), dead: pipeline(), discarder }
     }
 
     /// Carries out `plan`.
@@ -104,6 +108,7 @@ impl Settler {
         while let Some(step) = settlement.step(lease.state()) {
             if step == Step::Acknowledge {
                 self.reply(&held.ack, Bytes::from_static(b"+ACK")).await;
+                settling.discard_payload();
                 return if settling.superseded { Settled::Superseded } else { Settled::Done };
             }
             let reply = settling.take(step).await;
@@ -122,7 +127,7 @@ impl Settler {
     }
 
     /// Waits until there is a connection.
-    async fn reconnected(&self) {
+    pub(crate) async fn reconnected(&self) {
         let mut reconnects = self.broker.reconnects();
         let connected = async { while !self.broker.is_connected() && reconnects.changed().await.is_ok() {} };
         if tokio::time::timeout(AWAY_TIME_MAX, connected).await.is_err() {
@@ -193,6 +198,7 @@ impl Settling<'_> {
                     (Some(winner), Papers::Result(own)) => *winner != **own,
                     _ => false,
                 };
+                self.discard_output(winner.as_ref());
                 let recorded = winner.as_ref().map(look::recorded);
                 if winner.is_some() {
                     self.recorded = winner;
@@ -203,6 +209,28 @@ impl Settling<'_> {
                 tracing::debug!(workfleet.task.id = %self.held.id, %error, "the winner cannot be read");
                 Reply::Unclear
             }
+        }
+    }
+
+    /// Nobody will ask for the output of an attempt that was not first.
+    fn discard_output(&self, winner: Option<&v1::Result>) {
+        let own = match &self.papers {
+            Papers::Result(own) if self.superseded => own.blob.as_ref(),
+            Papers::Result(_) | Papers::Copy(_) | Papers::None => None,
+        };
+        let named = winner.and_then(|winner| winner.blob.as_ref());
+        if let Some(own) = own.filter(|own| named.is_none_or(|named| named.name != own.name)) {
+            self.settler.discarder.discard_named(&self.held.id.queue(), own);
+        }
+    }
+
+    /// After an end that leaves no dead letter, nobody will ask for the payload.
+    fn discard_payload(&self) {
+        let ended = self.recorded.as_ref().map(v1::Result::state);
+        if ended.is_some_and(|state| state.is_end() && state != State::Failed)
+            && let Ok(Some(payload)) = payload::claimed(self.held)
+        {
+            self.settler.discarder.discard(payload);
         }
     }
 

@@ -9,6 +9,7 @@ use workfleet_link::broker::Broker;
 use workfleet_proto::id::QueueName;
 use workfleet_proto::v1::QueueSettings;
 
+use crate::discard::Discarder;
 use crate::handler::HandlerService;
 use crate::metrics::Metrics;
 use crate::pulse::Pulse;
@@ -23,8 +24,18 @@ pub(crate) mod code {
     pub(crate) const TIMEOUT: &str = "timeout";
     /// The bytes are not a task of this kind.
     pub(crate) const UNDECODABLE: &str = "undecodable";
-    /// The output does not fit a message.
+    /// The output is larger than the queue allows, or its record does not fit a message.
     pub(crate) const OUTPUT_TOO_LARGE: &str = "output_too_large";
+    /// The claim check of the payload is not this task's.
+    pub(crate) const INVALID_CLAIM_CHECK: &str = "invalid_claim_check";
+    /// The claim check says that the payload is larger than the queue allows.
+    pub(crate) const PAYLOAD_TOO_LARGE: &str = "payload_too_large";
+    /// The blob that the payload is in is not there.
+    pub(crate) const PAYLOAD_GONE: &str = "payload_gone";
+    /// The blob that the payload is in is damaged, or its store cannot be reached.
+    pub(crate) const PAYLOAD_UNAVAILABLE: &str = "payload_unavailable";
+    /// The output is too large to travel, and its store does not take it.
+    pub(crate) const OUTPUT_NOT_STORED: &str = "output_not_stored";
     /// Every attempt was used up, and the last ones left no outcome: their workers died, or could not store it.
     pub(crate) const WORKER_LOST: &str = "worker_lost";
 }
@@ -55,7 +66,8 @@ pub(crate) struct Station {
     /// Where handlers run: never on the io thread.
     pub(crate) handlers: tokio::runtime::Handle,
     pub(crate) settler: Settler,
-    pub(crate) metrics: Metrics,
+    pub(crate) discarder: Arc<Discarder>,
+    pub(crate) metrics: Arc<Metrics>,
     pub(crate) pulse: Pulse,
     pub(crate) drain: Drain,
     /// Every delivery and call that is not settled yet.
@@ -66,6 +78,11 @@ impl Station {
     /// How long a worker may be silent about a task it holds.
     pub(crate) fn lease(&self) -> Duration {
         duration_ms(self.settings.lease_ms)
+    }
+
+    /// Largest payload, and largest output, of a task of this queue.
+    pub(crate) fn payload_bytes_max(&self) -> u64 {
+        u64::try_from(self.settings.payload_bytes_max).unwrap_or(0)
     }
 
     /// Carries something on beside the loop that found it; the process does not end before it has.

@@ -3,22 +3,23 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use opentelemetry::Context as TraceContext;
 use prost::Message as _;
 use workfleet_link::time::now_ms;
 use workfleet_proto::backoff;
 use workfleet_proto::id::TaskId;
-use workfleet_proto::limits::{FAILURE_MESSAGE_BYTES_MAX, PAYLOAD_BYTES_MAX, SCHEMA_UNKNOWN_MS_MAX, cut};
+use workfleet_proto::limits::{FAILURE_MESSAGE_BYTES_MAX, SCHEMA_UNKNOWN_MS_MAX, cut};
 use workfleet_proto::settlement::{Ended, Plan, plan};
 use workfleet_proto::v1::Failure;
 
 use super::Carried;
 use crate::context::{Given, Origin};
-use crate::error::RETRY_DELAY_MAX;
+use crate::error::{RETRY_DELAY_MAX, TaskError};
 use crate::handling::{Handling, Ran};
 use crate::metrics::Ended as MetricsEnded;
 use crate::outcome::Outcome;
+use crate::output::{self, NotStored, Output};
+use crate::payload;
 use crate::reach::Reach;
 use crate::records;
 use crate::settle::{Papers, Settled};
@@ -35,7 +36,7 @@ const SCHEMA_UNKNOWN_DELAY: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 struct Verdicted {
     ended: Ended,
-    output: Bytes,
+    output: Output,
     failure: Option<Failure>,
     /// Wait before the next copy; `None`: the queue's backoff.
     delay: Option<Duration>,
@@ -50,21 +51,26 @@ impl Carried<'_> {
         station.metrics.started(duration_ms(queue_wait_ms));
         self.events.running(started_at_ms).await;
         let started = Instant::now();
-        let (ran, children) = self.run(&slot, started_at_ms, trace.clone()).await;
+        let (ran, children) = self.run(&slot, trace.clone()).await;
         let verdicted = self.verdict(ran);
         station.metrics.processed(started.elapsed(), verdicted.failure.as_ref().map(|failure| failure.code.as_str()));
+        let verdicted = self.placed(verdicted).await;
         self.settle(verdicted, started_at_ms, children, &trace).await;
     }
 
     /// How the handler ended, and every child of this run so far.
-    async fn run(&self, slot: &Arc<Slot>, started_at_ms: i64, trace: TraceContext) -> (Ran, Vec<TaskId>) {
+    async fn run(&self, slot: &Arc<Slot>, trace: TraceContext) -> (Ran, Vec<TaskId>) {
         let (station, held) = (self.station, self.held);
+        let payload = match payload::bring(station, held, self.lease).await {
+            Ok(payload) => payload,
+            Err(ran) => return (ran, held.children()),
+        };
         let mut time = duration_ms(held.envelope.timeout_ms);
         if time.is_zero() {
             time = duration_ms(station.settings.timeout_ms);
         }
         if let Some(deadline_ms) = held.envelope.deadline_ms {
-            time = time.min(duration_ms(deadline_ms.saturating_sub(started_at_ms)));
+            time = time.min(duration_ms(deadline_ms.saturating_sub(now_ms())));
         }
         let handling = Handling::new(slot, |cancelled, slot| Given {
             task_id: held.id.clone(),
@@ -78,7 +84,7 @@ impl Carried<'_> {
         });
         let said = handling.context().said();
         let ran = tokio::select! {
-            ran = handling.run(station, held.envelope.payload.clone(), trace) => ran,
+            ran = handling.run(station, payload, trace) => ran,
             never = self.events.follow(said.clone()) => match never {},
         };
         let children = said.borrow().children.clone();
@@ -91,11 +97,15 @@ impl Carried<'_> {
             Verdicted { failure: Some(Failure { code: code.to_owned(), message }), ..Verdicted::new(ended) }
         };
         match ran {
-            Ran::Ended(Outcome::Completed(output)) if output.len() > PAYLOAD_BYTES_MAX => {
-                let message = format!("the output has {} bytes, at most {PAYLOAD_BYTES_MAX} fit", output.len());
+            Ran::Ended(Outcome::Completed(output)) if output.len() as u64 > self.station.payload_bytes_max() => {
+                let bytes_max = self.station.payload_bytes_max();
+                let message =
+                    format!("the output has {} bytes, and {bytes_max} is the limit of this queue", output.len());
                 failed(Ended::Permanent, code::OUTPUT_TOO_LARGE, message)
             }
-            Ran::Ended(Outcome::Completed(output)) => Verdicted { output, ..Verdicted::new(Ended::Completed) },
+            Ran::Ended(Outcome::Completed(output)) => {
+                Verdicted { output: Output::Inline(output), ..Verdicted::new(Ended::Completed) }
+            }
             Ran::Ended(Outcome::Failed(error)) => {
                 let ended = if error.is_permanent() { Ended::Permanent } else { Ended::Retryable };
                 Verdicted { failure: Some(error.failure()), delay: error.delay(), ..Verdicted::new(ended) }
@@ -118,6 +128,19 @@ impl Carried<'_> {
         self.held.schema() != self.station.schema && waited_ms < SCHEMA_UNKNOWN_MS_MAX
     }
 
+    /// The same with a large output in the store, or a failure where the store does not take it.
+    async fn placed(&self, verdicted: Verdicted) -> Verdicted {
+        let Output::Inline(output) = verdicted.output else { return verdicted };
+        match output::place(self.station, self.held, output).await {
+            Ok(output) => Verdicted { output, ..verdicted },
+            Err(NotStored::Cut) => self.verdict(Ran::Cut),
+            Err(NotStored::Refused(error)) => {
+                let message = format!("the output is not stored: {error}");
+                self.verdict(Ran::Ended(Outcome::Failed(TaskError::retryable(code::OUTPUT_NOT_STORED, message))))
+            }
+        }
+    }
+
     /// The same, or a failure where the record of the output does not fit a message: it never will.
     fn fitting(&self, verdicted: Verdicted, ran: &records::Ran<'_>) -> Verdicted {
         let bytes_max = self.station.broker.client.max_payload().saturating_sub(RECORD_HEADERS_BYTES_MAX);
@@ -127,6 +150,9 @@ impl Carried<'_> {
         };
         if bytes <= bytes_max {
             return verdicted;
+        }
+        if let Output::Stored(blob) = &verdicted.output {
+            self.station.discarder.discard_named(&self.station.queue, blob);
         }
         let message = format!("the record of the output has {bytes} bytes, at most {bytes_max} fit a message");
         let failure = Some(Failure { code: code::OUTPUT_TOO_LARGE.to_owned(), message });
@@ -189,6 +215,6 @@ impl Carried<'_> {
 
 impl Verdicted {
     fn new(ended: Ended) -> Self {
-        Self { ended, output: Bytes::new(), failure: None, delay: None }
+        Self { ended, output: Output::none(), failure: None, delay: None }
     }
 }

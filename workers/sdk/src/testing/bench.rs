@@ -4,9 +4,11 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use bytes::Bytes;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use workfleet_proto::Task;
+use workfleet_proto::blob::BlobId;
 use workfleet_proto::id::{QueueName, TaskId};
 
 use super::desk::{Desk, Shelf, lock};
@@ -161,6 +163,28 @@ impl Bench {
         self
     }
 
+    /// Lays out a blob for the handler to find.
+    ///
+    /// ```
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// let bench = workfleet_sdk::testing::Bench::new().blob("test_holiday.jpg", "the sea");
+    /// let ctx = bench.context();
+    /// assert_eq!(ctx.blob("test_holiday.jpg").await.unwrap(), "the sea");
+    /// assert_eq!(ctx.blob("test_other.jpg").await.unwrap_err().code(), "blob_gone");
+    /// let id = ctx.put_blob("the beach").await.unwrap();
+    /// assert_eq!(bench.stored(&id).unwrap(), "the beach");
+    /// # });
+    /// ```
+    ///
+    /// # Panics
+    /// When `id` is not a blob's id.
+    #[must_use]
+    pub fn blob(self, id: &str, bytes: impl Into<Bytes>) -> Self {
+        let blob: BlobId = id.parse().unwrap_or_else(|error| panic!("{id:?}: {error}"));
+        lock(&self.shelf).blobs.insert(blob, bytes.into());
+        self
+    }
+
     /// Lets every submit to this queue fail.
     ///
     /// ```
@@ -250,6 +274,12 @@ impl Bench {
     #[must_use]
     pub fn context(&self) -> Context {
         self.begin("test", &self.next_cut()).0
+    }
+
+    /// A blob that was laid out, or that a handler has stored.
+    #[must_use]
+    pub fn stored(&self, id: &str) -> Option<Bytes> {
+        lock(&self.shelf).blobs.get(&id.parse().ok()?).cloned()
     }
 
     fn next_cut(&self) -> CancellationToken {

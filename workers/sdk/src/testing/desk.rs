@@ -4,8 +4,11 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
+use bytes::Bytes;
 use tokio::time::Instant;
+use workfleet_proto::blob::BlobId;
 use workfleet_proto::id::{QueueName, TaskId};
+use workfleet_proto::settings;
 use workfleet_proto::v1::{Problem, Progress, QueueSettings, SubmitRequest, parent};
 
 use crate::child::{self, Asked, Refusal};
@@ -37,6 +40,7 @@ pub(super) struct Shelf {
     /// Why submits to a queue fail.
     pub(super) failing: HashMap<String, TaskError>,
     pub(super) children: HashMap<TaskId, Kept>,
+    pub(super) blobs: HashMap<BlobId, Bytes>,
 }
 
 /// The other side of a context.
@@ -98,6 +102,19 @@ impl Desk {
             done.children.push(there);
         }
         Ok(id)
+    }
+
+    /// Largest blob that is read or stored as a whole.
+    pub(crate) fn blob_bytes_max(&self) -> u64 {
+        u64::try_from(settings::defaults(&self.queue).payload_bytes_max).unwrap_or(0)
+    }
+
+    pub(crate) fn blob(&self, blob: &BlobId) -> Option<Bytes> {
+        lock(&self.shelf).blobs.get(blob).cloned()
+    }
+
+    pub(crate) fn put_blob(&self, blob: BlobId, bytes: Bytes) {
+        lock(&self.shelf).blobs.insert(blob, bytes);
     }
 
     /// What was done at this desk so far.
