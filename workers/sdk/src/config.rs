@@ -24,7 +24,8 @@ pub(crate) struct Config {
 }
 
 impl Config {
-    pub(crate) fn read(mut vars: Vars) -> Result<Self, ConfigError> {
+    /// Together with the variables that are the worker's own.
+    pub(crate) fn read<C>(mut vars: Vars, own: impl FnOnce(&mut Vars) -> C) -> Result<(Self, C), ConfigError> {
         let config = Self {
             broker: BrokerConfig::read(&mut vars, "workfleet-worker"),
             telemetry: TelemetryConfig::read(&mut vars),
@@ -32,7 +33,8 @@ impl Config {
             slots: u32::try_from(vars.number("WORKFLEET_SLOTS", 16, 1, SLOTS_MAX)).unwrap_or(u32::MAX),
             drain_timeout: vars.duration("WORKFLEET_DRAIN_TIMEOUT", Duration::from_secs(25)),
         };
-        vars.finish(config)
+        let own = own(&mut vars);
+        vars.finish((config, own))
     }
 }
 
@@ -44,13 +46,14 @@ mod tests {
 
     #[test]
     fn nothing_needs_to_be_set() {
-        let config = Config::read(Vars::from_pairs::<_, String, String>([])).expect("defaults");
+        let config = Config::read(Vars::from_pairs::<_, String, String>([]), |_| ()).expect("defaults").0;
         assert_eq!((config.slots, config.drain_timeout), (16, Duration::from_secs(25)));
     }
 
     #[test]
     fn every_mistake_is_reported_together() {
         let vars = Vars::from_pairs([("WORKFLEET_SLOTS", "0"), ("WORKFLEET_ADMIN_ADDR", "here")]);
-        assert_eq!(Config::read(vars).expect_err("two mistakes").mistakes.len(), 2);
+        let own = |vars: &mut Vars| vars.mistake("ACME: neither fish nor fowl");
+        assert_eq!(Config::read(vars, own).expect_err("three mistakes").mistakes.len(), 3);
     }
 }

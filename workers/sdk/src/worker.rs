@@ -3,11 +3,11 @@
 //! A worker without a handler and one with a handler are two types, so that running the first is not an error but
 //! cannot be written.
 
+mod last_words;
+
 use std::convert::Infallible;
-use std::ffi::OsString;
 use std::fmt;
 use std::future::Future;
-use std::io::Write as _;
 
 use tokio::runtime::Handle;
 use tower::util::BoxCloneSyncService;
@@ -24,21 +24,7 @@ use crate::handler::{self, Handler, HandlerService};
 use crate::outcome::{Delivery, Outcome};
 use crate::runtime::{self, Kind, Stop};
 
-/// What `--help` says. Which kind the worker is for is not known yet when it is asked.
-const HELP: &str = "\
-A Workfleet worker: it takes tasks of one kind until it is stopped. It takes no arguments and is configured by variables:
-
-  WORKFLEET_NATS_URL       where NATS is [default: nats://127.0.0.1:4222]
-  WORKFLEET_SLOTS          tasks that run at once, 1 to 4096 [default: 16]
-  WORKFLEET_ADMIN_ADDR     where /livez, /readyz and /metrics listen [default: 127.0.0.1:0, a free port]
-  WORKFLEET_DRAIN_TIMEOUT  how long attempts may still run after SIGTERM [default: 25s]
-
-docs/configuration.md lists all of them.
-";
-/// What `--version` says.
-const VERSION: &str = concat!("workfleet-sdk ", env!("CARGO_PKG_VERSION"), "\n");
-/// Exit code for wrong use, as that of `workfleet`.
-const EXIT_WRONG_USE: i32 = 2;
+use last_words::LastWords;
 
 /// A worker that has its configuration but no handler yet.
 ///
@@ -64,10 +50,35 @@ impl Worker {
     /// # Errors
     /// Every mistake in them, together.
     pub fn from_env() -> Result<Self, RunError> {
-        if let Some(words) = LastWords::to(std::env::args_os().skip(1)) {
+        Self::from_env_with("", |_| ()).map(|(worker, ())| worker)
+    }
+
+    /// The same for a worker with variables of its own: `read` reads them, and `help` is what `--help` says of them, a
+    /// line each. What it notes with [`Vars::mistake`] is reported together with every other mistake.
+    ///
+    /// ```no_run
+    /// # use workfleet_proto::kinds::thumbnail::{ThumbnailReply, ThumbnailRequest};
+    /// # use workfleet_sdk::{Context, RunError, TaskError, Worker};
+    /// # async fn example() -> Result<(), RunError> {
+    /// const HELP: &str = "  ACME_PIXELS_MAX          largest picture [default: 1000000]\n";
+    /// let (worker, pixels_max) = Worker::from_env_with(HELP, |vars| vars.number("ACME_PIXELS_MAX", 1_000_000, 1, 1 << 32))?;
+    /// let handler = move |_: Context, task: ThumbnailRequest| async move {
+    ///     if u64::from(task.width_px) * u64::from(task.height_px) > pixels_max {
+    ///         return Err(TaskError::permanent("too_large", format!("more than {pixels_max} pixels")));
+    ///     }
+    ///     Ok(ThumbnailReply::default())
+    /// };
+    /// worker.handle(handler).run().await
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// Every mistake, together.
+    pub fn from_env_with<C>(help: &str, read: impl FnOnce(&mut Vars) -> C) -> Result<(Self, C), RunError> {
+        if let Some(words) = LastWords::to(std::env::args_os().skip(1), help) {
             words.say_and_exit();
         }
-        Self::from_vars(Vars::from_env())
+        Self::from_vars_with(Vars::from_env(), read)
     }
 
     /// The same from given variables, for programs that start a worker inside themselves, and for tests.
@@ -75,7 +86,23 @@ impl Worker {
     /// # Errors
     /// Every mistake in them, together.
     pub fn from_vars(vars: Vars) -> Result<Self, RunError> {
-        Ok(Self { config: Config::read(vars)? })
+        Self::from_vars_with(vars, |_| ()).map(|(worker, ())| worker)
+    }
+
+    /// [`from_env_with`](Self::from_env_with) from given variables.
+    ///
+    /// ```
+    /// use workfleet_sdk::{Vars, Worker};
+    /// let vars = Vars::from_pairs([("WORKFLEET_SLOTS", "0"), ("ACME_PIXELS_MAX", "many")]);
+    /// let error = Worker::from_vars_with(vars, |vars| vars.number("ACME_PIXELS_MAX", 1, 1, 9)).unwrap_err().to_string();
+    /// assert!(error.contains("WORKFLEET_SLOTS") && error.contains("ACME_PIXELS_MAX"));
+    /// ```
+    ///
+    /// # Errors
+    /// Every mistake in them, together.
+    pub fn from_vars_with<C>(vars: Vars, read: impl FnOnce(&mut Vars) -> C) -> Result<(Self, C), RunError> {
+        let (config, own) = Config::read(vars, read)?;
+        Ok((Self { config }, own))
     }
 
     /// Serves the kind whose input is `T` with this handler: an async function, a closure, or a struct that implements
@@ -84,44 +111,6 @@ impl Worker {
     pub fn handle<T: Task, H: Handler<T>>(self, handler: H) -> KindWorker {
         let kind = Kind { name: T::KIND, service: T::SERVICE, descriptors: T::DESCRIPTORS };
         KindWorker { config: self.config, kind, service: handler::service::<T, H>(handler) }
-    }
-}
-
-/// Why a process ends before it has begun.
-#[derive(Debug, PartialEq, Eq)]
-enum LastWords {
-    /// It was asked for them.
-    Answer(&'static str),
-    /// It was given an argument that it does not know.
-    Mistake(String),
-}
-
-impl LastWords {
-    /// The first argument decides; `None` without any.
-    fn to(arguments: impl IntoIterator<Item = OsString>) -> Option<Self> {
-        let first = arguments.into_iter().next()?;
-        Some(match first.to_string_lossy().as_ref() {
-            "--help" | "-h" => Self::Answer(HELP),
-            "--version" | "-V" => Self::Answer(VERSION),
-            unknown => Self::Mistake(format!(
-                "unknown argument {unknown:?}: a worker is configured by variables; --help names them\n"
-            )),
-        })
-    }
-
-    /// Where nobody reads the words any more, the exit code still tells.
-    fn say_and_exit(&self) -> ! {
-        let code = match self {
-            Self::Answer(text) => {
-                let _ = std::io::stdout().write_all(text.as_bytes());
-                0
-            }
-            Self::Mistake(text) => {
-                let _ = std::io::stderr().write_all(text.as_bytes());
-                EXIT_WRONG_USE
-            }
-        };
-        std::process::exit(code)
     }
 }
 
@@ -259,28 +248,5 @@ impl RunError {
 impl fmt::Debug for RunError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{HELP, LastWords, VERSION};
-
-    fn to(arguments: &[&str]) -> Option<LastWords> {
-        LastWords::to(arguments.iter().map(Into::into))
-    }
-
-    #[test]
-    fn only_a_worker_without_arguments_joins_the_fleet() {
-        assert_eq!(to(&[]), None);
-        for help in ["--help", "-h"] {
-            assert_eq!(to(&[help]), Some(LastWords::Answer(HELP)));
-        }
-        for version in ["--version", "-V"] {
-            assert_eq!(to(&[version]), Some(LastWords::Answer(VERSION)));
-        }
-        for unknown in ["--slots=4", "thumbnail", ""] {
-            assert!(matches!(to(&[unknown]), Some(LastWords::Mistake(text)) if text.contains(unknown)));
-        }
     }
 }
