@@ -26,6 +26,9 @@ mod attempts;
 /// Workers that die, freeze, block or drain.
 mod workers;
 
+/// Tasks that handlers submit.
+mod children;
+
 /// The broker, or the dispatcher, goes and comes back.
 mod broker;
 
