@@ -49,8 +49,8 @@ impl Asked {
             return Ok(());
         }
         let message = format!(
-            "the submit of a {} task has {bytes} bytes, at most {bytes_max} fit a message to the dispatcher; store what \
-             is large with `ctx.put_blob`, and submit its id",
+            "the submit of a {} task has {bytes} bytes, at most {bytes_max} fit a message to the dispatcher; submit what \
+             leads to the data instead: the id of a blob of that queue, or this task's own id",
             self.queue
         );
         Err(TaskError::permanent(code::PAYLOAD_TOO_LARGE, message))
