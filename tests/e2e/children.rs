@@ -160,11 +160,8 @@ async fn a_dispatcher_that_stays_away_is_waited_for_between_attempts() {
     eventually("the first attempt gives up", async || (fleet.runs_of(&id).len() == 2).then_some(())).await;
     fleet.replace_dispatcher().await;
     let parent = fleet.completed(&id).await;
-    assert_eq!(
-        (&parent["attempt"], &parent["attempts"][0]["code"]),
-        (&json!(2), &json!("no_dispatcher")),
-        "{parent:#}"
-    );
+    assert_eq!(parent["attempt"], 2, "{parent:#}");
+    assert!(fleet.workers[0].process().log().contains("no_dispatcher"));
     fleet.completed(&only_child(&parent)).await;
     assert_eq!(tasks(&fleet).len(), 2);
 }
