@@ -13,6 +13,7 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_nats::{Message, Subject, SubscribeError, Subscriber};
 use futures::{FutureExt as _, StreamExt as _};
@@ -31,6 +32,8 @@ use crate::dispatcher::Dispatcher;
 use crate::error::{ApiError, Code};
 use crate::limits::{BROKER_RETRY_AFTER_MS, FLEET_SUBMIT_BYTES_MAX, FLEET_SUBMITS_MAX, SHUTDOWN_GRACE};
 
+/// How long a refusal may take on its way out: without a broker it waits, and so would whatever comes behind it.
+const REFUSAL_TIME_MAX: Duration = Duration::from_secs(1);
 /// When a submit that met too many others should come again.
 const RETRY_AFTER_MS: u64 = 100;
 
@@ -57,8 +60,7 @@ pub async fn serve(submits: Submits, dispatcher: Dispatcher, stop: CancellationT
         Station { dispatcher, places: Arc::new(Semaphore::new(FLEET_SUBMITS_MAX)), underway: TaskTracker::new() };
     while let Some(Some(message)) = stop.run_until_cancelled(messages.next()).await {
         if let Some(asked) = Asked::read(message) {
-            // Without a broker even a refusal may have to wait, but never the stop.
-            stop.run_until_cancelled(station.take(asked)).await;
+            station.take(asked).await;
         }
     }
     if tokio::time::timeout(SHUTDOWN_GRACE, station.leave(messages)).await.is_err() {
@@ -78,7 +80,9 @@ impl Station {
             Ok(place) => drop(self.underway.spawn(asked.answer(self.dispatcher.clone(), place))),
             Err(_) => {
                 let detail = format!("this dispatcher has {FLEET_SUBMITS_MAX} submits from within the fleet at once");
-                self.refuse(asked, &ApiError::new(Code::RateLimited, detail).retry_after_ms(RETRY_AFTER_MS)).await;
+                let error = ApiError::new(Code::RateLimited, detail).retry_after_ms(RETRY_AFTER_MS);
+                // Whoever hears nothing asks again.
+                let _ = tokio::time::timeout(REFUSAL_TIME_MAX, self.refuse(asked, &error)).await;
             }
         }
     }

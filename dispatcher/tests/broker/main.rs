@@ -1,9 +1,13 @@
 //! The dispatcher as a library on a real broker, without workers.
 
+mod children;
 mod fill;
+mod fleet;
 mod keys;
+mod labels;
 mod lists;
 mod place;
 mod provision;
+mod removal;
 mod room;
 mod submit;
