@@ -50,6 +50,9 @@ mod large;
 /// The same, whatever dies.
 mod large_storm;
 
+/// Mails, from the task to a server.
+mod email;
+
 /// Exactly one result per task, whatever dies.
 mod exactly_one;
 

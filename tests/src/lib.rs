@@ -19,6 +19,7 @@
 //! - [`Probe`]: the input of the worker that does what a test tells it, and [`runs`], what that worker wrote down.
 //! - [`Http`] and [`sse`]: the REST edge; the gRPC edge is the generated client.
 //! - [`Worker`], [`Nats`], [`Process`]: what is killed, frozen and started again.
+//! - [`MailSink`]: the SMTP server that mails arrive at.
 //! - [`Observer`]: counts how often each result was stored.
 //! - [`stores`] and [`memory`]: what lies in the object stores, and how much memory a process took.
 //! - [`Traces`] and [`jaeger`]: where spans arrive.
@@ -27,6 +28,7 @@
 mod fleet;
 mod http;
 pub mod jaeger;
+mod mail_sink;
 pub mod memory;
 mod nats;
 mod observer;
@@ -43,6 +45,7 @@ mod worker;
 
 pub use fleet::{Fleet, FleetBuilder};
 pub use http::{Answer, Http, Request};
+pub use mail_sink::MailSink;
 pub use nats::Nats;
 pub use observer::Observer;
 pub use place::{program, workspace};
