@@ -69,18 +69,15 @@ impl Reach {
 
     /// Begins to read a blob.
     pub(crate) async fn read_blob(&self, blob: &BlobId) -> Result<BlobStream, BlobError> {
-        let gone = || BlobError::Gone { id: blob.to_string() };
         match self {
             Self::Fleet(station) => {
+                let gone = || BlobError::Gone { id: blob.to_string() };
                 let info = store::info(&station.broker, blob).await?.ok_or_else(gone)?;
                 let (bytes, metrics) = (info.bytes, Arc::clone(&station.metrics));
                 let pieces = store::stream(&station.broker, info).map_err(BlobError::from);
                 Ok(BlobStream::new(bytes, pieces.inspect_ok(move |piece| metrics.fetched(piece.len() as u64))))
             }
-            Self::Bench(desk) => {
-                let bytes = desk.blob(blob).ok_or_else(gone)?;
-                Ok(BlobStream::new(bytes.len() as u64, futures::stream::iter([Ok(bytes)])))
-            }
+            Self::Bench(desk) => desk.blob(blob),
         }
     }
 
@@ -106,7 +103,7 @@ impl Reach {
                         return Err(BlobError::TooLarge { bytes_max });
                     }
                 }
-                desk.put_blob(blob.clone(), whole.into());
+                desk.put_blob(blob.clone(), whole.into())?;
             }
         }
         Ok(())

@@ -24,6 +24,7 @@
 mod bench;
 mod desk;
 mod ran;
+mod run;
 
 use workfleet_proto::Task;
 
@@ -58,3 +59,6 @@ pub fn context() -> Context {
 pub fn context_of_attempt(attempt: u32, attempts_max: u32) -> Context {
     Bench::new().attempt(attempt, attempts_max).context()
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,6 +11,7 @@ use workfleet_proto::id::{QueueName, TaskId};
 use workfleet_proto::settings;
 use workfleet_proto::v1::{Problem, Progress, QueueSettings, SubmitRequest, parent};
 
+use crate::blobs::{BlobError, BlobStream};
 use crate::child::{self, Asked, Refusal};
 use crate::error::TaskError;
 
@@ -22,6 +23,8 @@ const MESSAGE_BYTES_MAX: usize = 1 << 20;
 pub(super) struct Done {
     pub(super) progress: Vec<Progress>,
     pub(super) children: Vec<Kept>,
+    /// Blobs that were stored.
+    pub(super) blobs: Vec<(String, Bytes)>,
 }
 
 /// A child as the stand-in for the dispatcher keeps it.
@@ -40,7 +43,17 @@ pub(super) struct Shelf {
     /// Why submits to a queue fail.
     pub(super) failing: HashMap<String, TaskError>,
     pub(super) children: HashMap<TaskId, Kept>,
-    pub(super) blobs: HashMap<BlobId, Bytes>,
+    pub(super) blobs: HashMap<BlobId, Laid>,
+    /// Why no blob can be read or stored.
+    pub(super) blobs_fail: Option<BlobError>,
+}
+
+/// A blob.
+#[derive(Debug, Clone)]
+pub(super) enum Laid {
+    Whole(Bytes),
+    /// Its end tells that it is not what was stored.
+    Damaged(Bytes),
 }
 
 /// The other side of a context.
@@ -109,12 +122,31 @@ impl Desk {
         u64::try_from(settings::defaults(&self.queue).payload_bytes_max).unwrap_or(0)
     }
 
-    pub(crate) fn blob(&self, blob: &BlobId) -> Option<Bytes> {
-        lock(&self.shelf).blobs.get(blob).cloned()
+    pub(crate) fn blob(&self, blob: &BlobId) -> Result<BlobStream, BlobError> {
+        let id = || blob.to_string();
+        let shelf = lock(&self.shelf);
+        if let Some(error) = &shelf.blobs_fail {
+            return Err(error.clone());
+        }
+        let (bytes, end) = match shelf.blobs.get(blob).cloned() {
+            None => return Err(BlobError::Gone { id: id() }),
+            Some(Laid::Whole(bytes)) => (bytes, None),
+            Some(Laid::Damaged(bytes)) => {
+                let reason = "its SHA-256 is another".to_owned();
+                (bytes, Some(Err(BlobError::Damaged { id: id(), reason })))
+            }
+        };
+        Ok(BlobStream::new(bytes.len() as u64, futures::stream::iter([Ok(bytes)].into_iter().chain(end))))
     }
 
-    pub(crate) fn put_blob(&self, blob: BlobId, bytes: Bytes) {
-        lock(&self.shelf).blobs.insert(blob, bytes);
+    pub(crate) fn put_blob(&self, blob: BlobId, bytes: Bytes) -> Result<(), BlobError> {
+        let mut shelf = lock(&self.shelf);
+        if let Some(error) = &shelf.blobs_fail {
+            return Err(error.clone());
+        }
+        lock(&self.done).blobs.push((blob.to_string(), bytes.clone()));
+        shelf.blobs.insert(blob, Laid::Whole(bytes));
+        Ok(())
     }
 
     /// What was done at this desk so far.

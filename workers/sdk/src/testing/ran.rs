@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use bytes::Bytes;
 use workfleet_proto::Task;
 use workfleet_proto::id::TaskId;
 use workfleet_proto::v1::submit_request::Payload;
@@ -17,6 +18,8 @@ pub struct Ran<O> {
     pub ended: Ended<O>,
     /// Everything that it said about its progress. In a fleet only the latest of many is sent.
     pub progress: Vec<Progress>,
+    /// The blobs that it stored, in this order: their ids and bytes.
+    pub blobs: Vec<(String, Bytes)>,
     children: Vec<Kept>,
 }
 
@@ -48,7 +51,7 @@ pub struct Submitted<T> {
 
 impl<O> Ran<O> {
     pub(super) fn new(ended: Ended<O>, done: Done) -> Self {
-        Self { ended, progress: done.progress, children: done.children }
+        Self { ended, progress: done.progress, blobs: done.blobs, children: done.children }
     }
 
     /// The output.
@@ -56,7 +59,6 @@ impl<O> Ran<O> {
     /// # Panics
     /// When there is none.
     #[track_caller]
-    #[must_use]
     pub fn output(&self) -> &O
     where
         O: fmt::Debug,
@@ -72,7 +74,6 @@ impl<O> Ran<O> {
     /// # Panics
     /// When it did not fail.
     #[track_caller]
-    #[must_use]
     pub fn failure(&self) -> &TaskError
     where
         O: fmt::Debug,
