@@ -16,7 +16,9 @@ pub(crate) async fn thumbnail(ctx: Context, request: ThumbnailRequest) -> Result
     let source = match origin {
         Origin::Image(bytes) => bytes,
         Origin::Blob(id) => {
-            return Err(TaskError::permanent("bad_request", format!("{id}: blobs are not read yet")));
+            let bytes = ctx.blob(id).await?;
+            ctx.progress(20, "read");
+            bytes
         }
     };
     let steps = ctx.clone();
@@ -79,10 +81,20 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_picture_that_was_uploaded_is_made_small_as_one_that_was_sent_along() {
+        let uploaded = ThumbnailRequest { blob: "thumbnail_holiday.png".to_owned(), ..request(Vec::new()) };
+        let ran = Bench::new().blob("thumbnail_holiday.png", picture()).run(&thumbnail, uploaded.clone()).await;
+        assert_eq!(ran.output(), Bench::new().run(&thumbnail, request(picture())).await.output());
+        let ran = Bench::new().run(&thumbnail, uploaded).await;
+        assert_eq!((ran.failure().code(), ran.failure().is_permanent()), ("blob_gone", true));
+    }
+
+    #[tokio::test]
     async fn progress_goes_up_to_the_end() {
-        let ran = Bench::new().run(&thumbnail, telling(picture())).await;
+        let told = ThumbnailRequest { blob: "thumbnail_holiday.png".to_owned(), ..telling(Vec::new()) };
+        let ran = Bench::new().blob("thumbnail_holiday.png", picture()).run(&thumbnail, told).await;
         let said: Vec<u32> = ran.progress.iter().map(|progress| progress.percent).collect();
-        assert_eq!(said, [40, 70, 90, 100]);
+        assert_eq!(said, [20, 40, 70, 90, 100]);
     }
 
     #[tokio::test]

@@ -1,8 +1,6 @@
 //! What a request asks for, checked before any byte of the picture is looked at.
 
 use bytes::Bytes;
-use workfleet_proto::Task as _;
-use workfleet_proto::blob::BlobId;
 use workfleet_proto::kinds::thumbnail::{Fit, Format, Notify, ThumbnailRequest};
 
 use crate::ThumbnailError;
@@ -31,8 +29,8 @@ pub struct Request {
 pub enum Origin {
     /// In the request itself.
     Image(Bytes),
-    /// In a blob that was uploaded before.
-    Blob(BlobId),
+    /// In a blob that was uploaded before, with this id.
+    Blob(String),
 }
 
 /// What is to become of a picture.
@@ -64,7 +62,7 @@ impl TryFrom<ThumbnailRequest> for Request {
         let notify = request.notify.map(notify).transpose()?;
         let origin = match (request.image.is_empty(), request.blob.is_empty()) {
             (false, true) => Origin::Image(request.image),
-            (true, false) => Origin::Blob(blob(&request.blob)?),
+            (true, false) => Origin::Blob(request.blob),
             (true, true) => return bad("`image` and `blob` are empty; give one of the two"),
             (false, false) => return bad("`image` and `blob` are both given; give one of the two"),
         };
@@ -96,17 +94,6 @@ fn order(request: &ThumbnailRequest) -> Result<Order, ThumbnailError> {
         _ => return bad(format!("`quality` is {}; it must be 1 to {QUALITY_MAX}", request.quality)),
     };
     Ok(Order { width_px: request.width_px, height_px: request.height_px, filling, format, quality })
-}
-
-/// A blob of this queue and of no other: what another kind's callers sent is not for those of this one.
-fn blob(id: &str) -> Result<BlobId, ThumbnailError> {
-    match id.parse::<BlobId>() {
-        Ok(blob) if blob.queue().as_str() == ThumbnailRequest::KIND => Ok(blob),
-        Ok(blob) => {
-            bad(format!("`blob` is one of the queue `{}`; this one is `{}`", blob.queue(), ThumbnailRequest::KIND))
-        }
-        Err(error) => bad(format!("`blob`: {error}")),
-    }
 }
 
 /// A slip in the address is told before the work and not after it. All else is for the webhook's own worker to judge.

@@ -252,15 +252,15 @@ fn a_request_without_sense_is_refused_before_the_picture_is_read() {
 }
 
 #[test]
-fn the_picture_is_in_the_request_or_in_a_blob_of_this_queue() {
+fn the_picture_is_in_the_request_or_in_a_blob() {
     let with = |image: &'static [u8], blob: &str| {
         let request = ThumbnailRequest { image: image.into(), blob: blob.to_owned(), ..request(Vec::new(), 8, 8) };
         Request::try_from(request)
     };
     assert!(matches!(with(b"x", "").unwrap().origin, Origin::Image(bytes) if bytes == "x"));
     let named = "thumbnail_holiday.jpg";
-    assert!(matches!(with(b"", named).unwrap().origin, Origin::Blob(id) if id.to_string() == named));
-    for (image, blob) in [(b"".as_slice(), ""), (b"x", named), (b"", "email_holiday.jpg"), (b"", "holiday")] {
+    assert!(matches!(with(b"", named).unwrap().origin, Origin::Blob(id) if id == named));
+    for (image, blob) in [(b"".as_slice(), ""), (b"x", named)] {
         assert_eq!(with(image, blob).unwrap_err().code(), "bad_request", "{image:?} {blob}");
     }
 }
