@@ -21,7 +21,7 @@ fn mail_to(to: &[&str]) -> Value {
 
 async fn submit(fleet: &Fleet, mail: &Value) -> String {
     let answer = fleet.http.post("/v1/queues/email/tasks").json(mail).send().await.expect(202);
-    answer.json()["id"].as_str().unwrap().to_owned()
+    answer.json()["id"].as_str().expect("a task has an id").to_owned()
 }
 
 fn parsed(mail: &[u8]) -> Message<'_> {
