@@ -44,6 +44,8 @@ pub(crate) enum LocalError {
     Refused(String),
     #[error("the dispatcher does not answer: {0}")]
     Http(String),
+    #[error("the demo shows all workers, and queue `{0}` has none here: `make build` makes it")]
+    NoWorkerFor(&'static str),
     #[error("not all was well:\n  {0}")]
     NotWell(String),
 }

@@ -7,7 +7,8 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::samples::Sample;
+use super::mails::Mail;
+use super::samples::{Sample, Way};
 use crate::error::LocalError;
 
 /// What is read of a task.
@@ -24,6 +25,9 @@ pub(super) struct Task {
     pub(super) output: Option<Value>,
     pub(super) failure: Option<Failure>,
     pub(super) trace_id: Option<String>,
+    pub(super) parent_id: Option<String>,
+    #[serde(default)]
+    pub(super) children: Vec<String>,
 }
 
 /// How far it is.
@@ -54,8 +58,12 @@ impl Task {
 
     /// The thumbnail's bytes.
     pub(super) fn image(&self) -> Option<Vec<u8>> {
-        let text = self.output.as_ref()?.get("image")?.as_str()?;
-        BASE64.decode(text).ok()
+        BASE64.decode(self.text("image")?).ok()
+    }
+
+    /// A text in its output.
+    pub(super) fn text(&self, field: &str) -> Option<&str> {
+        self.output.as_ref()?.get(field)?.as_str()
     }
 }
 
@@ -65,24 +73,39 @@ impl Client {
         Self { http, url: url.to_owned() }
     }
 
-    /// Hands in a picture.
-    pub(super) async fn submit(&self, sample: &Sample) -> Result<Task, LocalError> {
-        let mut body = json!({
-            "image": BASE64.encode(sample.bytes), "width_px": sample.box_px.0, "height_px": sample.box_px.1,
-        });
+    /// Hands in a picture; the webhook that tells of its end goes to `notify`.
+    pub(super) async fn picture(&self, sample: &Sample, notify: &str) -> Result<Task, LocalError> {
+        let (width_px, height_px) = sample.box_px;
+        let mut body = json!({ "width_px": width_px, "height_px": height_px, "notify": { "url": notify } });
+        match sample.way {
+            Way::Task => body["image"] = BASE64.encode(&sample.bytes).into(),
+            Way::Upload => {
+                let blob = format!("thumbnail_{}", sample.name);
+                let request = self.http.put(format!("{}/v1/blobs/{blob}", self.url));
+                accepted(sample.name, request.body(sample.bytes.to_vec())).await?;
+                body["blob"] = blob.into();
+            }
+        }
         for (name, value) in [("fit", sample.fit), ("format", sample.format)] {
             if !value.is_empty() {
                 body[name] = value.into();
             }
         }
-        let request = self.http.post(format!("{}/v1/queues/thumbnail/tasks", self.url)).json(&body);
-        let response = request.send().await.map_err(LocalError::http)?;
-        let status = response.status();
-        if !status.is_success() {
-            let text = response.text().await.unwrap_or_default();
-            return Err(LocalError::Refused(format!("{} was refused with {status}: {text}", sample.name)));
+        self.submit(sample.name, "thumbnail", &body).await
+    }
+
+    /// Hands in a mail.
+    pub(super) async fn mail(&self, mail: &Mail) -> Result<Task, LocalError> {
+        let mut body = json!({ "to": [mail.to], "subject": mail.subject, "text": mail.text });
+        if !mail.html.is_empty() {
+            body["html"] = mail.html.into();
         }
-        response.json().await.map_err(LocalError::http)
+        self.submit(mail.name, "email", &body).await
+    }
+
+    async fn submit(&self, name: &str, queue: &str, body: &Value) -> Result<Task, LocalError> {
+        let request = self.http.post(format!("{}/v1/queues/{queue}/tasks", self.url)).json(body);
+        accepted(name, request).await?.json().await.map_err(LocalError::http)
     }
 
     /// Where a task is.
@@ -108,6 +131,17 @@ impl Client {
         }
         Ok(())
     }
+}
+
+/// The answer to `request`, or an error with all that it says.
+async fn accepted(name: &str, request: reqwest::RequestBuilder) -> Result<reqwest::Response, LocalError> {
+    let response = request.send().await.map_err(LocalError::http)?;
+    let status = response.status();
+    if status.is_success() {
+        return Ok(response);
+    }
+    let text = response.text().await.unwrap_or_default();
+    Err(LocalError::Refused(format!("{name} was refused with {status}: {text}")))
 }
 
 /// The task in a line `data: {...}`; the dispatcher writes each in one line.

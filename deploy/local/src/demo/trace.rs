@@ -7,8 +7,9 @@ use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::resource::v1::Resource;
 
-/// Spans that the trace of a thumbnail has, whatever else.
-const EXPECTED: [&str; 5] = ["publish thumbnail", "process thumbnail", "decode", "resize", "encode"];
+/// Spans that the trace of a thumbnail with a webhook has, whatever else: one trace over two queues.
+const EXPECTED: [&str; 7] =
+    ["publish thumbnail", "process thumbnail", "decode", "resize", "encode", "publish webhook", "process webhook"];
 
 /// What is shown of a span.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -119,7 +120,9 @@ mod tests {
 
     fn whole() -> Vec<Span> {
         vec![
+            span("8", "7", "process webhook", 12, 4),
             span("6", "3", "encode", 7, 2),
+            span("7", "3", "publish webhook", 10, 1),
             span("4", "3", "decode", 4, 1),
             span("5", "3", "resize", 5, 1),
             span("3", "2", "process thumbnail", 3, 6),
@@ -135,7 +138,9 @@ mod tests {
      └─ process thumbnail    6.0 ms  s
         ├─ decode            1.0 ms  s
         ├─ resize            1.0 ms  s
-        └─ encode            2.0 ms  s
+        ├─ encode            2.0 ms  s
+        └─ publish webhook   1.0 ms  s
+           └─ process webhook 4.0 ms s
 ";
         // The columns are as wide as the longest label, which the text above is not to depend on.
         let squeezed = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -153,6 +158,10 @@ mod tests {
         let mut without_publish = whole();
         without_publish.pop();
         assert_eq!(missing(&without_publish), ["publish thumbnail", "parent of POST", "parent of process thumbnail"]);
-        assert_eq!(missing(&[]).len(), 5);
+        assert_eq!(missing(&[]).len(), 7);
+        let mut torn = whole();
+        torn[0].trace_id = "u".to_owned();
+        torn.retain(|span| span.trace_id == "t");
+        assert_eq!(missing(&torn), ["process webhook"], "a second trace is no part of the first");
     }
 }
