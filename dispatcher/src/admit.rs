@@ -15,7 +15,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use workfleet_proto::id::{ChildKey, QueueName, TaskId};
-use workfleet_proto::limits::{IDEMPOTENCY_KEY_BYTES_MAX, ORDERING_KEY_BYTES_MAX, TRACE_DELAY_MS_MAX};
+use workfleet_proto::limits::{
+    DEAD_MS_MAX, IDEMPOTENCY_KEY_BYTES_MAX, INLINE_BYTES_MAX, ORDERING_KEY_BYTES_MAX, TRACE_DELAY_MS_MAX,
+};
 use workfleet_proto::names::Lane;
 use workfleet_proto::settings;
 use workfleet_proto::v1::{Envelope, QueueSettings};
@@ -114,6 +116,7 @@ pub(crate) fn admit(
     let key = bounded_text("Idempotency-Key", key, IDEMPOTENCY_KEY_BYTES_MAX)?;
     labels::check_all(&options.labels)?;
     let start = start(options, given.now_ms)?;
+    check_age(options, start, payload.len(), given)?;
     let (id, identity) = identity(key, parent, ordering_key, given)?;
     let not_before_ms = match start {
         Start::Now => None,
@@ -194,6 +197,20 @@ fn start(options: &Options, now_ms: i64) -> Result<Start, ApiError> {
         return Err(ApiError::invalid_option(name, format!("a task can start {days} days from now at the latest")));
     }
     Ok(if at_ms <= now_ms { Start::Now } else { Start::At(at_ms) })
+}
+
+/// A large payload is in a store that drops what is old, and the task's dead letter must still have it.
+fn check_age(options: &Options, start: Start, bytes: usize, given: &Given<'_>) -> Result<(), ApiError> {
+    let delay_ms_max = given.settings.blobs_age_ms - DEAD_MS_MAX;
+    match start {
+        Start::At(at_ms) if bytes > INLINE_BYTES_MAX && at_ms.saturating_sub(given.now_ms) > delay_ms_max => {
+            let name = if options.delay.is_some() { "delay" } else { "at" };
+            let days = delay_ms_max / (24 * 3_600_000);
+            let detail = format!("a task with a payload of {bytes} bytes can start {days} days from now at the latest");
+            Err(ApiError::invalid_option(name, detail))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn lane(options: &Options, settings: &QueueSettings) -> Result<Lane, ApiError> {

@@ -106,10 +106,7 @@ fn a_child_has_the_id_that_its_parent_run_and_key_give_and_no_key_beside_it() {
 
 #[test]
 fn labels_travel_in_the_envelope_whoever_gives_them() {
-    let labelled = |key: &str| Options {
-        labels: [(key.to_owned(), "17".to_owned())].into(),
-        ..Options::default()
-    };
+    let labelled = |key: &str| Options { labels: [(key.to_owned(), "17".to_owned())].into(), ..Options::default() };
     let envelope = with(None, &labelled("order")).expect("fine").envelope;
     assert_eq!(envelope.labels, [("order".to_owned(), "17".to_owned())].into());
     assert_eq!(refused(None, &labelled("Order")).field.as_deref(), Some("label"));

@@ -12,6 +12,7 @@ use prost::Message as _;
 use tokio::time::Instant;
 use workfleet_link::telemetry::trace;
 use workfleet_link::time::now_ms;
+use workfleet_proto::limits::PAYLOAD_BYTES_MAX;
 use workfleet_proto::names::header;
 use workfleet_proto::v1::{self, call_reply::Answer};
 
@@ -63,7 +64,7 @@ pub(crate) async fn call(inner: &Inner, call: Call) -> Result<Called, ApiError> 
         .map_err(|_| ApiError::new(Code::RateLimited, "too many direct calls at once").retry_after_ms(1_000))?;
     let queue = inner.kinds.queue(&call.queue).await?;
     let kind = queue.kind()?;
-    let payload = transcode::check(&call.payload, &kind.schema.input)?.bytes;
+    let payload = transcode::check(call.payload, &kind.schema.input, PAYLOAD_BYTES_MAX)?.bytes;
     let span = spans::call(&queue.name);
     let asked = Question {
         inner,
@@ -125,7 +126,7 @@ impl Question<'_> {
             RequestErrorKind::TimedOut => {
                 ApiError::new(Code::DeadlineExceeded, "no worker answered in time; the handler may have run")
             }
-            RequestErrorKind::MaxPayloadExceeded => transcode::too_large(self.payload.len()),
+            RequestErrorKind::MaxPayloadExceeded => transcode::too_large(self.payload.len(), PAYLOAD_BYTES_MAX),
             RequestErrorKind::InvalidSubject | RequestErrorKind::Other => unavailable(error.to_string()),
         })?;
         v1::CallReply::decode(message.payload)

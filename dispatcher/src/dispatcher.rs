@@ -16,6 +16,7 @@ use crate::admit::{Parent, Submit};
 use crate::call::{self, Call, Called};
 use crate::error::{ApiError, Code, unavailable};
 use crate::kinds::{Kinds, Queue};
+use crate::large::{Held, Large};
 use crate::limits::{CALLS_MAX, LISTS_MAX, WAIT_MAX, WAITS_MAX, WATCHES_MAX};
 use crate::list::ListTasks;
 use crate::metrics::Metrics;
@@ -40,6 +41,7 @@ pub(crate) struct Inner {
     pub(crate) publisher: Publisher,
     pub(crate) room: Room,
     pub(crate) metrics: Metrics,
+    pub(crate) large: Large,
     pub(crate) calls: Semaphore,
     pub(crate) waits: Semaphore,
     pub(crate) lists: Semaphore,
@@ -81,6 +83,7 @@ impl Dispatcher {
             publisher: Publisher::new(broker.clone()),
             room: Room::new(broker.clone()),
             metrics: Metrics::new(),
+            large: Large::new(),
             calls: Semaphore::new(CALLS_MAX),
             waits: Semaphore::new(WAITS_MAX),
             lists: Semaphore::new(LISTS_MAX),
@@ -95,8 +98,14 @@ impl Dispatcher {
     /// # Errors
     /// When it is refused, or may not have been stored.
     pub async fn submit(&self, submit: Submit) -> Result<Submitted, ApiError> {
+        self.submit_held(submit, self.inner.large.hold_nothing()).await
+    }
+
+    /// The same for a payload that has a share of the memory, which is given back before the wait.
+    pub(crate) async fn submit_held(&self, submit: Submit, held: Held) -> Result<Submitted, ApiError> {
         let wait = submit.wait.map(|time| time.min(WAIT_MAX));
         let (queue, mut submitted) = self.inner.submit(submit, None).await?;
+        drop(held);
         if let Some(time) = wait.filter(|time| !time.is_zero() && !submitted.task.is_end()) {
             submitted.task = self.inner.wait_a_while(&queue, submitted.task, time).await;
         }
@@ -179,8 +188,8 @@ impl Dispatcher {
     /// When the broker does not answer.
     pub async fn queues(&self) -> Result<QueueList, ApiError> {
         let names = self.inner.connected()?.kinds.names().await?;
-        let queues = try_join_all(names.iter().map(|name| self.queue(name.as_str()))).await?;
-        Ok(QueueList { queues })
+        let queues = try_join_all(names.iter().map(|name| async { unless_retired(self.queue(name.as_str()).await) }));
+        Ok(QueueList { queues: queues.await?.into_iter().flatten().collect() })
     }
 
     /// One queue.
@@ -220,8 +229,14 @@ impl Dispatcher {
     /// When the broker does not answer.
     pub async fn kinds(&self) -> Result<Vec<(QueueName, KindSchema)>, ApiError> {
         let names = self.inner.connected()?.kinds.names().await?;
-        let queues = try_join_all(names.iter().map(|name| self.inner.kinds.queue(name.as_str()))).await?;
-        Ok(queues.iter().filter_map(|queue| Some((queue.name.clone(), queue.kind.as_ref()?.schema.clone()))).collect())
+        let kinds = &self.inner.kinds;
+        let queues = names.iter().map(|name| async { unless_retired(kinds.queue(name.as_str()).await) });
+        let queues = try_join_all(queues).await?;
+        Ok(queues
+            .iter()
+            .flatten()
+            .filter_map(|queue| Some((queue.name.clone(), queue.kind.as_ref()?.schema.clone())))
+            .collect())
     }
 
     /// The connection, for what else a service does with it.
@@ -230,8 +245,20 @@ impl Dispatcher {
         &self.inner.broker
     }
 
+    pub(crate) fn inner(&self) -> &Arc<Inner> {
+        &self.inner
+    }
+
     pub(crate) fn metrics(&self) -> &Metrics {
         &self.inner.metrics
+    }
+}
+
+/// A queue may go between the read of its name and that of its settings.
+fn unless_retired<T>(queue: Result<T, ApiError>) -> Result<Option<T>, ApiError> {
+    match queue {
+        Err(error) if error.code == Code::UnknownQueue => Ok(None),
+        queue => queue.map(Some),
     }
 }
 

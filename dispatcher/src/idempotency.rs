@@ -24,6 +24,7 @@ use crate::error::{ApiError, Code, unavailable};
 use crate::kinds::Queue;
 use crate::publish::refused;
 use crate::state::{self, Known};
+use crate::stow::NotStored;
 use crate::transcode;
 use crate::view::{TaskView, UnixMs};
 
@@ -70,7 +71,7 @@ pub(crate) async fn submit(
         let known = inner.known(queue, &admitted.id).await?;
         if let Some(known) = &known
             && compares(admitted)
-            && let Some(payload) = payload_of(inner, admitted, known).await?
+            && let Some(payload) = payload_of(inner, queue, admitted, known).await?
             && transcode::sha256(&payload, &queue.kind()?.schema.input) != Some(payload_sha256)
         {
             return Err(conflict(admitted));
@@ -97,7 +98,7 @@ pub(crate) async fn submit(
 
 /// Whether the task is certainly not stored. What could be unclear is not this.
 fn is_refusal(code: Code) -> bool {
-    matches!(code, Code::QueueFull | Code::PayloadTooLarge)
+    matches!(code, Code::QueueFull | Code::BlobsFull | Code::PayloadTooLarge)
 }
 
 /// Frees a key that was taken for nothing, so that a corrected payload can have it. If that fails, it stays taken.
@@ -123,12 +124,18 @@ fn conflict(admitted: &Admitted) -> ApiError {
 }
 
 /// The payload that a task was submitted with, where something still shows it: a completed result does not.
-async fn payload_of(inner: &Inner, admitted: &Admitted, known: &Known) -> Result<Option<Bytes>, ApiError> {
+async fn payload_of(
+    inner: &Inner,
+    queue: &Queue,
+    admitted: &Admitted,
+    known: &Known,
+) -> Result<Option<Bytes>, ApiError> {
     match known {
-        Known::Lives(copy) => Ok(Some(copy.envelope.payload.clone())),
+        Known::Lives(copy) => inner.payload_of(queue, &copy.envelope).await,
         Known::Ended(result) if result.state() == State::Failed => {
             let letter = inner.read_dead_letter(&admitted.id).await?;
-            Ok(letter.and_then(|letter| letter.envelope).map(|envelope| envelope.payload))
+            let Some(envelope) = letter.and_then(|letter| letter.envelope) else { return Ok(None) };
+            inner.payload_of(queue, &envelope).await
         }
         Known::Ended(_) => Ok(None),
     }
@@ -191,14 +198,14 @@ async fn publish(
     key: &KeyRecord,
 ) -> Result<Keyed, ApiError> {
     let expires_at = expires_at(queue, key.submitted_at_ms);
-    match inner.publisher.task(admitted, context).await {
+    match inner.stow(queue, admitted, context).await {
         Ok(_) => Ok(Keyed::Stored(expires_at)),
         // Another submit of the same key was quicker.
-        Err(PublishError::Lost) => {
+        Err(NotStored::Lost) => {
             let view = inner.find(queue, &admitted.id).await?;
             Ok(view.map_or(Keyed::Stored(expires_at), |view| Keyed::Repeat(Box::new(view), expires_at)))
         }
-        Err(error) => Err(refused(error, &admitted.id)),
+        Err(error) => Err(error.error(admitted)),
     }
 }
 

@@ -44,6 +44,11 @@ pub(crate) struct Kind {
 }
 
 impl Queue {
+    /// Largest payload, and largest output, in bytes.
+    pub(crate) fn payload_bytes_max(&self) -> usize {
+        usize::try_from(self.settings.payload_bytes_max).unwrap_or(0)
+    }
+
     /// The contract, without which nothing can be submitted.
     pub(crate) fn kind(&self) -> Result<&Kind, ApiError> {
         self.kind.as_ref().ok_or_else(|| {

@@ -3,8 +3,10 @@
 //! In the order in which a task meets them:
 //! - [`accept`]: HTTP and gRPC, bytes to [`Submit`].
 //! - [`admit`]: a submit to an envelope, or a refusal; pure. With `kinds` and `transcode`, JSON to protobuf and back.
-//! - `publish`: an envelope to JetStream's acknowledgement. With `idempotency`, one task for one key.
+//! - `stow`: a large payload to its store. `publish`: an envelope to JetStream's acknowledgement. With `idempotency`, one
+//!   task for one key.
 //! - `state`, `wait`, `watch`: where a task is, until it ends.
+//! - `blobs`: uploads, and the object stores; `large`: what must be whole in memory. `sweep`: what is nobody's.
 //! - `call`: direct questions over a queue group, beside all of that.
 //! - `queues`, `scale`: what is in a queue. `list`: its tasks, a page at a time.
 //! - [`streams`]: creates all that JetStream has to hold, from a [`queues_file`].
@@ -45,10 +47,12 @@ pub mod streams;
 pub mod view;
 
 mod ask;
+mod blobs;
 mod call;
 mod dispatcher;
 mod idempotency;
 mod kinds;
+mod large;
 mod list;
 mod metrics;
 mod publish;
@@ -57,6 +61,7 @@ mod room;
 mod serve;
 mod spans;
 mod state;
+mod stow;
 mod submit;
 mod transcode;
 mod upkeep;
@@ -64,11 +69,12 @@ mod wait;
 mod watch;
 
 pub use admit::{Options, Payload, Submit};
+pub use blobs::{BlobRead, BlobView, Put};
 pub use call::{Call, Called};
 pub use config::Config;
 pub use dispatcher::{Dispatcher, Output, Submitted};
-pub use list::ListTasks;
 pub use error::{ApiError, Code, Problem};
+pub use list::ListTasks;
 pub use serve::{ServeError, serve};
 pub use view::{Cursor, QueueList, QueueView, ScaleView, TaskList, TaskView};
 pub use watch::Watch;

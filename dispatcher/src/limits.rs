@@ -2,9 +2,13 @@
 
 use std::time::Duration;
 
-/// Largest body of a request, in bytes: JSON carries `bytes` as base64, so a payload of the largest size needs 4/3 of
-/// it, and a little for the names around it.
-pub const BODY_BYTES_MAX: usize = workfleet_proto::limits::PAYLOAD_BYTES_MAX / 3 * 4 + 64 * 1024;
+/// What a JSON body may have beside the base64 of its payload, in bytes: the names around it.
+pub const JSON_MARGIN_BYTES: usize = 64 * 1024;
+/// Bodies and outputs over [`INLINE_BYTES_MAX`](workfleet_proto::limits::INLINE_BYTES_MAX) that are whole in memory at
+/// once, in bytes; the next one is refused. What is made of a body takes up to one and a half times as much beside it.
+pub const LARGE_BYTES_MAX: usize = 512 << 20;
+/// When a caller that met that bound should come again.
+pub const LARGE_RETRY_AFTER_MS: u64 = 1_000;
 /// How deep JSON may be nested before it is refused.
 pub const JSON_DEPTH_MAX: usize = 64;
 /// Longest time that `Prefer: wait` may ask for.
@@ -31,8 +35,12 @@ pub const REREAD_INTERVAL: Duration = Duration::from_secs(5);
 pub const SSE_COMMENT_INTERVAL: Duration = Duration::from_secs(15);
 /// Longest time from a connection's first byte to the end of a request's headers.
 pub const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(10);
-/// Longest time that a request's body may take to arrive.
+/// Longest time that a request's body may take to arrive; a longer one has a second more for each [`BODY_RATE_MIN`].
 pub const BODY_READ_TIMEOUT: Duration = Duration::from_secs(30);
+/// Slowest that a long body may come, in bytes for each second.
+pub const BODY_RATE_MIN: u64 = 64 * 1024;
+/// Longest silence in the midst of a body.
+pub const BODY_STALL_TIMEOUT: Duration = Duration::from_secs(15);
 /// HTTP connections at once; the next one waits in the listener's backlog.
 pub const CONNECTIONS_MAX: usize = 20_000;
 /// How long requests in flight may take once the dispatcher is asked to stop.

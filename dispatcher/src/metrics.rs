@@ -7,7 +7,7 @@ use opentelemetry::{KeyValue, global};
 use workfleet_link::telemetry::attribute;
 use workfleet_proto::id::QueueName;
 
-use crate::error::ApiError;
+use crate::error::{ApiError, Code};
 use crate::view::QueueView;
 
 /// The conventions' buckets, and beyond 10 s those of a request that waits for its task.
@@ -28,6 +28,7 @@ pub(crate) struct Metrics {
     workers: Gauge<u64>,
     oldest_age: Gauge<f64>,
     connected: Gauge<u64>,
+    blobs_refused: Counter<u64>,
 }
 
 impl Metrics {
@@ -53,6 +54,7 @@ impl Metrics {
             dead: meter.u64_gauge("workfleet.queue.dead").with_unit("{task}").build(),
             workers: meter.u64_gauge("workfleet.queue.workers").with_unit("{worker}").build(),
             oldest_age: meter.f64_gauge("workfleet.queue.oldest_age").with_unit("s").build(),
+            blobs_refused: meter.u64_counter("workfleet.blob.rejected").with_unit("{blob}").build(),
             connected: meter.u64_gauge("workfleet.broker.connected").build(),
         }
     }
@@ -84,6 +86,13 @@ impl Metrics {
         self.dead.record(view.dead, &attributes);
         self.workers.record(view.workers.len() as u64, &attributes);
         self.oldest_age.record(oldest.as_secs_f64(), &attributes);
+    }
+
+    /// An upload that was refused. The queue is a label where there is one: what is unknown is a stranger's text.
+    pub(crate) fn blob_refused(&self, queue: &str, error: &ApiError) {
+        let queue = if error.code == Code::UnknownQueue { "" } else { queue };
+        self.blobs_refused
+            .add(1, &[KeyValue::new("queue", queue.to_owned()), KeyValue::new("reason", error.code.name())]);
     }
 
     /// Whether the numbers of the queues are those of now.

@@ -14,7 +14,6 @@ use crate::dispatcher::{Inner, Submitted};
 use crate::error::{ApiError, Code};
 use crate::idempotency::{self, Keyed};
 use crate::kinds::Queue;
-use crate::publish;
 use crate::spans;
 use crate::state;
 use crate::transcode;
@@ -36,7 +35,7 @@ impl Inner {
             Box::pin(self.check_parent(parent, &queue)).await?;
         }
         let kind = queue.kind()?;
-        let checked = transcode::check(&submit.payload, &kind.schema.input)?;
+        let checked = transcode::check(submit.payload, &kind.schema.input, queue.payload_bytes_max())?;
         let given = Given {
             queue: &queue.name,
             settings: &queue.settings,
@@ -75,8 +74,7 @@ impl Inner {
         self.room.check(queue, admitted.start).await?;
         match admitted.identity {
             Identity::Fresh => {
-                let stored = self.publisher.task(admitted, context).await;
-                stored.map_err(|error| publish::refused(error, &admitted.id))?;
+                self.stow(queue, admitted, context).await.map_err(|error| error.error(admitted))?;
                 Ok(Submitted { task: accepted(queue, admitted), key_expires_at: None })
             }
             Identity::Keyed | Identity::Ordinal | Identity::Named => {

@@ -3,15 +3,13 @@
 //! Unknown JSON fields are refused, since they are typing mistakes; unknown protobuf fields are kept, since they come
 //! from a newer sender. Generated types would be faster and would make every new kind a rebuild of the dispatcher.
 
+use crate::admit::Payload;
+use crate::error::{ApiError, Code};
 use bytes::Bytes;
 use prost::Message as _;
 use prost_reflect::{DeserializeOptions, DynamicMessage, MapKey, MessageDescriptor, SerializeOptions, Value};
 use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
-use workfleet_proto::limits::PAYLOAD_BYTES_MAX;
-
-use crate::admit::Payload;
-use crate::error::{ApiError, Code};
 
 /// A payload that fits its kind.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,28 +20,27 @@ pub(crate) struct Checked {
     pub(crate) sha256: [u8; 32],
 }
 
-/// Checks a payload against the kind's input message.
+/// Checks a payload against the kind's input message. It is taken, not borrowed: a large text is gone before its message
+/// is encoded, so that never more of it is in memory than the text and what it says.
 ///
 /// # Errors
 /// When it is too large, not JSON, or does not fit.
-pub(crate) fn check(payload: &Payload, input: &MessageDescriptor) -> Result<Checked, ApiError> {
-    let (message, bytes) = match payload {
-        Payload::Json(text) => {
-            let message = from_json(text, input)?;
-            let bytes = Bytes::from(message.encode_to_vec());
-            (message, bytes)
-        }
-        Payload::Protobuf(bytes) => (from_protobuf(bytes, input)?, bytes.clone()),
+pub(crate) fn check(payload: Payload, input: &MessageDescriptor, bytes_max: usize) -> Result<Checked, ApiError> {
+    let (message, encoded) = match payload {
+        Payload::Json(text) => (from_json(&text, input)?, None),
+        Payload::Protobuf(bytes) => (from_protobuf(&bytes, input)?, Some(bytes)),
     };
-    if bytes.len() > PAYLOAD_BYTES_MAX {
-        return Err(too_large(bytes.len()));
+    let bytes = encoded.as_ref().map_or_else(|| message.encoded_len(), Bytes::len);
+    if bytes > bytes_max {
+        return Err(too_large(bytes, bytes_max));
     }
-    Ok(Checked { sha256: digest(&message), bytes })
+    let sha256 = digest(&message);
+    Ok(Checked { sha256, bytes: encoded.unwrap_or_else(|| Bytes::from(message.encode_to_vec())) })
 }
 
 /// The refusal of a payload of this size.
-pub(crate) fn too_large(bytes: usize) -> ApiError {
-    let detail = format!("the payload has {bytes} bytes; the limit is {PAYLOAD_BYTES_MAX} bytes");
+pub(crate) fn too_large(bytes: usize, bytes_max: usize) -> ApiError {
+    let detail = format!("the payload has {bytes} bytes; the limit is {bytes_max} bytes");
     ApiError::new(Code::PayloadTooLarge, detail)
 }
 

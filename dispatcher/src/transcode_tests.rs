@@ -6,9 +6,10 @@ use prost::Message as _;
 use prost_reflect::{DescriptorPool, MessageDescriptor};
 use workfleet_proto::Task as _;
 use workfleet_proto::kinds::thumbnail::{Fit, ThumbnailRequest};
-use workfleet_proto::limits::PAYLOAD_BYTES_MAX;
 use workfleet_proto::schema::KindSchema;
 use workfleet_proto::v1;
+
+const BYTES_MAX: usize = 700 * 1024;
 
 fn thumbnail() -> MessageDescriptor {
     KindSchema::read(ThumbnailRequest::DESCRIPTORS, ThumbnailRequest::SERVICE).expect("the kind").input
@@ -30,7 +31,7 @@ fn json_becomes_the_kinds_own_message_in_both_spellings() {
         r#"{"image":"aGk","widthPx":64,"fit":2}"#,
         r#"{"fit":"FIT_COVER","width_px":64,"image":"aGk=","quality":0}"#,
     ] {
-        let checked = check(&json(text), &thumbnail()).expect(text);
+        let checked = check(json(text), &thumbnail(), BYTES_MAX).expect(text);
         let request = ThumbnailRequest::decode(checked.bytes).expect("the same message");
         assert_eq!((&request.image[..], request.width_px, request.fit()), (&b"hi"[..], 64, Fit::Cover));
     }
@@ -38,7 +39,7 @@ fn json_becomes_the_kinds_own_message_in_both_spellings() {
 
 #[test]
 fn an_unknown_json_field_is_refused_by_name_with_the_known_ones() {
-    let error = check(&json(r#"{"imagee":"aGk="}"#), &thumbnail()).expect_err("a typing mistake");
+    let error = check(json(r#"{"imagee":"aGk="}"#), &thumbnail(), BYTES_MAX).expect_err("a typing mistake");
     assert_eq!(error.code, Code::InvalidPayload);
     assert_eq!(error.field.as_deref(), Some("imagee"));
     assert!(error.known.contains(&"image".to_owned()), "{:?}", error.known);
@@ -46,35 +47,36 @@ fn an_unknown_json_field_is_refused_by_name_with_the_known_ones() {
 
 #[test]
 fn what_is_no_json_and_what_does_not_fit_are_told_apart() {
-    let code = |payload: &Payload| check(payload, &thumbnail()).expect_err("wrong").code;
+    let code = |payload: Payload| check(payload, &thumbnail(), BYTES_MAX).expect_err("wrong").code;
     for text in ["", "{", "{\"image\":}", "{} {}", "nul"] {
-        assert_eq!(code(&json(text)), Code::InvalidJson, "{text}");
+        assert_eq!(code(json(text)), Code::InvalidJson, "{text}");
     }
-    assert_eq!(code(&Payload::Json(Bytes::from_static(b"{\"\xff\":1}"))), Code::InvalidJson);
+    assert_eq!(code(Payload::Json(Bytes::from_static(b"{\"\xff\":1}"))), Code::InvalidJson);
     for text in ["[]", "1", r#"{"width_px":-1}"#, r#"{"image":"%"}"#, r#"{"fit":"FIT_X"}"#] {
-        assert_eq!(code(&json(text)), Code::InvalidPayload, "{text}");
+        assert_eq!(code(json(text)), Code::InvalidPayload, "{text}");
     }
-    assert_eq!(code(&Payload::Protobuf(Bytes::from_static(b"\xff\xff"))), Code::InvalidPayload);
+    assert_eq!(code(Payload::Protobuf(Bytes::from_static(b"\xff\xff"))), Code::InvalidPayload);
 }
 
 #[test]
 fn deep_nesting_is_an_error_and_no_crash() {
     let deep = format!("{{\"image\":{}{}}}", "[".repeat(100_000), "]".repeat(100_000));
-    assert!(check(&json(&deep), &thumbnail()).is_err());
+    assert!(check(json(&deep), &thumbnail(), BYTES_MAX).is_err());
 }
 
 #[test]
 fn unknown_protobuf_fields_are_kept() {
     let mut bytes = ThumbnailRequest { width_px: 5, ..Default::default() }.encode_to_vec();
     bytes.extend([0xf8, 0x07, 0x01]); // Field 127 from a newer sender.
-    let checked = check(&Payload::Protobuf(bytes.clone().into()), &thumbnail()).expect("fits");
+    let checked = check(Payload::Protobuf(bytes.clone().into()), &thumbnail(), BYTES_MAX).expect("fits");
     assert_eq!(checked.bytes, bytes);
 }
 
 #[test]
 fn a_payload_over_the_limit_is_refused_with_its_size() {
-    let request = ThumbnailRequest { image: vec![0; PAYLOAD_BYTES_MAX].into(), ..Default::default() };
-    let error = check(&Payload::Protobuf(request.encode_to_vec().into()), &thumbnail()).expect_err("too large");
+    let request = ThumbnailRequest { image: vec![0; BYTES_MAX].into(), ..Default::default() };
+    let error =
+        check(Payload::Protobuf(request.encode_to_vec().into()), &thumbnail(), BYTES_MAX).expect_err("too large");
     assert_eq!(error.code, Code::PayloadTooLarge);
     assert!(error.detail.contains("716804 bytes"), "{}", error.detail);
 }
@@ -98,10 +100,10 @@ fn output_has_proto_names_defaults_and_base64() {
 fn the_digest_of_a_payload_does_not_depend_on_how_it_was_written() {
     let labels = |order: [&str; 3]| {
         let pairs: Vec<String> = order.iter().map(|name| format!("\"{name}\":\"{name}\"")).collect();
-        check(&json(&format!("{{\"labels\":{{{}}}}}", pairs.join(","))), &envelope()).expect("fits").sha256
+        check(json(&format!("{{\"labels\":{{{}}}}}", pairs.join(","))), &envelope(), BYTES_MAX).expect("fits").sha256
     };
     assert_eq!(labels(["a", "b", "c"]), labels(["c", "a", "b"]));
     assert_ne!(labels(["a", "b", "c"]), labels(["a", "b", "d"]));
-    let small = check(&json(r#"{"width_px":1}"#), &thumbnail()).expect("fits").sha256;
-    assert_ne!(small, check(&json(r#"{"height_px":1}"#), &thumbnail()).expect("fits").sha256);
+    let small = check(json(r#"{"width_px":1}"#), &thumbnail(), BYTES_MAX).expect("fits").sha256;
+    assert_ne!(small, check(json(r#"{"height_px":1}"#), &thumbnail(), BYTES_MAX).expect("fits").sha256);
 }

@@ -1,6 +1,7 @@
 //! REST: JSON and protobuf bodies, problems as RFC 9457, events as server-sent events.
 
 mod answer;
+mod blobs;
 mod body;
 mod calls;
 mod connections;
@@ -57,6 +58,8 @@ fn router(edge: Edge) -> Router {
         .route("/v1/tasks/{id}", get(tasks::read))
         .route("/v1/tasks/{id}/result", get(tasks::result))
         .route("/v1/tasks/{id}/events", get(events::follow))
+        .route("/v1/blobs", post(blobs::post))
+        .route("/v1/blobs/{id}", get(blobs::get).head(blobs::head).put(blobs::put).delete(blobs::delete))
         .route("/v1/scale/{queue}", get(queues::scale))
         .fallback(problem::not_found)
         .method_not_allowed_fallback(problem::method_not_allowed)

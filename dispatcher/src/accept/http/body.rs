@@ -1,45 +1,172 @@
 //! The body of a request as a payload: its type from `Content-Type`, its size from `Content-Length` before anything is
 //! read, and never more than the limit of it in memory.
+//!
+//! How large it may be is the queue's to say, so a body is taken in as it is, unread, and read once the queue is known.
 
-use std::error::Error as _;
+use std::time::Duration;
 
-use axum::body::{Body, to_bytes};
+use axum::body::{Body, BodyDataStream};
 use axum::extract::{FromRequest, Request};
 use axum::http::{HeaderMap, header};
-use futures::StreamExt as _;
-use tokio::time::timeout;
-use workfleet_proto::limits::PAYLOAD_BYTES_MAX;
+use bytes::Bytes;
+use futures::{Stream, StreamExt as _};
+use tokio::time::{Instant, timeout, timeout_at};
+use workfleet_link::blobs::BlobError;
+use workfleet_proto::limits::INLINE_BYTES_MAX;
 
 use crate::admit::Payload;
 use crate::error::{ApiError, Code};
-use crate::limits::{BODY_BYTES_MAX, BODY_READ_TIMEOUT, DRAIN_BYTES_MAX, DRAIN_TIMEOUT};
+use crate::large::{Held, Large};
+use crate::limits::{
+    BODY_RATE_MIN, BODY_READ_TIMEOUT, BODY_STALL_TIMEOUT, DRAIN_BYTES_MAX, DRAIN_TIMEOUT, JSON_MARGIN_BYTES,
+};
 
 const MEDIA_TYPES: [&str; 2] = ["application/json", "application/x-protobuf"];
 
-impl<S: Send + Sync> FromRequest<S> for Payload {
+/// A body that nobody has read yet. Dropped like that, it is taken in and thrown away.
+pub(super) struct Unread {
+    headers: HeaderMap,
+    body: Option<Body>,
+}
+
+impl<S: Send + Sync> FromRequest<S> for Unread {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
         let (parts, body) = request.into_parts();
-        let media = match check_head(&parts.headers) {
-            Ok(media) => media,
-            Err(refusal) => {
-                tokio::spawn(drain(body));
-                return Err(refusal);
+        Ok(Self { headers: parts.headers, body: Some(body) })
+    }
+}
+
+impl Drop for Unread {
+    fn drop(&mut self) {
+        if let Some(body) = self.body.take() {
+            tokio::spawn(drain(body.into_data_stream()));
+        }
+    }
+}
+
+impl Unread {
+    /// The whole of it, and its share of the memory.
+    ///
+    /// # Errors
+    /// When it is too large, comes too slowly, or there is no room for it at this moment.
+    pub(super) async fn payload(self, payload_bytes_max: usize, large: &Large) -> Result<(Payload, Held), ApiError> {
+        let media = media(&self.headers)?;
+        let bytes_max = media.bytes_max(payload_bytes_max);
+        let length = self.length();
+        if let Some(bytes) = length.filter(|bytes| *bytes > bytes_max as u64) {
+            return Err(too_large(&format!("{bytes} bytes"), media, bytes_max));
+        }
+        let mut whole = Whole { bytes_max, bytes: Vec::new(), held: large.hold_nothing() };
+        whole.expect(length.map_or(0, |bytes| usize::try_from(bytes).unwrap_or(usize::MAX)))?;
+        let mut pieces = Pieces::new(self);
+        while let Some(piece) = pieces.next().await? {
+            if whole.bytes.len() + piece.len() > bytes_max {
+                return Err(too_large("more bytes than are read", media, bytes_max));
             }
-        };
-        let bytes = match timeout(BODY_READ_TIMEOUT, to_bytes(body, media.bytes_max())).await {
-            Ok(Ok(bytes)) => bytes,
-            Ok(Err(error)) => return Err(read_error(&error, media)),
-            Err(_) => {
-                let detail = format!("the body did not arrive within {} s", BODY_READ_TIMEOUT.as_secs());
-                return Err(ApiError::new(Code::RequestTimeout, detail));
-            }
-        };
+            whole.expect(whole.bytes.len() + piece.len())?;
+            whole.bytes.extend_from_slice(&piece);
+        }
+        pieces.ended();
+        let bytes = Bytes::from(whole.bytes);
         Ok(match media {
-            Media::Json => Self::Json(bytes),
-            Media::Protobuf => Self::Protobuf(bytes),
+            Media::Json => (Payload::Json(bytes), whole.held),
+            Media::Protobuf => (Payload::Protobuf(bytes), whole.held),
         })
+    }
+
+    /// Its size, where the caller says it.
+    pub(super) fn length(&self) -> Option<u64> {
+        self.headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+    }
+
+    /// Piece by piece, never whole.
+    pub(super) fn pieces(self) -> impl Stream<Item = Result<Bytes, BlobError>> + Send {
+        futures::stream::unfold(Pieces::new(self), |mut pieces| async move {
+            match pieces.next().await {
+                Ok(Some(piece)) => Some((Ok(piece), pieces)),
+                Ok(None) => {
+                    pieces.ended();
+                    None
+                }
+                Err(error) => Some((Err(BlobError::Source { reason: error.detail.clone() }), pieces)),
+            }
+        })
+    }
+}
+
+/// A body being gathered.
+struct Whole {
+    bytes_max: usize,
+    bytes: Vec<u8>,
+    held: Held,
+}
+
+impl Whole {
+    /// Makes room for so many bytes, at once where the caller said how many there are: a buffer that grows by doubling
+    /// would be half empty.
+    fn expect(&mut self, bytes: usize) -> Result<(), ApiError> {
+        if bytes <= self.bytes.capacity() {
+            return Ok(());
+        }
+        let wanted = bytes.max(self.bytes.capacity().saturating_mul(2)).max(4_096);
+        let wanted = if self.bytes.is_empty() { bytes } else { wanted.min(self.bytes_max) };
+        if wanted > INLINE_BYTES_MAX {
+            self.held.grow_to(wanted)?;
+        }
+        self.bytes.reserve_exact(wanted - self.bytes.len());
+        Ok(())
+    }
+}
+
+/// A body on its way, with the time that it may take.
+struct Pieces {
+    /// Until its end, or its last error.
+    chunks: Option<BodyDataStream>,
+    began: Instant,
+    read: u64,
+}
+
+impl Pieces {
+    fn new(mut body: Unread) -> Self {
+        let chunks = body.body.take().map(Body::into_data_stream);
+        Self { chunks, began: Instant::now(), read: 0 }
+    }
+
+    async fn next(&mut self) -> Result<Option<Bytes>, ApiError> {
+        let Some(chunks) = &mut self.chunks else { return Ok(None) };
+        let allowed = BODY_READ_TIMEOUT + Duration::from_secs(self.read / BODY_RATE_MIN);
+        let until = (self.began + allowed).min(Instant::now() + BODY_STALL_TIMEOUT);
+        match timeout_at(until, chunks.next()).await {
+            Ok(Some(Ok(piece))) => {
+                self.read += piece.len() as u64;
+                Ok(Some(piece))
+            }
+            Ok(None) => Ok(None),
+            Ok(Some(Err(error))) => {
+                self.chunks = None;
+                Err(ApiError::new(Code::InvalidPayload, format!("the body broke off: {error}")))
+            }
+            Err(_) => {
+                self.chunks = None;
+                let detail = format!("the body came too slowly: {} bytes in {:?}", self.read, self.began.elapsed());
+                Err(ApiError::new(Code::RequestTimeout, detail))
+            }
+        }
+    }
+
+    /// It was read to its end; there is nothing to throw away.
+    fn ended(&mut self) {
+        self.chunks = None;
+    }
+}
+
+impl Drop for Pieces {
+    fn drop(&mut self) {
+        if let Some(chunks) = self.chunks.take() {
+            tokio::spawn(drain(chunks));
+        }
     }
 }
 
@@ -51,20 +178,12 @@ enum Media {
 }
 
 impl Media {
-    fn bytes_max(self) -> usize {
+    /// JSON carries `bytes` as base64, so a payload of the largest size needs 4/3 of it, and a little for the names.
+    fn bytes_max(self, payload_bytes_max: usize) -> usize {
         match self {
-            Self::Json => BODY_BYTES_MAX,
-            Self::Protobuf => PAYLOAD_BYTES_MAX,
+            Self::Json => (payload_bytes_max / 3).saturating_mul(4).saturating_add(JSON_MARGIN_BYTES),
+            Self::Protobuf => payload_bytes_max,
         }
-    }
-}
-
-fn check_head(headers: &HeaderMap) -> Result<Media, ApiError> {
-    let media = media(headers)?;
-    let length = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-    match length {
-        Some(bytes) if bytes > media.bytes_max() as u64 => Err(too_large(&format!("{bytes} bytes"), media)),
-        _ => Ok(media),
     }
 }
 
@@ -83,28 +202,18 @@ fn media(headers: &HeaderMap) -> Result<Media, ApiError> {
     }
 }
 
-fn too_large(size: &str, media: Media) -> ApiError {
+fn too_large(size: &str, media: Media, bytes_max: usize) -> ApiError {
     let what = match media {
         Media::Json => "a JSON body, with bytes as base64,",
         Media::Protobuf => "a payload",
     };
-    let detail = format!("the body has {size}; {what} may have {} bytes", media.bytes_max());
+    let detail = format!("the body has {size}; {what} may have {bytes_max} bytes");
     ApiError::new(Code::PayloadTooLarge, detail)
-}
-
-fn read_error(error: &axum::Error, media: Media) -> ApiError {
-    let limit = error.source().is_some_and(|source| source.to_string().contains("length limit"));
-    if limit {
-        too_large("more bytes than are read", media)
-    } else {
-        ApiError::new(Code::InvalidPayload, format!("the body broke off: {error}"))
-    }
 }
 
 /// Takes in the rest of a refused body, within bounds and after the answer: a client that is still writing would be
 /// cut off, and many of those never read the answer then.
-async fn drain(body: Body) {
-    let mut chunks = body.into_data_stream();
+async fn drain(mut chunks: BodyDataStream) {
     let mut left = DRAIN_BYTES_MAX;
     let all = async {
         while let Some(Ok(chunk)) = chunks.next().await {
@@ -120,36 +229,82 @@ async fn drain(body: Body) {
 
 #[cfg(test)]
 mod tests {
-    use super::{Media, check_head};
-    use crate::error::Code;
+    use super::{Media, Unread, media};
+    use crate::admit::Payload;
+    use crate::error::{ApiError, Code};
+    use crate::large::Large;
+    use axum::body::Body;
     use axum::http::{HeaderMap, HeaderValue, header};
+    use bytes::Bytes;
+    use std::time::Duration;
+
+    const BYTES_MAX: usize = 700 * 1024;
 
     fn head(media: &'static str, length: &'static str) -> HeaderMap {
         let mut headers = HeaderMap::new();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media));
-        headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static(length));
+        if !length.is_empty() {
+            headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static(length));
+        }
         headers
+    }
+
+    async fn read(headers: HeaderMap, body: Body) -> Result<usize, ApiError> {
+        let unread = Unread { headers, body: Some(body) };
+        unread.payload(BYTES_MAX, &Large::new()).await.map(|(payload, _)| match payload {
+            Payload::Json(bytes) | Payload::Protobuf(bytes) => bytes.len(),
+        })
+    }
+
+    fn never_ending() -> Body {
+        let piece = Bytes::from(vec![0; 64 * 1024]);
+        Body::from_stream(futures::stream::repeat(Ok::<_, std::io::Error>(piece)))
     }
 
     #[test]
     fn two_types_are_known_and_others_are_named() {
-        assert_eq!(check_head(&head("application/json; charset=utf-8", "2")).ok(), Some(Media::Json));
-        assert_eq!(check_head(&head("Application/X-Protobuf", "2")).ok(), Some(Media::Protobuf));
+        assert_eq!(media(&head("application/json; charset=utf-8", "2")).ok(), Some(Media::Json));
+        assert_eq!(media(&head("Application/X-Protobuf", "2")).ok(), Some(Media::Protobuf));
         for wrong in ["text/plain", "", "application/jsonp"] {
-            let error = check_head(&head(wrong, "2")).expect_err("unknown");
+            let error = media(&head(wrong, "2")).expect_err("unknown");
             assert_eq!(error.code, Code::UnsupportedMediaType, "{wrong}");
             assert_eq!(error.known.len(), 2);
         }
-        assert!(check_head(&HeaderMap::new()).is_err());
+        assert!(media(&HeaderMap::new()).is_err());
     }
 
-    #[test]
-    fn a_body_that_says_that_it_is_too_large_is_refused_with_its_size() {
-        let error = check_head(&head("application/x-protobuf", "716801")).expect_err("too large");
+    #[tokio::test]
+    async fn a_body_that_says_that_it_is_too_large_is_refused_with_its_size_unread() {
+        let silent = || Body::from_stream(futures::stream::pending::<Result<Bytes, std::io::Error>>());
+        let error = read(head("application/x-protobuf", "716801"), silent()).await.expect_err("too large");
         assert_eq!(error.code, Code::PayloadTooLarge);
         assert!(error.detail.contains("716801") && error.detail.contains("716800"), "{}", error.detail);
-        assert!(check_head(&head("application/x-protobuf", "716800")).is_ok());
-        assert!(check_head(&head("application/json", "955736")).is_ok(), "base64 of a payload within the limit");
-        assert!(check_head(&head("application/json", "99999999999")).is_err());
+        assert!(read(head("application/json", "99999999999"), silent()).await.is_err());
+        let whole = || Body::from(vec![0; 1_000]);
+        assert_eq!(read(head("application/x-protobuf", "1000"), whole()).await.ok(), Some(1_000));
+        assert_eq!(read(head("application/json", ""), whole()).await.ok(), Some(1_000));
+    }
+
+    #[tokio::test]
+    async fn a_body_that_does_not_say_its_size_is_refused_once_it_is_too_large() {
+        for media in ["application/json", "application/x-protobuf"] {
+            let error = read(head(media, ""), never_ending()).await.expect_err("too large");
+            assert_eq!(error.code, Code::PayloadTooLarge);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_trickles_is_cut_off_and_one_that_flows_is_not() {
+        let slow = |pause_ms: u64, piece: usize, pieces: usize| {
+            Body::from_stream(futures::stream::unfold(0, move |n| async move {
+                tokio::time::sleep(Duration::from_millis(pause_ms)).await;
+                (n < pieces).then(|| (Ok::<_, std::io::Error>(Bytes::from(vec![0; piece])), n + 1))
+            }))
+        };
+        let trickle = read(head("application/json", ""), slow(1_000, 10, 1_000)).await.expect_err("too slow");
+        assert_eq!(trickle.code, Code::RequestTimeout);
+        let stalled = read(head("application/json", ""), slow(20_000, 100_000, 2)).await.expect_err("too slow");
+        assert_eq!(stalled.code, Code::RequestTimeout);
+        assert_eq!(read(head("application/json", ""), slow(5_000, 100_000, 6)).await.ok(), Some(600_000));
     }
 }

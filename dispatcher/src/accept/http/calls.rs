@@ -5,12 +5,14 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use serde::Serialize;
 use serde_json::value::RawValue;
+use workfleet_proto::limits::PAYLOAD_BYTES_MAX;
 use workfleet_proto::v1;
 
 use super::Edge;
 use super::answer;
+use super::body::Unread;
 use super::parts::{QueryPairs, QueuePath, accepted};
-use crate::admit::{self, Payload};
+use crate::admit;
 use crate::call::{Call, Called};
 use crate::error::ApiError;
 
@@ -20,7 +22,7 @@ pub(super) async fn call(
     QueuePath(queue): QueuePath,
     query: QueryPairs,
     headers: HeaderMap,
-    payload: Payload,
+    body: Unread,
 ) -> Result<Response, ApiError> {
     let mut timeout = None;
     for (name, value) in query.iter() {
@@ -31,6 +33,7 @@ pub(super) async fn call(
         }
         timeout = Some(admit::duration("timeout", value)?);
     }
+    let (payload, _held) = body.payload(PAYLOAD_BYTES_MAX, &edge.dispatcher.inner().large).await?;
     let called = edge.dispatcher.call(Call { queue, payload, timeout }).await?;
     Ok(answer::view::<_, v1::CallResponse>(StatusCode::OK, accepted(&headers), CallView::from(called)))
 }

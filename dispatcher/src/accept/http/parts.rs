@@ -5,6 +5,7 @@ use std::time::Duration;
 use axum::extract::{FromRequestParts, Path, Query};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, header};
+use workfleet_proto::blob::BlobId;
 use workfleet_proto::id::TaskId;
 
 use crate::error::{ApiError, Code};
@@ -35,6 +36,26 @@ impl<S: Send + Sync> FromRequestParts<S> for IdPath {
             Path::<String>::from_request_parts(parts, state).await.map_err(|error| unknown(error.to_string()))?;
         text.parse().map(Self).map_err(|error: workfleet_proto::id::IdError| unknown(error.to_string()))
     }
+}
+
+/// `{id}` of a blob's path.
+pub(super) struct BlobPath(pub(super) BlobId);
+
+impl<S: Send + Sync> FromRequestParts<S> for BlobPath {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let Path(text) = Path::<String>::from_request_parts(parts, state)
+            .await
+            .map_err(|error| ApiError::new(Code::UnknownBlob, format!("the path names no blob: {error}")))?;
+        blob_id(&text).map(Self)
+    }
+}
+
+/// A blob's id. What is none is a mistake where one is made, and an unknown blob where one is looked for; the first says
+/// more.
+fn blob_id(text: &str) -> Result<BlobId, ApiError> {
+    text.parse().map_err(|error: workfleet_proto::blob::BlobIdError| ApiError::invalid_option("id", error.to_string()))
 }
 
 /// The query as names and values.

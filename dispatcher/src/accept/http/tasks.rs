@@ -10,8 +10,9 @@ use workfleet_proto::v1;
 
 use super::Edge;
 use super::answer;
+use super::body::Unread;
 use super::parts::{Form, IdPath, QueryPairs, QueuePath, accepted, single, wait};
-use crate::admit::{Options, Payload, Submit};
+use crate::admit::{Options, Submit};
 use crate::error::ApiError;
 use crate::list::ListTasks;
 
@@ -23,17 +24,15 @@ pub(super) async fn submit(
     QueuePath(queue): QueuePath,
     query: QueryPairs,
     headers: HeaderMap,
-    payload: Payload,
+    body: Unread,
 ) -> Result<Response, ApiError> {
     let wait = wait(&headers);
-    let submit = Submit {
-        queue,
-        payload,
-        idempotency_key: single(&headers, &IDEMPOTENCY_KEY, "Idempotency-Key")?,
-        wait,
-        options: Options::from_pairs(query.iter())?,
-    };
-    let submitted = edge.dispatcher.submit(submit).await?;
+    let idempotency_key = single(&headers, &IDEMPOTENCY_KEY, "Idempotency-Key")?;
+    let options = Options::from_pairs(query.iter())?;
+    let bytes_max = edge.dispatcher.inner().connected()?.kinds.queue(&queue).await?.payload_bytes_max();
+    let (payload, held) = body.payload(bytes_max, &edge.dispatcher.inner().large).await?;
+    let submit = Submit { queue, payload, idempotency_key, wait, options };
+    let submitted = edge.dispatcher.submit_held(submit, held).await?;
     note_task(&submitted.task.id);
     let status = if submitted.task.is_end() { StatusCode::OK } else { StatusCode::ACCEPTED };
     let location = format!("/v1/tasks/{}", submitted.task.id);

@@ -1,0 +1,124 @@
+//! A task to its stream, and a large payload to the object store before that.
+//!
+//! The order is the promise: no claim check without its blob. So a crash in between leaves a blob that nobody names, and
+//! the sweep finds it. Every way in which a task is published leads through here, and only where it is about to be: a
+//! repeat of a keyed submit has stored nothing by then.
+
+use bytes::Bytes;
+use opentelemetry::Context;
+use workfleet_link::blobs;
+use workfleet_link::pipeline::{PublishError, Stored};
+use workfleet_proto::blob::BlobId;
+use workfleet_proto::limits::INLINE_BYTES_MAX;
+use workfleet_proto::v1::{Blob, Envelope};
+
+use crate::admit::Admitted;
+use crate::dispatcher::Inner;
+use crate::error::ApiError;
+use crate::kinds::Queue;
+use crate::publish::refused;
+use crate::state::Known;
+
+/// Why a task is not stored.
+#[derive(Debug, Clone)]
+pub(crate) enum NotStored {
+    /// The task of a keyed submit has a copy already.
+    Lost,
+    /// Its payload found no place; nothing was published.
+    Payload(ApiError),
+    /// It was refused, or nobody knows.
+    Task(PublishError),
+}
+
+impl NotStored {
+    /// What the caller is told.
+    pub(crate) fn error(self, admitted: &Admitted) -> ApiError {
+        match self {
+            Self::Lost => refused(PublishError::Lost, &admitted.id),
+            Self::Payload(error) => error,
+            Self::Task(error) => refused(error, &admitted.id),
+        }
+    }
+}
+
+impl Inner {
+    /// Stores a task that has no copy yet, its payload first where no message holds it.
+    ///
+    /// # Errors
+    /// See [`NotStored`]. What was stored of the payload is deleted again where the task certainly is not.
+    pub(crate) async fn stow(
+        &self,
+        queue: &Queue,
+        admitted: &Admitted,
+        context: &Context,
+    ) -> Result<Stored, NotStored> {
+        if admitted.envelope.payload.len() <= INLINE_BYTES_MAX {
+            return self.publisher.task(admitted, context).await.map_err(not_stored);
+        }
+        // On the heap: every small submit would carry the room for this.
+        Box::pin(self.stow_large(queue, admitted, context)).await
+    }
+
+    async fn stow_large(&self, queue: &Queue, admitted: &Admitted, context: &Context) -> Result<Stored, NotStored> {
+        let blob = BlobId::input(&admitted.id, rand::random());
+        let payload = admitted.envelope.payload.clone();
+        self.check_store_room(queue, blob.store(), payload.len() as u64).await.map_err(NotStored::Payload)?;
+        let info = blobs::put_bytes(&self.broker, &blob, payload).await;
+        let info = info.map_err(|error| NotStored::Payload(error.into()))?;
+        let mut checked = admitted.clone();
+        checked.envelope.payload = Bytes::new();
+        checked.envelope.blob = Some(Blob::from(&info));
+        let published = self.publisher.task(&checked, context).await;
+        let nobodys = match &published {
+            Ok(stored) => stored.duplicate && self.names_another(queue, admitted, &blob).await,
+            Err(error) => is_certain(error),
+        };
+        if nobodys && let Err(error) = blobs::delete(&self.broker, &blob).await {
+            tracing::debug!(%blob, %error, "the payload of a refused submit is left to the sweep");
+        }
+        published.map_err(not_stored)
+    }
+
+    /// Whether the copy that is there has another blob. Where that is not clear, ours is left to the sweep.
+    async fn names_another(&self, queue: &Queue, admitted: &Admitted, blob: &BlobId) -> bool {
+        match self.known(queue, &admitted.id).await {
+            Ok(Some(Known::Lives(copy))) => copy.envelope.blob.is_none_or(|theirs| theirs.name != blob.name()),
+            _ => false,
+        }
+    }
+
+    /// A task's payload, wherever it is; nothing where its blob is gone.
+    ///
+    /// # Errors
+    /// When the store does not answer, or there is no room for it in memory.
+    pub(crate) async fn payload_of(&self, queue: &Queue, envelope: &Envelope) -> Result<Option<Bytes>, ApiError> {
+        let Some(claim) = &envelope.blob else { return Ok(Some(envelope.payload.clone())) };
+        let Ok(blob) = BlobId::named(&queue.name, &claim.name) else { return Ok(None) };
+        let _held = self.large.hold(usize::try_from(claim.bytes).unwrap_or(usize::MAX))?;
+        match blobs::fetch(&self.broker, &blob, claim).await {
+            Ok(payload) => Ok(Some(payload)),
+            // Its task has ended a moment ago, or its store has aged it out.
+            Err(blobs::BlobError::Gone { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+fn not_stored(error: PublishError) -> NotStored {
+    match error {
+        PublishError::Lost => NotStored::Lost,
+        error => NotStored::Task(error),
+    }
+}
+
+/// Whether the task is certainly not stored.
+fn is_certain(error: &PublishError) -> bool {
+    match error {
+        PublishError::Lost
+        | PublishError::Full
+        | PublishError::NoStream { .. }
+        | PublishError::TooLarge
+        | PublishError::Refused { .. } => true,
+        PublishError::InFlight | PublishError::Unanswered | PublishError::Closed => false,
+    }
+}
