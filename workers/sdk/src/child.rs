@@ -14,6 +14,7 @@ mod family;
 use std::fmt;
 use std::time::Duration;
 
+use opentelemetry::Context as TraceContext;
 use workfleet_proto::Task;
 use workfleet_proto::id::{ChildKey, QueueName, TaskId};
 use workfleet_proto::limits::CHILD_NAME_BYTES_MAX;
@@ -190,7 +191,9 @@ impl<T: Task> Child<T> {
             options: Some(self.options),
             ..Default::default()
         };
-        Ok(Asked { id, queue, submit: FleetSubmit { submit: Some(submit), parent: Some(parent) } })
+        let submit = FleetSubmit { submit: Some(submit), parent: Some(parent) };
+        // Taken here: a future that is spawned runs outside of the handler's trace.
+        Ok(Asked { id, queue, submit, trace: TraceContext::current() })
     }
 }
 

@@ -7,7 +7,6 @@ use std::time::{Instant, SystemTime};
 
 use bytes::Bytes;
 use futures::{Stream, TryStreamExt as _};
-use opentelemetry::Context as TraceContext;
 use workfleet_link::blobs as store;
 use workfleet_proto::blob::BlobId;
 use workfleet_proto::id::{QueueName, TaskId};
@@ -52,9 +51,7 @@ impl Reach {
     /// Submits a child and gives its id.
     pub(crate) async fn submit(&self, asked: Asked, deadline: Instant) -> Result<TaskId, TaskError> {
         match self {
-            Self::Fleet(station) => {
-                child::ask(&station.broker, &asked, &TraceContext::current(), deadline.into()).await
-            }
+            Self::Fleet(station) => child::ask(&station.broker, &asked, deadline.into()).await,
             Self::Bench(desk) => desk.submit(asked),
         }
     }

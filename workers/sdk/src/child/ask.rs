@@ -38,6 +38,8 @@ pub(crate) struct Asked {
     pub(crate) id: TaskId,
     pub(crate) queue: QueueName,
     pub(crate) submit: FleetSubmit,
+    /// Where the handler was when it asked.
+    pub(crate) trace: TraceContext,
 }
 
 impl Asked {
@@ -61,16 +63,11 @@ impl Asked {
 ///
 /// # Errors
 /// As [`Child::submit`](super::Child::submit) says.
-pub(crate) async fn ask(
-    broker: &Broker,
-    asked: &Asked,
-    trace: &TraceContext,
-    deadline: Instant,
-) -> Result<TaskId, TaskError> {
+pub(crate) async fn ask(broker: &Broker, asked: &Asked, deadline: Instant) -> Result<TaskId, TaskError> {
     asked.fits(broker.client.max_payload())?;
     let subject = broker.names.submit(&asked.queue);
     let mut headers = HeaderMap::new();
-    trace::inject(trace, &mut headers);
+    trace::inject(&asked.trace, &mut headers);
     let payload = Bytes::from(asked.submit.encode_to_vec());
     let until = deadline.min(Instant::now() + SUBMIT_TIME_MAX);
     let mut delay = TRY_DELAY_MIN;

@@ -98,7 +98,7 @@ impl Desk {
         if let Some(error) = shelf.failing.get(asked.queue.as_str()) {
             return Err(error.clone());
         }
-        let Asked { id, queue, submit } = asked;
+        let Asked { id, queue, submit, .. } = asked;
         let name = match submit.parent.and_then(|parent| parent.key) {
             Some(parent::Key::Name(name)) => Some(name),
             Some(parent::Key::Ordinal(_)) | None => None,

@@ -136,7 +136,7 @@ async fn submits_are_refused_where_a_fleet_would_refuse_them() {
 }
 
 #[tokio::test]
-async fn a_childs_options_are_told() {
+async fn the_options_of_a_child_are_told() {
     let bench = Bench::new();
     let ran = run(&bench, |ctx, _| async move {
         let child =
