@@ -59,3 +59,7 @@ impl Handler<EmailRequest> for Mailer {
 
 #[cfg(test)]
 mod tests;
+
+/// TLS with a real server at the other end: what is kept secret, and what is not sent at all.
+#[cfg(test)]
+mod tls_tests;

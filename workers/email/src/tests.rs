@@ -59,7 +59,7 @@ fn a_mail_has_both_parts_and_says_what_the_task_says() {
     request.bcc = vec!["eve@example.net".to_owned(), "ada@example.net".to_owned()];
     request.reply_to = "help@example.net".to_owned();
     request.subject =
-        "Grüße, und =? alles Gute, auch in einem Betreff, der länger ist als eine Zeile sein darf".to_owned();
+        "Grüße =? 100 % größer, 日本語, and so many more words that one line cannot hold all of them".to_owned();
     request.html = "<p>Grüße</p>".to_owned();
     request.headers = HashMap::from([("List-Unsubscribe".to_owned(), "<https://example.org/leave>".to_owned())]);
     let mail = composed(&request).unwrap();
@@ -77,7 +77,7 @@ fn a_mail_has_both_parts_and_says_what_the_task_says() {
     assert_eq!(message.reply_to().unwrap().first().unwrap().address(), Some("help@example.net"));
     assert_eq!(
         message.subject(),
-        Some("Grüße, und =? alles Gute, auch in einem Betreff, der länger ist als eine Zeile sein darf")
+        Some("Grüße =? 100 % größer, 日本語, and so many more words that one line cannot hold all of them")
     );
     assert_eq!(message.body_text(0).unwrap(), "Hello, Ada\r\n");
     assert_eq!(message.body_html(0).unwrap(), "<p>Grüße</p>");
