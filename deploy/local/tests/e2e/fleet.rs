@@ -1,6 +1,9 @@
 //! A fleet as scripts see it.
 
 use std::fs::File;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, Command};
 
@@ -69,7 +72,7 @@ impl Drop for Up {
 
 #[test]
 fn a_fleet_is_scaled_mended_and_drained() {
-    let mut up = Up::start(&["--scale", "thumbnail=1"]);
+    let mut up = Up::start(&["--scale", "thumbnail=1,webhook=1,email=1"]);
     assert_eq!(up.workers().len(), 1);
 
     up.scale("thumbnail=3").unwrap();
@@ -85,7 +88,7 @@ fn a_fleet_is_scaled_mended_and_drained() {
     up.scale("thumbnail=0").unwrap();
     assert_eq!(up.workers(), [0_u32; 0]);
     up.all_gone_but_the_rest();
-    assert!(up.scale("thumbs=1").unwrap_err().contains("there are: thumbnail"));
+    assert!(up.scale("thumbs=1").unwrap_err().contains("there are: email, thumbnail, webhook"));
     assert!(second_fleet(up.folder.path()).contains("already up"));
 
     signal(up.supervisor.id(), Signal::TERM);
@@ -93,6 +96,30 @@ fn a_fleet_is_scaled_mended_and_drained() {
     up.all_gone();
     assert!(!up.folder.path().join("fleet.json").exists());
     assert!(up.scale("thumbnail=1").unwrap_err().contains("no fleet is up"));
+}
+
+#[test]
+fn a_fleet_has_all_three_workers_and_an_outside_of_its_own() {
+    let mut up = Up::start(&["--scale", "thumbnail=1,webhook=1,email=1"]);
+    let report = up.report();
+    let processes = report["processes"].as_array().unwrap();
+    let kinds: Vec<&str> = processes.iter().filter_map(|process| process["kind"].as_str()).collect();
+    assert_eq!(kinds, ["email", "thumbnail", "webhook"]);
+    assert_eq!(processes.iter().filter(|process| process["role"] == "sink").count(), 2);
+
+    // The receiver takes nothing that is not signed with this fleet's secret.
+    let receiver = report["webhook_receiver"].as_str().unwrap().strip_prefix("http://").unwrap().to_owned();
+    let mut stream = TcpStream::connect(receiver).unwrap();
+    stream.write_all(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 401"), "{answer}");
+    let lines = std::fs::read_to_string(report["webhooks"].as_str().unwrap()).unwrap();
+    assert!(lines.contains(r#""signature":"wrong""#), "{lines}");
+    assert!(Path::new(report["mails"].as_str().unwrap()).is_dir());
+
+    let secret = up.folder.path().join("run/secrets/default");
+    assert_eq!(std::fs::metadata(secret).unwrap().permissions().mode() & 0o777, 0o600);
 }
 
 #[test]
@@ -109,6 +136,9 @@ fn the_demo_is_well_and_leaves_nothing() {
     let (words, result) = (String::from_utf8_lossy(&output.stderr), String::from_utf8_lossy(&output.stdout));
     assert!(output.status.success(), "{words}\n{result}");
     assert!(result.contains("failed, as intended: broken_image: ") && result.contains("All was well."), "{result}");
+    let tally = "7 images done, 7 webhooks delivered and verified by their receiver, 2 mails sent.";
+    assert!(result.contains(tally), "{result}");
+    assert!(result.contains("over two queues") && result.contains("process webhook"), "{result}");
     for line in words.lines().filter(|line| line.contains(": ready")) {
         let (_, pid) = line.rsplit_once("(pid ").unwrap();
         assert!(!runs(pid.trim_end_matches(')').parse().unwrap()), "{line}");
