@@ -7,9 +7,12 @@
 //! Pixels come out upright and as 8-bit RGB or RGBA. Nothing else of the file is kept: where a photograph was taken is
 //! in its metadata, and does not belong into a thumbnail that everybody sees.
 
+mod jpeg;
+
 use std::io::Cursor;
 
 use image::error::ImageError;
+use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
 
 use crate::ThumbnailError;
@@ -19,9 +22,6 @@ use crate::encode::Encoding;
 pub const PIXELS_MAX: u64 = 40_000_000;
 /// Most memory that a decoder may take, in bytes: 16-bit RGBA of the largest picture.
 const DECODER_BYTES_MAX: u64 = PIXELS_MAX * 8;
-/// JPEG markers.
-const START_OF_SCAN: u8 = 0xDA;
-const END_OF_IMAGE: [u8; 2] = [0xFF, 0xD9];
 
 /// A picture as it was sent.
 #[derive(Debug)]
@@ -34,9 +34,17 @@ pub(crate) struct Decoded {
 /// Reads the first (or only) frame of the picture in `bytes`.
 pub(crate) fn decode(bytes: &[u8]) -> Result<Decoded, ThumbnailError> {
     let (container, format) = sniff(bytes)?;
-    if container == ImageFormat::Jpeg && !is_whole_jpeg(bytes) {
-        return Err(ThumbnailError::BrokenImage("it ends in its middle".to_owned()));
-    }
+    let (picture, orientation) = match container {
+        ImageFormat::Jpeg => jpeg::decode(bytes)?,
+        container => streamed(bytes, container)?,
+    };
+    let mut picture = eight_bits(picture);
+    picture.apply_orientation(orientation);
+    Ok(Decoded { picture, format })
+}
+
+/// Decodes what its decoder reads piece by piece.
+fn streamed(bytes: &[u8], container: ImageFormat) -> Result<(DynamicImage, Orientation), ThumbnailError> {
     let mut limits = Limits::default();
     limits.max_alloc = Some(DECODER_BYTES_MAX);
     let mut reader = ImageReader::with_format(Cursor::new(bytes), container);
@@ -44,10 +52,8 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Decoded, ThumbnailError> {
     let mut decoder = reader.into_decoder().map_err(ThumbnailError::from)?;
     check_pixels(decoder.dimensions())?;
     // Metadata that cannot be read is no reason to refuse a picture that can.
-    let orientation = decoder.orientation().unwrap_or(image::metadata::Orientation::NoTransforms);
-    let mut picture = eight_bits(DynamicImage::from_decoder(decoder)?);
-    picture.apply_orientation(orientation);
-    Ok(Decoded { picture, format })
+    let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
+    Ok((DynamicImage::from_decoder(decoder)?, orientation))
 }
 
 /// Refuses what has too many pixels, or none.
@@ -69,22 +75,6 @@ fn sniff(bytes: &[u8]) -> Result<(ImageFormat, Encoding), ThumbnailError> {
         Ok(other) => Err(ThumbnailError::UnsupportedFormat(format!("this is {other:?}"))),
         Err(_) => Err(ThumbnailError::UnsupportedFormat("this is no picture".to_owned())),
     }
-}
-
-/// Whether a JPEG's picture has an end. The decoder fills up what is missing with grey, and a grey half of a thumbnail
-/// looks like success. Segments are skipped by their length, since a camera's preview inside one has an end of its own;
-/// after the first scan begins, the end marker cannot occur by chance, for there each 0xFF is escaped.
-fn is_whole_jpeg(bytes: &[u8]) -> bool {
-    let mut rest = bytes.get(2..).unwrap_or_default();
-    while let [0xFF, marker, high, low, ..] = *rest {
-        if marker == START_OF_SCAN {
-            return rest.windows(2).any(|pair| pair == END_OF_IMAGE);
-        }
-        // Markers may be preceded by any number of 0xFF.
-        let skipped = if marker == 0xFF { 1 } else { 2 + usize::from(u16::from_be_bytes([high, low])) };
-        rest = rest.get(skipped..).unwrap_or_default();
-    }
-    false
 }
 
 /// The same picture with 8 bits a channel, which is all that a screen shows and the encoders take.

@@ -169,6 +169,9 @@ fn sixteen_bits_and_grey_are_read() {
     assert_near(&made(request(encoded(&deep, ImageFormat::Png), 10, 10)).1, 5, 5, Rgb([255, 0, 0]));
     let grey = DynamicImage::ImageLuma8(image::ImageBuffer::from_pixel(20, 20, image::Luma([99])));
     assert_near(&made(request(encoded(&grey, ImageFormat::Png), 10, 10)).1, 5, 5, Rgb([99; 3]));
+    let mut jpeg = Vec::new();
+    JpegEncoder::new_with_quality(&mut jpeg, 95).encode_image(&grey.to_luma8()).unwrap();
+    assert_near(&made(request(jpeg, 10, 10)).1, 5, 5, Rgb([99; 3]));
 }
 
 #[test]
