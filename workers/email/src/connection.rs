@@ -20,6 +20,10 @@ const REPLY_CHARS_MAX: usize = 500;
 /// Replies to `MAIL` and later that are about who we are and not about the mail: RFC 4954.
 const LOGIN_CODES: [u16; 4] = [530, 534, 535, 538];
 
+/// The answer to `DATA`.
+const GO_ON: u16 = 354;
+const OUT_OF_STEP: &str = "the message: the server's answers do not fit what it was asked";
+
 /// An open connection, past its login.
 pub(crate) struct Connection {
     inner: AsyncSmtpConnection,
@@ -84,7 +88,12 @@ impl Connection {
             let recipient = Rcpt::new(to.clone(), Vec::new());
             self.inner.command(recipient).await.map_err(|error| not_taken(Step::Recipient(to), &error))?;
         }
-        self.inner.command(Data).await.map_err(|error| not_taken(Step::Message, &error))?;
+        let go_on = self.inner.command(Data).await.map_err(|error| not_taken(Step::Message, &error))?;
+        // Every other good answer is a 250. Whoever could slip one answer in, in clear before STARTTLS, would have us read
+        // each one too early from then on, and the last one not at all: a refused mail would be taken for a sent one.
+        if !go_on.has_code(GO_ON) {
+            return Err(NotTaken { error: MailError::Unreachable(OUT_OF_STEP.to_owned()), answered: false });
+        }
         let taken = self.inner.message(mail.message()).await.map_err(|error| not_taken(Step::Message, &error))?;
         Ok(reply(&taken))
     }

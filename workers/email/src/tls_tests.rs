@@ -20,6 +20,8 @@ enum Offer {
     Tls,
     /// When it is asked to.
     StartTls,
+    /// The same, and somebody in between adds an answer in clear.
+    StartTlsAndMore,
     /// It does not know it, or somebody in between has cut the offer out.
     Nothing,
 }
@@ -105,7 +107,7 @@ impl Conversation {
                     self.speak(&mut BufStream::new(stream), false, true).await;
                 }
             }
-            Offer::Nothing | Offer::StartTls => {
+            Offer::Nothing | Offer::StartTls | Offer::StartTlsAndMore => {
                 let mut stream = BufStream::new(stream);
                 if self.speak(&mut stream, true, true).await
                     && let Ok(stream) = self.acceptor.accept(stream.into_inner()).await
@@ -137,10 +139,12 @@ impl Conversation {
             answer = match line.split(' ').next().unwrap_or_default() {
                 "." => "250 taken\r\n",
                 _ if in_mail => "",
-                "EHLO" if clear && matches!(self.offer, Offer::StartTls) => "250-me\r\n250 STARTTLS\r\n",
+                "EHLO" if clear && !matches!(self.offer, Offer::Nothing) => "250-me\r\n250 STARTTLS\r\n",
                 "EHLO" => "250-me\r\n250 AUTH PLAIN\r\n",
                 "STARTTLS" => {
-                    let _ = stream.write_all(b"220 go on\r\n").await;
+                    let more = matches!(self.offer, Offer::StartTlsAndMore);
+                    let go_on: &[u8] = if more { b"220 go on\r\n250 AUTH PLAIN\r\n" } else { b"220 go on\r\n" };
+                    let _ = stream.write_all(go_on).await;
                     let _ = stream.flush().await;
                     return true;
                 }
@@ -188,4 +192,11 @@ async fn a_certificate_that_is_not_trusted_or_for_another_name_is_refused() {
     for server in [other, unknown] {
         assert!(server.heard.lock().unwrap().is_empty());
     }
+}
+
+#[tokio::test]
+async fn an_answer_that_was_slipped_in_before_tls_is_noticed() {
+    let server = Server::start(Offer::StartTlsAndMore, "localhost").await;
+    let error = server.send("starttls", &[]).await.unwrap_err();
+    assert_eq!((error.code(), error.may_pass()), ("unreachable", true), "{error}");
 }
