@@ -10,6 +10,9 @@ use super::follow::Shown;
 use super::mails::Mail;
 use super::samples::{Expected, Sample};
 
+/// How the name of a child begins.
+const CHILD: &str = " └ ";
+
 /// Where the tasks' ids stand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Ids {
@@ -44,7 +47,7 @@ pub(super) fn picture<'a>(shown: &'a Shown<'_, Sample>, arrived: &Arrived) -> Ve
             (None, None) => "not delivered".to_owned(),
         };
         let queue = child.id.split('_').next().unwrap_or_default();
-        Row { name: format!(" └ {queue}"), task: child, result }
+        Row { name: format!("{CHILD}{queue}"), task: child, result }
     }));
     rows
 }
@@ -69,14 +72,10 @@ pub(super) fn summary(rows: &[Row<'_>], columns: Option<usize>) -> String {
     let mut text = if fits { wide } else { table(rows, Ids::Below) };
     for Row { name, task, result } in rows {
         if let Some(failure) = &task.failure {
+            // Of a child its id says more than its name, which all children have.
+            let name = if name.starts_with(CHILD) { &task.id } else { name };
             let intended = if result == "as intended" { ", as intended" } else { "" };
-            text += &format!(
-                "\n{}: {}{intended}: {}: {}\n",
-                name.trim_start_matches([' ', '└']),
-                task.state,
-                failure.code,
-                failure.message
-            );
+            text += &format!("\n{}: {}{intended}: {}: {}\n", name, task.state, failure.code, failure.message);
         }
     }
     if !fits {
