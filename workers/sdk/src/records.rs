@@ -226,7 +226,7 @@ mod tests {
     use workfleet_proto::id::TaskId;
     use workfleet_proto::names::{Names, header};
     use workfleet_proto::settlement::Generation;
-    use workfleet_proto::v1::{Envelope, Failure, State};
+    use workfleet_proto::v1::{Blob, Envelope, Failure, State};
     use workfleet_proto::wire::{CopyHeaders, TraceMode};
 
     fn scheduled(copy: Copy) -> Publish {
@@ -305,6 +305,20 @@ mod tests {
         let letter = dead_letter(ran.failed(failure()), &held, 3);
         assert_eq!(letter.result.map(|result| result.children), Some(told));
         assert_eq!(letter.envelope.map(|envelope| envelope.children), Some(Vec::new()));
+    }
+
+    #[test]
+    fn a_dead_letter_that_must_be_smaller_names_its_payload_to_the_last() {
+        let mut held = held();
+        held.envelope.blob = Some(Blob { name: "in.x".to_owned(), ..Default::default() });
+        held.envelope.tenant = Some("wordy".to_owned());
+        let ran = Ran { held: &held, worker: "w", started_at_ms: Some(1), ended_at_ms: 2, children: Vec::new() };
+        let letter = dead_letter(ran.failed(failure()), &held, 3);
+        let smaller = super::smaller(&letter).expect("a smaller one");
+        let envelope = smaller.envelope.as_ref().expect("what a redrive needs");
+        assert_eq!((&envelope.blob, &envelope.tenant, envelope.attempts_max), (&held.envelope.blob, &None, 5));
+        let smallest = super::smaller(&smaller).expect("the smallest");
+        assert_eq!((&smallest.envelope, super::smaller(&smallest)), (&None, None));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use prost::Message as _;
 use serde_json::{Value, json};
 use workfleet_link::broker::{Broker, BrokerConfig};
 use workfleet_link::config::Vars;
+use workfleet_proto::blob::Store;
 use workfleet_proto::id::QueueName;
 use workfleet_proto::names::DelayPart;
 use workfleet_proto::settings;
@@ -93,6 +94,9 @@ pub(super) async fn provision(broker: &Broker, queue: &QueueName, settings: &Que
         "storage": "memory", "max_msgs_per_subject": 1 }),
     )
     .await;
+    for store in [Store::In, Store::Out] {
+        stream(broker, object_store(&names.object_store(store, queue), settings)).await;
+    }
     for lane in settings::lanes(settings) {
         let work = json!({ "durable_name": names.work_consumer(lane), "filter_subject": names.task_lane(queue, lane),
             "ack_policy": "explicit", "ack_wait": settings.lease_ms * 1_000_000, "max_deliver": -1,
@@ -102,6 +106,11 @@ pub(super) async fn provision(broker: &Broker, queue: &QueueName, settings: &Que
     let subject = format!("$KV.{}.{queue}", names.queues_bucket());
     let stored = broker.jetstream.publish(subject, settings.encode_to_vec().into()).await.expect("sent");
     stored.await.expect("stored");
+}
+
+fn object_store(name: &str, settings: &QueueSettings) -> Value {
+    json!({ "name": format!("OBJ_{name}"), "subjects": [format!("$O.{name}.C.>"), format!("$O.{name}.M.>")],
+        "discard": "new", "max_bytes": settings.blobs_bytes_max, "allow_direct": true, "allow_rollup_hdrs": true })
 }
 
 pub(super) async fn stream(broker: &Broker, config: Value) {

@@ -1,6 +1,7 @@
 //! A real broker with one queue, and workers inside the test's process.
 
 mod meddle;
+mod stores;
 
 use std::process::{Child, Command};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -28,6 +29,8 @@ use workfleet_proto::{Task as _, settings};
 use workfleet_sdk::{Handler, KindWorker, RunError, Worker};
 
 use crate::broker::{ask, connect, provision, start_nats};
+
+pub(crate) use stores::noise;
 
 /// Longest wait for anything.
 const WAIT_MAX: Duration = Duration::from_secs(20);

@@ -4,6 +4,8 @@
 //! - `holds`: leases, slots, lanes, and handing back;
 //! - `outages`: what a worker does with a delivery whose lease has lapsed, or whose broker does not answer;
 //! - `hostile`: what other publishers may write;
+//! - `blobs`: payloads and outputs that no message holds; `handler_blobs`: what handlers read and store;
+//! - `children`: tasks that handlers submit;
 //! - `stuck`: slots whose handlers do not stop;
 //! - `calls`: direct calls;
 //! - `fleet`: the queue, and workers inside this process; `broker`: the server and its streams.
@@ -11,8 +13,11 @@
 mod broker;
 mod fleet;
 
+mod blobs;
 mod calls;
+mod children;
 mod ends;
+mod handler_blobs;
 mod holds;
 mod hostile;
 mod outages;
