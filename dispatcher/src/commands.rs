@@ -1,9 +1,10 @@
 //! The commands for people and scripts.
 //!
-//! `serve` and `provision` speak to the broker; every other command speaks to a dispatcher over REST, as any client
-//! would. A second way in, straight to the broker, would be faster and would also be a second admission that could
+//! `serve`, `provision`, `queue` and `blob sweep` speak to the broker; every other command speaks to a dispatcher over
+//! REST, as any client would. A second way in, straight to the broker, would be faster and would also be a second admission that could
 //! disagree with the first.
 
+mod blob;
 mod call;
 mod fault;
 mod follow;
@@ -12,6 +13,7 @@ mod payload;
 mod print;
 mod progress;
 mod provision;
+mod queue;
 mod queues;
 mod remote;
 mod serve;
@@ -57,7 +59,9 @@ enum Command {
     Get(get::Get),
     Watch(watch::Watch),
     Queues(queues::Queues),
+    Queue(queue::Queue),
     Tasks(tasks::Tasks),
+    Blob(blob::Blob),
 }
 
 impl Cli {
@@ -71,7 +75,9 @@ impl Cli {
             Command::Get(get) => get.remote.json,
             Command::Watch(watch) => watch.remote.json,
             Command::Queues(queues) => queues.remote.json,
+            Command::Queue(queue) => queue.json(),
             Command::Tasks(tasks) => tasks.remote.json,
+            Command::Blob(blob) => blob.json(),
         };
         if json { Form::Json } else { Form::Words }
     }
@@ -86,7 +92,9 @@ impl Cli {
             Command::Get(get) => get.run().await,
             Command::Watch(watch) => watch.run().await,
             Command::Queues(queues) => queues.run().await,
+            Command::Queue(queue) => queue.run().await,
             Command::Tasks(tasks) => tasks.run().await,
+            Command::Blob(blob) => blob.run().await,
         }
     }
 }

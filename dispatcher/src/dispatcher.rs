@@ -10,7 +10,6 @@ use tokio::sync::Semaphore;
 use workfleet_link::broker::{Broker, BrokerConfig, BrokerError};
 use workfleet_proto::id::{QueueName, TaskId};
 use workfleet_proto::schema::KindSchema;
-use workfleet_proto::v1::State;
 
 use crate::admit::{Parent, Submit};
 use crate::call::{self, Call, Called};
@@ -150,28 +149,6 @@ impl Dispatcher {
         })?;
         let queue = self.inner.queue_of(id).await?;
         watch::watch(Arc::clone(&self.inner), queue, id.clone(), after, permit).await
-    }
-
-    /// The output of a completed task.
-    ///
-    /// # Errors
-    /// When there is none, or not yet.
-    pub async fn result(&self, id: &TaskId) -> Result<Output, ApiError> {
-        let view = self.get(id).await?;
-        match (view.state.0, view.output_bytes, view.output) {
-            (State::Completed, Some(protobuf), Some(json)) => Ok(Output { protobuf, json }),
-            (State::Completed, _, _) => {
-                Err(ApiError::new(Code::Internal, "the output does not fit its kind, so it cannot be shown"))
-            }
-            (state, _, _) if state.is_end() => {
-                let error = ApiError::new(Code::NoOutput, format!("the task is {}", state.word())).task_id(id);
-                Err(match view.failure {
-                    Some(failure) => error.failure(failure),
-                    None => error,
-                })
-            }
-            (state, _, _) => Err(ApiError::new(Code::NotEnded, format!("the task is {}", state.word())).task_id(id)),
-        }
     }
 
     /// Asks a worker directly.

@@ -1,12 +1,17 @@
-//! Creates what JetStream has to hold: streams, consumers, buckets. The only place that does; everybody else binds.
+//! Creates what JetStream has to hold: streams, consumers, buckets, and removes it. The only place that does; everybody
+//! else binds.
 //!
 //! Everything is asked for as the JSON that JetStream itself takes. What is there is compared with what is wanted, so
 //! that a repeat changes nothing and says so; a setting that nobody here knows stays as the operator made it. The
 //! client's own types would lose such settings at every update.
 
 mod api;
+mod held;
 mod lanes;
+mod removal;
 mod wanted;
+
+pub use removal::{InUse, Item, Part, Removal, purge, retire};
 
 use prost::Message as _;
 use serde::Serialize;
@@ -139,6 +144,22 @@ pub enum ProvisionError {
         tasks: u64,
         /// Delayed tasks of the queue, which may be for this lane.
         delayed: u64,
+    },
+    /// There is no such queue.
+    #[error("there is no queue {queue:?}; there is: {known}")]
+    UnknownQueue {
+        /// What was asked for.
+        queue: String,
+        /// Those there are.
+        known: String,
+    },
+    /// The queue is in use.
+    #[error("the queue {queue} is in use: {uses}; --force does it all the same")]
+    QueueInUse {
+        /// The queue.
+        queue: String,
+        /// Who uses it.
+        uses: String,
     },
     /// The kind cannot be registered.
     #[error("kind {name}: {source}")]

@@ -54,7 +54,7 @@ impl Provision {
 }
 
 /// A broker that is not there is waited for; a person should not wonder for what.
-async fn connect(config: &BrokerConfig, form: Form) -> Result<Broker, BrokerError> {
+pub(super) async fn connect(config: &BrokerConfig, form: Form) -> Result<Broker, BrokerError> {
     let mut connecting = std::pin::pin!(Broker::connect(config));
     if let Ok(connected) = tokio::time::timeout(NOTICE_AFTER, &mut connecting).await {
         return connected;
@@ -93,9 +93,11 @@ impl From<ProvisionError> for Fault {
     fn from(error: ProvisionError) -> Self {
         match error {
             ProvisionError::Unanswered { .. } => Self::Unreachable(error.to_string()),
-            ProvisionError::Refused { .. } | ProvisionError::LaneInUse { .. } | ProvisionError::Kind { .. } => {
-                Self::Denied(error.to_string())
-            }
+            ProvisionError::Refused { .. }
+            | ProvisionError::LaneInUse { .. }
+            | ProvisionError::UnknownQueue { .. }
+            | ProvisionError::QueueInUse { .. }
+            | ProvisionError::Kind { .. } => Self::Denied(error.to_string()),
         }
     }
 }

@@ -103,8 +103,20 @@ impl<'a> Api<'a> {
         }
     }
 
+    /// Purges what a stream holds; a stream that is gone already is fine.
+    ///
+    /// # Errors
+    /// When the broker refuses or does not answer.
+    pub(super) async fn purge(&self, name: &str, stream: &str, question: &Value) -> Result<(), ProvisionError> {
+        let answer = ask::api::<_, Value>(self.broker, format!("STREAM.PURGE.{stream}"), Some(question)).await;
+        match answer.map_err(|error| unanswered(name, &error))? {
+            Response::Err { error } if error.code() != NOT_FOUND => Err(refused(name, &error)),
+            Response::Ok(_) | Response::Err { .. } => Ok(()),
+        }
+    }
+
     /// The configuration of what is there.
-    async fn config(&self, name: &str, subject: &str) -> Result<Option<Config>, ProvisionError> {
+    pub(super) async fn config(&self, name: &str, subject: &str) -> Result<Option<Config>, ProvisionError> {
         let answer = ask::api::<(), Value>(self.broker, subject.to_owned(), None).await;
         match answer.map_err(|error| unanswered(name, &error))? {
             Response::Ok(info) => Ok(info.get("config").and_then(Value::as_object).cloned()),
@@ -113,7 +125,7 @@ impl<'a> Api<'a> {
         }
     }
 
-    async fn ask(&self, name: &str, subject: &str, question: &Value) -> Result<(), ProvisionError> {
+    pub(super) async fn ask(&self, name: &str, subject: &str, question: &Value) -> Result<(), ProvisionError> {
         let answer = ask::api::<_, Value>(self.broker, subject.to_owned(), Some(question)).await;
         match answer.map_err(|error| unanswered(name, &error))? {
             Response::Ok(_) => Ok(()),

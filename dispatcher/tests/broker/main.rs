@@ -12,3 +12,4 @@ mod provision;
 mod removal;
 mod room;
 mod submit;
+mod sweep;

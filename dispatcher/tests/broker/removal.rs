@@ -1,0 +1,231 @@
+//! Queues that are emptied or removed, beside queues that lose nothing.
+
+use std::time::{Duration, Instant};
+
+use futures::StreamExt as _;
+use workfleet_dispatcher::streams::{self, InUse, Part, ProvisionError, Removal};
+use workfleet_dispatcher::{Code, Options, Submit};
+use workfleet_link::blobs;
+use workfleet_link::pipeline::{Pipeline, Publish};
+use workfleet_proto::blob::BlobId;
+use workfleet_proto::id::QueueName;
+
+use crate::place::{Place, eventually, wide};
+
+const QUEUES: [&str; 3] = ["mail", "mail-x", "mail-x-y"];
+
+/// A kind for each queue, and the queues.
+async fn provisioned(place: &Place) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut text = String::new();
+    for queue in QUEUES {
+        let service: String = queue.split('-').map(|word| word[..1].to_uppercase() + &word[1..]).collect();
+        let proto = format!(
+            "syntax = \"proto3\"; package acme.{}.v1; service {service} {{ rpc Run(In) returns (Out); }} \
+             message In {{ uint32 width_px = 1; }} message Out {{}}",
+            service.to_lowercase()
+        );
+        let path = folder.path().join(format!("{queue}.proto"));
+        std::fs::write(&path, proto).expect("a file");
+        text.push_str(&format!("[queue.{queue}]\nproto = {path:?}\n"));
+    }
+    place.provision(&text).await;
+}
+
+fn to(queue: &str, width_px: u32, key: Option<&str>, options: Options) -> Submit {
+    Submit { queue: queue.to_owned(), ..wide(width_px, key, options) }
+}
+
+fn delayed() -> Options {
+    Options { delay: Some(Duration::from_secs(3_600)), ..Options::default() }
+}
+
+fn name(queue: &str) -> QueueName {
+    queue.parse().expect("a name")
+}
+
+async fn purged(place: &Place, queue: &str, parts: &[Part]) -> Removal {
+    let broker = place.dispatcher.broker();
+    let removal = streams::purge(broker, &name(queue), parts, InUse::Refused).await.expect("not in use");
+    removal.carry_out(broker, InUse::Refused).await.expect("purged");
+    removal
+}
+
+/// One of everything in each queue.
+async fn filled(place: &Place) {
+    let broker = place.dispatcher.broker();
+    for queue in QUEUES {
+        for options in [Options::default(), delayed()] {
+            place.dispatcher.submit(to(queue, 1, None, options)).await.expect("stored");
+        }
+        let pipeline = Pipeline::start(broker);
+        for subject in [format!("wf.dead.{queue}.a"), format!("wf.result.{queue}.a.a"), format!("wf.key.{queue}.a")] {
+            pipeline.publish(Publish::new(subject, vec![1].into())).await.expect("stored");
+        }
+        let upload = BlobId::upload(&name(queue), 7);
+        blobs::put_bytes(broker, &upload, vec![1; 10].into()).await.expect("stored");
+    }
+}
+
+/// What a queue has: tasks, delayed ones, results and keys, dead letters, messages of its object store.
+async fn counts(place: &Place, queue: &str) -> [u64; 5] {
+    let dead = place.dispatcher.queue(queue).await.expect("a queue").dead;
+    let mut counts = [0, 0, 0, dead, 0];
+    for (at, stream) in [(0, "TASKS"), (1, "DELAY"), (2, "RESULTS"), (4, "OBJ_IN")] {
+        counts[at] = place.messages(&format!("{stream}_{queue}")).await;
+    }
+    counts
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_purge_takes_what_was_named_of_that_queue_alone() {
+    let place = Place::start("").await;
+    provisioned(&place).await;
+    filled(&place).await;
+    let all = [1, 1, 2, 1, 2];
+    assert_eq!(counts(&place, "mail").await, all);
+    let planned = streams::purge(place.dispatcher.broker(), &name("mail"), &[Part::Dead], InUse::Refused).await;
+    assert_eq!(planned.expect("a plan").items[0].holds, "1 dead letters");
+    assert_eq!(counts(&place, "mail").await, all, "a plan removes nothing");
+    purged(&place, "mail", &[Part::Waiting]).await;
+    assert_eq!(counts(&place, "mail").await, [0, 0, 2, 1, 2]);
+    purged(&place, "mail", &[Part::Dead]).await;
+    assert_eq!(counts(&place, "mail").await, [0, 0, 2, 0, 2]);
+    purged(&place, "mail", &[Part::Results]).await;
+    assert_eq!(counts(&place, "mail").await, [0, 0, 0, 0, 2], "uploads are their callers'");
+    for other in &QUEUES[1..] {
+        assert_eq!(counts(&place, other).await, all, "{other}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_purged_task_can_be_submitted_again_under_its_key() {
+    let place = Place::start("").await;
+    for (key, options) in [("now", Options::default()), ("later", delayed())] {
+        let first = place.dispatcher.submit(wide(1, Some(key), options.clone())).await.expect("stored").task;
+        purged(&place, "thumbnail", &[Part::Waiting]).await;
+        let gone = place.dispatcher.get(&first.id.parse().expect("an id")).await.expect_err("purged");
+        assert_eq!(gone.code, Code::UnknownTask);
+        let again = place.dispatcher.submit(wide(1, Some(key), options.clone())).await.expect("stored").task;
+        assert_eq!(again.id, first.id);
+        let found = place
+            .dispatcher
+            .get(&again.id.parse().expect("an id"))
+            .await
+            .unwrap_or_else(|error| panic!("{key}: it is not there: {error:?}"));
+        assert_eq!(found.state, first.state);
+    }
+    assert_eq!(place.info("TASKS_thumbnail").await["config"]["duplicate_window"], 120_000_000_000_u64);
+    // With the results go the keys, so that another payload may use them.
+    purged(&place, "thumbnail", &[Part::Waiting, Part::Results]).await;
+    place.dispatcher.submit(wide(2, Some("now"), Options::default())).await.expect("nobody remembers the key");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_goes_while_tasks_run_unless_it_is_forced() {
+    let place = Place::start("").await;
+    place.dispatcher.submit(wide(1, None, Options::default())).await.expect("stored");
+    let broker = place.dispatcher.broker();
+    let stream = broker.jetstream.get_stream("TASKS_thumbnail").await.expect("a stream");
+    let consumer: async_nats::jetstream::consumer::PullConsumer =
+        stream.get_consumer("WORK_m").await.expect("a consumer");
+    let mut given = consumer.fetch().max_messages(1).messages().await.expect("a pull");
+    let _held = given.next().await.expect("a task");
+    for part in [Part::Waiting, Part::Dead, Part::Results] {
+        let refused = streams::purge(broker, &name("thumbnail"), &[part], InUse::Refused).await.expect_err("in use");
+        assert!(refused.to_string().contains("1 tasks run"), "{refused}");
+    }
+    let removal = streams::purge(broker, &name("thumbnail"), &[Part::Waiting], InUse::Forced).await.expect("forced");
+    removal.carry_out(broker, InUse::Forced).await.expect("purged");
+    assert_eq!(place.messages("TASKS_thumbnail").await, 0);
+    let unknown = streams::purge(broker, &name("nowhere"), &[Part::Waiting], InUse::Refused).await;
+    assert!(unknown.expect_err("no such queue").to_string().contains("thumbnail"), "the known ones are named");
+}
+
+/// Every stream of the broker, and every key of its buckets.
+async fn everything(place: &Place) -> Vec<String> {
+    let jetstream = &place.dispatcher.broker().jetstream;
+    let mut names: Vec<String> = jetstream.stream_names().map(|name| name.expect("a name")).collect().await;
+    for bucket in ["KV_QUEUES", "KV_KINDS", "DEAD"] {
+        let stream = jetstream.get_stream(bucket).await.expect("a stream");
+        let mut subjects = stream.info_with_subjects(">").await.expect("an answer");
+        while let Some(subject) = subjects.next().await {
+            names.push(subject.expect("a subject").0);
+        }
+    }
+    names.sort();
+    names
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_retired_queue_leaves_nothing_and_takes_nothing_with_it() {
+    let place = Place::start("").await;
+    provisioned(&place).await;
+    filled(&place).await;
+    let broker = place.dispatcher.broker();
+    let before = everything(&place).await;
+    let used = streams::retire(broker, &name("mail-x"), InUse::Refused).await.expect_err("tasks wait");
+    assert!(used.to_string().contains("1 tasks wait, 1 tasks are scheduled"), "{used}");
+    assert_eq!(everything(&place).await, before, "a refusal removes nothing");
+    purged(&place, "mail-x", &[Part::Waiting]).await;
+
+    let removal = streams::retire(broker, &name("mail-x"), InUse::Refused).await.expect("unused");
+    let (removed, refused) = futures::join!(removal.carry_out(broker, InUse::Refused), async {
+        let began = Instant::now();
+        eventually("it is unknown", async || place.dispatcher.queue("mail-x").await.err()).await;
+        (began.elapsed(), place.dispatcher.submit(to("mail-x", 1, None, Options::default())).await)
+    });
+    removed.expect("retired");
+    assert_eq!(refused.1.expect_err("gone").code, Code::UnknownQueue);
+    assert!(refused.0 < Duration::from_secs(4), "{:?}", refused.0);
+
+    let token = |name: &String| name.split(['.', '_']).any(|token| token == "mail-x");
+    let schema = |name: &String| name.starts_with("$KV.KINDS.schema.");
+    let others = before.iter().filter(|name| !token(name) && !schema(name));
+    let left = everything(&place).await;
+    assert!(left.iter().filter(|name| !schema(name)).eq(others), "{left:#?}");
+    for other in ["mail", "mail-x-y"] {
+        assert_eq!(counts(&place, other).await, [1, 1, 2, 1, 2], "{other}");
+    }
+    let queues = place.dispatcher.queues().await.expect("all of them").queues;
+    assert_eq!(queues.iter().map(|queue| queue.name.as_str()).collect::<Vec<_>>(), ["mail", "mail-x-y", "thumbnail"]);
+
+    provisioned(&place).await;
+    eventually("it is back", async || place.dispatcher.submit(to("mail-x", 1, None, Options::default())).await.ok())
+        .await;
+    assert_eq!(counts(&place, "mail-x").await, [1, 0, 0, 0, 0], "and empty");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_that_comes_while_its_queue_is_retired_keeps_the_queue() {
+    let place = Place::start("").await;
+    let broker = place.dispatcher.broker();
+    // The dispatcher knows the queue for two seconds from here on.
+    place.dispatcher.queue("thumbnail").await.expect("a queue");
+    let removal = streams::retire(broker, &name("thumbnail"), InUse::Refused).await.expect("unused");
+    let late = async {
+        let queues = broker.jetstream.get_key_value("QUEUES").await.expect("a bucket");
+        eventually("the settings go", async || {
+            queues.get("thumbnail").await.expect("an answer").is_none().then_some(())
+        })
+        .await;
+        place.dispatcher.submit(wide(1, None, Options::default())).await.expect("by the settings of a moment ago")
+    };
+    let (removed, task) = futures::join!(removal.carry_out(broker, InUse::Refused), late);
+    assert!(matches!(removed, Err(ProvisionError::QueueInUse { .. })), "{removed:?}");
+    let id = task.task.id.parse().expect("an id");
+    eventually("the queue is known again", async || place.dispatcher.get(&id).await.ok()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_retirement_that_broke_off_is_finished_by_the_next() {
+    let place = Place::start("").await;
+    let broker = place.dispatcher.broker();
+    let removal = streams::retire(broker, &name("thumbnail"), InUse::Refused).await.expect("unused");
+    let broken_off = tokio::time::timeout(Duration::from_secs(1), removal.carry_out(broker, InUse::Refused)).await;
+    assert!(broken_off.is_err(), "it waits until nobody knows the queue");
+    let removal = streams::retire(broker, &name("thumbnail"), InUse::Refused).await.expect("what is left");
+    removal.carry_out(broker, InUse::Refused).await.expect("finished");
+    let gone = streams::retire(broker, &name("thumbnail"), InUse::Refused).await.expect_err("nothing is left");
+    assert!(matches!(gone, ProvisionError::UnknownQueue { .. }), "{gone}");
+}
