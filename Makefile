@@ -13,7 +13,7 @@ TOOLS := deploy/local/tools
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test kill-test model-deep check build fleet jaeger tools lint-tools clean-tools
+.PHONY: help demo test kill-test list-bench model-deep check build fleet jaeger tools lint-tools clean-tools
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,6 +30,10 @@ test: tools ## run every test; ARGS go to cargo test
 kill-test: tools ## 1,000 tasks, and 500 of 1 MB, while workers are killed and frozen: one result each (minutes)
 	cargo build $(LOCKED) --workspace --bins --tests
 	WORKFLEET_KILL_TEST=full cargo test $(LOCKED) -p workfleet-tests --test e2e -- --nocapture --test-threads=1 exactly_one large_storm
+
+list-bench: tools ## list a million waiting and a million ended tasks: times of first pages, memory (minutes)
+	cargo build $(LOCKED) --workspace --bins --tests
+	WORKFLEET_LIST_BENCH=full cargo test $(LOCKED) -p workfleet-tests --test e2e lists::a_first_page -- --nocapture
 
 model-deep: ## explore the model of settlement with more of everything at once (seven minutes)
 	cargo test $(LOCKED) -p workfleet-tests --test model -- --ignored --nocapture
