@@ -125,6 +125,21 @@ pub(crate) async fn subjects(
     Ok(subjects)
 }
 
+/// A page of the subjects that match, as many as the server gives at once.
+///
+/// # Errors
+/// When the stream is not there, or its leader does not answer.
+pub(crate) async fn subjects_from(
+    broker: &Broker,
+    stream: &str,
+    filter: &str,
+    offset: u64,
+) -> Result<Vec<String>, ReadError> {
+    let question = SubjectsFilter { subjects_filter: filter, offset };
+    let info: StreamInfo = request(broker, stream, format!("STREAM.INFO.{stream}"), Some(&question)).await?;
+    Ok(info.state.subjects.into_keys().collect())
+}
+
 /// What a consumer has delivered.
 ///
 /// # Errors

@@ -7,6 +7,18 @@ pub const JSON_MARGIN_BYTES: usize = 64 * 1024;
 /// Bodies and outputs over [`INLINE_BYTES_MAX`](workfleet_proto::limits::INLINE_BYTES_MAX) that are whole in memory at
 /// once, in bytes; the next one is refused. What is made of a body takes up to one and a half times as much beside it.
 pub const LARGE_BYTES_MAX: usize = 512 << 20;
+/// How often a large output is in memory while it becomes JSON: itself, its base64, and that in a document.
+pub const JSON_COPIES: usize = 4;
+/// How often a dispatcher sweeps the object stores; the first time somewhere within it.
+pub const SWEEP_INTERVAL: Duration = Duration::from_secs(3_600);
+/// Youngest that anything is which is swept by itself, however short the retention: an upload may be under way as long.
+pub const SWEEP_AGE_MIN: Duration = Duration::from_secs(24 * 3_600);
+/// Records of a store that a sweep reads at once.
+pub const SWEEP_RECORDS_MAX: usize = 256;
+/// Pause between two reads of a sweep that nobody waits for.
+pub const SWEEP_PAUSE: Duration = Duration::from_millis(50);
+/// How often the object stores are measured for the metrics.
+pub const MEASURE_BLOBS_INTERVAL: Duration = Duration::from_secs(30);
 /// When a caller that met that bound should come again.
 pub const LARGE_RETRY_AFTER_MS: u64 = 1_000;
 /// How deep JSON may be nested before it is refused.

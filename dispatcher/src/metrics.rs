@@ -8,6 +8,7 @@ use workfleet_link::telemetry::attribute;
 use workfleet_proto::id::QueueName;
 
 use crate::error::{ApiError, Code};
+use crate::sweep::Swept;
 use crate::view::QueueView;
 
 /// The conventions' buckets, and beyond 10 s those of a request that waits for its task.
@@ -29,6 +30,9 @@ pub(crate) struct Metrics {
     oldest_age: Gauge<f64>,
     connected: Gauge<u64>,
     blobs_refused: Counter<u64>,
+    blobs_swept: Counter<u64>,
+    blobs: Gauge<u64>,
+    blobs_bytes: Gauge<u64>,
 }
 
 impl Metrics {
@@ -55,6 +59,9 @@ impl Metrics {
             workers: meter.u64_gauge("workfleet.queue.workers").with_unit("{worker}").build(),
             oldest_age: meter.f64_gauge("workfleet.queue.oldest_age").with_unit("s").build(),
             blobs_refused: meter.u64_counter("workfleet.blob.rejected").with_unit("{blob}").build(),
+            blobs_swept: meter.u64_counter("workfleet.blob.swept").with_unit("{blob}").build(),
+            blobs: meter.u64_gauge("workfleet.blob.stored").with_unit("{blob}").build(),
+            blobs_bytes: meter.u64_gauge("workfleet.blob.stored_bytes").with_unit("By").build(),
             connected: meter.u64_gauge("workfleet.broker.connected").build(),
         }
     }
@@ -93,6 +100,26 @@ impl Metrics {
         let queue = if error.code == Code::UnknownQueue { "" } else { queue };
         self.blobs_refused
             .add(1, &[KeyValue::new("queue", queue.to_owned()), KeyValue::new("reason", error.code.name())]);
+    }
+
+    /// What a sweep removed.
+    pub(crate) fn swept(&self, swept: &Swept) {
+        let kinds = [
+            ("input", swept.inputs),
+            ("output", swept.outputs),
+            ("upload", swept.uploads),
+            ("unfinished", swept.unfinished),
+        ];
+        for (what, count) in kinds {
+            self.blobs_swept.add(count, &[KeyValue::new("queue", swept.queue.clone()), KeyValue::new("what", what)]);
+        }
+    }
+
+    /// What an object store holds.
+    pub(crate) fn object_store(&self, queue: &QueueName, store: &'static str, blobs: u64, bytes: u64) {
+        let attributes = [KeyValue::new("queue", queue.to_string()), KeyValue::new("store", store)];
+        self.blobs.record(blobs, &attributes);
+        self.blobs_bytes.record(bytes, &attributes);
     }
 
     /// Whether the numbers of the queues are those of now.

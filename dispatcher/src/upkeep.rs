@@ -1,13 +1,18 @@
-//! What a serving dispatcher does without being asked: keeps the streams of events there, and measures the queues.
+//! What a serving dispatcher does without being asked: keeps the streams of events there, measures the queues and their
+//! object stores, and sweeps those.
 
 use std::time::Duration;
 
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
+use workfleet_proto::blob::Store;
 
+use crate::ask;
 use crate::dispatcher::Dispatcher;
-use crate::limits::MEASURE_INTERVAL;
+use crate::error::ApiError;
+use crate::limits::{MEASURE_BLOBS_INTERVAL, MEASURE_INTERVAL, SWEEP_INTERVAL};
 use crate::streams;
+use crate::sweep::{Sweep, SweepPace};
 
 /// Pause before a failed restoration is tried again.
 const RESTORE_PAUSE: Duration = Duration::from_secs(1);
@@ -17,6 +22,8 @@ pub(crate) async fn run(dispatcher: Dispatcher, stop: CancellationToken) {
     tokio::select! {
         () = restore_events(&dispatcher) => {}
         () = measure(&dispatcher) => {}
+        () = measure_blobs(&dispatcher) => {}
+        () = sweep(&dispatcher) => {}
         () = stop.cancelled() => {}
     }
 }
@@ -52,6 +59,48 @@ async fn measure(dispatcher: &Dispatcher) {
         match dispatcher.queues().await {
             Ok(list) => list.queues.iter().for_each(|queue| dispatcher.metrics().queue(queue)),
             Err(error) => tracing::debug!(%error, "the queues cannot be measured now"),
+        }
+    }
+}
+
+async fn measure_blobs(dispatcher: &Dispatcher) {
+    let mut ticks = interval(MEASURE_BLOBS_INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        if let Err(error) = measure_stores(dispatcher).await {
+            tracing::debug!(%error, "the object stores cannot be measured now");
+        }
+    }
+}
+
+async fn measure_stores(dispatcher: &Dispatcher) -> Result<(), ApiError> {
+    let inner = dispatcher.inner();
+    for queue in inner.connected()?.kinds.names().await? {
+        for (store, word) in [(Store::In, "in"), (Store::Out, "out")] {
+            let name = inner.broker.names.object_store(store, &queue);
+            let stream = format!("OBJ_{name}");
+            let blobs = ask::count(&inner.broker, &stream, &format!("$O.{name}.M.>")).await?;
+            let bytes = ask::stream(&inner.broker, &stream).await?.bytes;
+            inner.metrics.object_store(&queue, word, blobs, bytes);
+        }
+    }
+    Ok(())
+}
+
+/// At times that differ from dispatcher to dispatcher, so that they do not all sweep at once.
+async fn sweep(dispatcher: &Dispatcher) {
+    let mut pause = SWEEP_INTERVAL.mul_f64(rand::random::<f64>());
+    loop {
+        tokio::time::sleep(pause).await;
+        pause = SWEEP_INTERVAL.mul_f64(0.9 + 0.2 * rand::random::<f64>());
+        match dispatcher.sweep(&Sweep { pace: SweepPace::Gentle, ..Sweep::default() }).await {
+            Ok(swept) => {
+                let bytes: u64 = swept.iter().map(|swept| swept.bytes).sum();
+                let blobs: u64 = swept.iter().map(|s| s.inputs + s.outputs + s.uploads + s.unfinished).sum();
+                tracing::info!(blobs, bytes, "swept blobs that were nobody's");
+            }
+            Err(error) => tracing::warn!(%error, "the object stores cannot be swept now"),
         }
     }
 }

@@ -18,6 +18,8 @@ use crate::limits::BLOB_NAME_LENGTH_MAX;
 
 const INPUT: &str = "in.";
 const OUTPUT: &str = "out.";
+/// Ends the name of what a handler stored itself.
+const KEPT: &str = ".kept";
 
 /// The id of a blob: `<queue>_<name>`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -57,6 +59,14 @@ impl BlobId {
     #[must_use]
     pub fn output(task: &TaskId, random: u128) -> Self {
         Self::made(OUTPUT, task, random)
+    }
+
+    /// A blob that a handler of `task` stores itself. It lives as long as the task and its result, whereas an
+    /// [`output`](Self::output) that no result names is nobody's: the two must be told apart by who sweeps.
+    #[must_use]
+    pub fn kept(task: &TaskId, random: u128) -> Self {
+        let output = Self::output(task, random);
+        Self { name: output.name + KEPT, queue: output.queue }
     }
 
     /// An upload whose name does not matter.
@@ -108,6 +118,12 @@ impl BlobId {
             return Owner::Input(task);
         }
         self.name.strip_prefix(OUTPUT).and_then(task).map_or(Owner::Caller, Owner::Output)
+    }
+
+    /// Whether a handler stored it, whatever the result says.
+    #[must_use]
+    pub fn is_kept(&self) -> bool {
+        self.name.ends_with(KEPT) && matches!(self.owner(), Owner::Output(_))
     }
 
     /// Which store it is in.
@@ -162,12 +178,20 @@ mod tests {
         for (blob, owner, store) in [
             (BlobId::input(&task(), 7), Owner::Input(task()), Store::In),
             (BlobId::output(&task(), 7), Owner::Output(task()), Store::Out),
+            (BlobId::kept(&task(), 7), Owner::Output(task()), Store::Out),
             (BlobId::upload(&task().queue(), 7), Owner::Caller, Store::In),
             ("mail_holiday_4711.jpg".parse().expect("an upload"), Owner::Caller, Store::In),
         ] {
             assert_eq!(blob.to_string().parse().as_ref(), Ok(&blob));
             assert_eq!((blob.owner(), blob.store(), blob.queue()), (owner, store, &task().queue()));
         }
+    }
+
+    #[test]
+    fn what_a_handler_stored_itself_is_told_from_an_output() {
+        assert!(BlobId::kept(&task(), 7).is_kept());
+        assert!(!BlobId::output(&task(), 7).is_kept());
+        assert!(!"mail_a.kept".parse::<BlobId>().expect("an upload").is_kept());
     }
 
     #[test]

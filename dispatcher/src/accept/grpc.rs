@@ -3,6 +3,7 @@
 //! A port of its own rather than one shared with REST: HTTP/1.1 with server-sent events and HTTP/2 with long streams
 //! need different limits, and a service mesh wants to know which is which.
 
+mod blobs;
 mod bulk;
 mod connections;
 pub(super) mod request;
@@ -27,8 +28,7 @@ use crate::limits;
 
 use service::Service;
 
-/// Largest message, in and out: gRPC's usual bound, and well above any payload, so that one which is too large gets an
-/// answer that names its size.
+/// Largest message, in and out: gRPC's usual bound. Larger payloads go by `PutBlob`, or over REST.
 const MESSAGE_BYTES_MAX: usize = 4 << 20;
 /// Streams of one connection at once.
 const STREAMS_PER_CONNECTION_MAX: u32 = 1_000;
@@ -63,6 +63,7 @@ pub async fn serve(
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
         .max_encoding_message_size(MESSAGE_BYTES_MAX);
     let serving = Server::builder()
+        .layer(tower::util::MapResponseLayer::new(status::name_the_other_ways))
         .layer(CatchPanicLayer::custom(status::panicked))
         .max_concurrent_streams(STREAMS_PER_CONNECTION_MAX)
         .concurrency_limit_per_connection(REQUESTS_PER_CONNECTION_MAX)

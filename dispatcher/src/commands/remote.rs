@@ -54,7 +54,8 @@ impl Client {
         self.endless(method, segments).timeout(Duration::from_millis(ANSWER_TIMEOUT_MS))
     }
 
-    fn endless(&self, method: Method, segments: &[&str]) -> RequestBuilder {
+    /// The same with no bound of time.
+    pub(crate) fn endless(&self, method: Method, segments: &[&str]) -> RequestBuilder {
         let mut url = self.url.clone();
         if let Ok(mut path) = url.path_segments_mut() {
             path.pop_if_empty().extend(segments);

@@ -49,8 +49,11 @@ pub async fn put<E: Into<BlobError>>(
     match writing.write(pieces, bytes_max).await {
         Ok(info) => Ok(info),
         Err(error) => {
-            // What cannot be purged now is an orphan, and a sweep finds it.
-            let _ = purge(broker, &writing.stream, &writing.chunks).await;
+            // Where nobody knows whether the record is stored it must not be left without its pieces. What is not purged
+            // now is an orphan, and a sweep finds it.
+            if !matches!(error, BlobError::Unanswered { .. }) {
+                let _ = purge(broker, &writing.stream, &writing.chunks).await;
+            }
             Err(error)
         }
     }

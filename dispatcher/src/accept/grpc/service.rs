@@ -9,7 +9,7 @@ use workfleet_proto::v1;
 use workfleet_proto::v1::dispatcher_server::Dispatcher as Rpc;
 
 use super::trace::{Rpcs, note_task};
-use super::{bulk, request, status};
+use super::{blobs, bulk, request, status};
 use crate::config::Callers;
 use crate::dispatcher::{Dispatcher, Submitted};
 use crate::error::ApiError;
@@ -116,18 +116,32 @@ impl Rpc for Service {
         Ok(Response::new(page.into()))
     }
 
-    async fn put_blob(&self, _: Request<Streaming<v1::PutBlobRequest>>) -> Result<Response<v1::BlobInfo>, Status> {
-        Err(Status::unimplemented("not yet"))
+    async fn put_blob(
+        &self,
+        request: Request<Streaming<v1::PutBlobRequest>>,
+    ) -> Result<Response<v1::BlobInfo>, Status> {
+        let (metadata, _, requests) = request.into_parts();
+        let info = self.unary("PutBlob", &metadata, blobs::put(&self.dispatcher, requests)).await?;
+        Ok(Response::new(info))
     }
 
     type GetBlobStream = BoxStream<'static, Result<v1::BlobPart, Status>>;
 
-    async fn get_blob(&self, _: Request<v1::GetBlobRequest>) -> Result<Response<Self::GetBlobStream>, Status> {
-        Err(Status::unimplemented("not yet"))
+    async fn get_blob(&self, request: Request<v1::GetBlobRequest>) -> Result<Response<Self::GetBlobStream>, Status> {
+        let (metadata, _, message) = request.into_parts();
+        let answer = async { self.dispatcher.get_blob(&blobs::blob_id(&message.id)?).await };
+        let read = self.unary("GetBlob", &metadata, answer).await?;
+        Ok(Response::new(blobs::parts(read)))
     }
 
-    async fn delete_blob(&self, _: Request<v1::DeleteBlobRequest>) -> Result<Response<v1::DeleteBlobReply>, Status> {
-        Err(Status::unimplemented("not yet"))
+    async fn delete_blob(
+        &self,
+        request: Request<v1::DeleteBlobRequest>,
+    ) -> Result<Response<v1::DeleteBlobReply>, Status> {
+        let (metadata, _, message) = request.into_parts();
+        let answer = async { self.dispatcher.delete_blob(&blobs::blob_id(&message.id)?).await };
+        self.unary("DeleteBlob", &metadata, answer).await?;
+        Ok(Response::new(v1::DeleteBlobReply {}))
     }
 
     async fn scale(&self, request: Request<v1::ScaleRequest>) -> Result<Response<v1::ScaleReply>, Status> {

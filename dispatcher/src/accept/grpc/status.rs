@@ -34,6 +34,25 @@ pub(super) fn stopping() -> Status {
     status(&ApiError::new(Code::BrokerUnavailable, "this dispatcher is stopping; connect again"))
 }
 
+/// A message that is too large is refused below us, by its size alone; whoever sent it is told what to do instead.
+pub(super) fn name_the_other_ways<B>(mut response: http::Response<B>) -> http::Response<B> {
+    let headers = response.headers_mut();
+    let says = |name: &str, part: &str| {
+        headers.get(name).and_then(|value| value.to_str().ok()).is_some_and(|value| value.contains(part))
+    };
+    // OUT_OF_RANGE; the sentence is percent-encoded.
+    if says("grpc-status", "11") && says("grpc-message", "message%20length%20too%20large") {
+        let detail = "a message has 4 MiB at most; a larger payload goes by PutBlob, or over REST";
+        let told = status(&ApiError::new(Code::PayloadTooLarge, detail)).into_http::<()>();
+        for name in ["grpc-status", "grpc-message", CODE] {
+            if let Some(value) = told.headers().get(name) {
+                headers.insert(name, value.clone());
+            }
+        }
+    }
+    response
+}
+
 /// A panic is a mistake of ours, and one request's only: without this it would end every stream of its connection.
 #[allow(clippy::needless_pass_by_value, reason = "the layer hands the panic over like this")]
 pub(super) fn panicked(panic: Box<dyn Any + Send + 'static>) -> http::Response<tonic::body::Body> {

@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::parts::Form;
 use crate::error::{ApiError, Code};
 
-const PROTOBUF: HeaderValue = HeaderValue::from_static("application/x-protobuf");
+pub(super) const PROTOBUF: HeaderValue = HeaderValue::from_static("application/x-protobuf");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// A view as JSON, or the message that it is in protobuf.

@@ -1,8 +1,10 @@
 //! Tasks: submit, read, output.
 
+use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, StatusCode};
 use axum::response::Response;
+use bytes::Bytes;
 use opentelemetry::trace::TraceContextExt as _;
 use opentelemetry::{Context, KeyValue};
 use workfleet_link::telemetry::attribute;
@@ -10,11 +12,14 @@ use workfleet_proto::v1;
 
 use super::Edge;
 use super::answer;
+use super::blobs;
 use super::body::Unread;
 use super::parts::{Form, IdPath, QueryPairs, QueuePath, accepted, single, wait};
 use crate::admit::{Options, Submit};
 use crate::error::ApiError;
+use crate::large::Held;
 use crate::list::ListTasks;
+use crate::output::text;
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
@@ -85,13 +90,30 @@ pub(super) async fn result(
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     note_task(id.as_str());
-    let output = edge.dispatcher.result(&id).await?;
     let form = accepted(&headers);
+    if form == Form::Protobuf
+        && let Some(read) = edge.dispatcher.large_output(&id).await?
+    {
+        return Ok(blobs::described(&read.info, Body::from_stream(read.pieces), answer::PROTOBUF));
+    }
+    let (output, held) = edge.dispatcher.result_held(&id).await?;
     let bytes = match form {
-        Form::Json => output.json.get().to_owned().into(),
+        // Its share of the memory is held until the last byte is sent.
+        Form::Json => Bytes::from_owner(Sent { text: text(output.json), _held: held }),
         Form::Protobuf => output.protobuf,
     };
     Ok(answer::bytes(StatusCode::OK, form, bytes))
+}
+
+struct Sent {
+    text: String,
+    _held: Held,
+}
+
+impl AsRef<[u8]> for Sent {
+    fn as_ref(&self) -> &[u8] {
+        self.text.as_bytes()
+    }
 }
 
 /// Every span of a task carries its id.

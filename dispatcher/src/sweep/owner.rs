@@ -1,0 +1,55 @@
+//! Whether a blob is somebody's.
+
+use workfleet_link::blobs::BlobInfo;
+use workfleet_link::time::now_ms;
+use workfleet_proto::blob::{BlobId, Owner};
+use workfleet_proto::id::TaskId;
+use workfleet_proto::v1::{Blob, Envelope};
+
+use crate::dispatcher::Inner;
+use crate::error::ApiError;
+use crate::kinds::Queue;
+use crate::state::Known;
+
+impl Inner {
+    /// Whether anything still names the blob, or may come to name it.
+    pub(super) async fn is_owned(&self, queue: &Queue, info: &BlobInfo) -> Result<bool, ApiError> {
+        match info.blob.owner() {
+            Owner::Caller => Ok(now_ms().saturating_sub(info.stored_at_ms) < queue.settings.uploads_age_ms),
+            Owner::Input(task) => self.is_owned_input(queue, &task, &info.blob).await,
+            Owner::Output(task) => self.is_owned_output(queue, &task, &info.blob).await,
+        }
+    }
+
+    /// A copy of the task names it, or its dead letter. Twice, since a task that is redriven moves from there to here
+    /// between the two reads.
+    async fn is_owned_input(&self, queue: &Queue, task: &TaskId, blob: &BlobId) -> Result<bool, ApiError> {
+        let theirs = |envelope: &Envelope| names(envelope.blob.as_ref(), blob);
+        for _ in 0..2 {
+            if let Some(Known::Lives(copy)) = self.known(queue, task).await?
+                && theirs(&copy.envelope)
+            {
+                return Ok(true);
+            }
+            let letter = self.read_dead_letter(task).await?;
+            if letter.and_then(|letter| letter.envelope).as_ref().is_some_and(theirs) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// The task lives and may come to name it, or its result does. What a handler stored itself is named by what we
+    /// cannot read, and lives as long as any result of the task.
+    async fn is_owned_output(&self, queue: &Queue, task: &TaskId, blob: &BlobId) -> Result<bool, ApiError> {
+        Ok(match self.known(queue, task).await? {
+            Some(Known::Lives(_)) => true,
+            Some(Known::Ended(result)) => blob.is_kept() || names(result.blob.as_ref(), blob),
+            None => false,
+        })
+    }
+}
+
+fn names(claim: Option<&Blob>, blob: &BlobId) -> bool {
+    claim.is_some_and(|claim| claim.name == blob.name())
+}
