@@ -25,7 +25,7 @@ pub enum Command {
     Up(UpArgs),
     /// Change how many replicas of a worker run in a fleet that is up
     Scale(ScaleArgs),
-    /// Show a fleet at work: pictures in, thumbnails out, one trace
+    /// Show a fleet at work: thumbnails, the webhooks that tell of them, mails, and one trace over two queues
     Demo(DemoArgs),
     /// Take mails over SMTP and write each to a file; for demos and tests
     MailSink(MailSinkArgs),
