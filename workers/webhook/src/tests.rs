@@ -109,7 +109,7 @@ async fn a_delivery_is_signed_and_is_the_same_event_in_every_attempt() {
 }
 
 #[tokio::test]
-async fn the_events_time_is_that_of_the_submit_and_the_deliverys_time_is_now() {
+async fn an_event_has_the_time_of_its_submit_and_a_delivery_that_of_its_attempt() {
     let webhook = Webhook::new(settings());
     let (address, mut heard) = receiver("HTTP/1.1 204 No Content\r\n\r\n").await;
     let epoch = std::time::UNIX_EPOCH;
