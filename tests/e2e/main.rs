@@ -53,6 +53,9 @@ mod large_storm;
 /// Mails, from the task to a server.
 mod email;
 
+/// Webhooks: whom they reach, and what a receiver that is not well does to them.
+mod webhook;
+
 /// Exactly one result per task, whatever dies.
 mod exactly_one;
 

@@ -18,6 +18,7 @@
 //! - [`Fleet`]: what is started, and everything a test asks of it.
 //! - [`Probe`]: the input of the worker that does what a test tells it, and [`runs`], what that worker wrote down.
 //! - [`Http`] and [`sse`]: the REST edge; the gRPC edge is the generated client.
+//! - [`Receiver`]: whom webhooks are sent to, well-behaved or not.
 //! - [`Worker`], [`Nats`], [`Process`]: what is killed, frozen and started again.
 //! - [`MailSink`]: the SMTP server that mails arrive at.
 //! - [`Observer`]: counts how often each result was stored.
@@ -36,6 +37,7 @@ mod place;
 mod probe;
 mod process;
 mod queues;
+mod receiver;
 pub mod runs;
 pub mod sse;
 pub mod stores;
@@ -52,6 +54,7 @@ pub use place::{program, workspace};
 pub use probe::Probe;
 pub use process::{Process, Spec};
 pub use queues::QueueSettings;
+pub use receiver::{Call, Reaction, Receiver};
 pub use traces::{Span, Traces};
 pub use wait::{eventually, eventually_within};
 pub use worker::Worker;
