@@ -91,7 +91,9 @@ impl Station {
         send(&self.dispatcher, asked.reply, Err(error)).await;
     }
 
-    /// What the broker has sent already would be lost with us: whoever asked is told at once, and asks another.
+    /// What the broker has sent already would be lost with us: whoever asked is told at once, and asks another. Only
+    /// what crosses with our leaving gets no answer, since the client forgets a subscription as soon as it has said so;
+    /// it is not taken, and asked again.
     async fn leave(&self, mut messages: Subscriber) {
         if self.dispatcher.broker().is_connected() && messages.drain().await.is_ok() {
             let stopping = ApiError::new(Code::BrokerUnavailable, "this dispatcher is stopping; ask again")

@@ -55,6 +55,14 @@ impl Fleet {
         SubmitReply::decode(answer.payload).expect("a reply").reply.expect("an answer")
     }
 
+    /// The same, where there may be no answer.
+    pub(crate) async fn ask_in_passing(&self, submit: &FleetSubmit) -> Option<Reply> {
+        let body = Bytes::from(submit.encode_to_vec());
+        let request = async_nats::client::Request::new().payload(body).timeout(Some(Duration::from_secs(3)));
+        let answer = self.asker.client.send_request("wf.submit.mail", request).await.ok()?;
+        SubmitReply::decode(answer.payload).expect("a reply").reply
+    }
+
     pub(crate) async fn accepted(&self, submit: &FleetSubmit) -> Task {
         match self.ask(submit).await {
             Reply::Task(task) => task,
