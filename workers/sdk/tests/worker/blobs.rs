@@ -304,7 +304,11 @@ async fn a_task_whose_lease_lapsed_while_its_payload_was_fetched_is_left_to_whoe
     let worker = fleet
         .worker(2, move |ctx: Context, task: ThumbnailRequest| {
             counted.fetch_add(1, Ordering::SeqCst);
-            echo(ctx, task)
+            async {
+                // So long the payload is there, for the delivery that has lapsed too.
+                tokio::time::sleep(Duration::from_secs(2)).await;
+                echo(ctx, task).await
+            }
         })
         .await;
     futures::StreamExt::next(&mut reads).await.expect("it is tried");
@@ -392,7 +396,11 @@ async fn blobs_that_are_not_deleted_hold_up_no_task() {
         ids.push(fleet.submit_large(&picture(300_000)).await.0);
     }
     // Purges are refused from now on.
-    fleet.change_store(Store::In, |config| config["deny_purge"] = json!(true)).await;
+    let deny = |config: &mut serde_json::Value| {
+        config["allow_rollup_hdrs"] = json!(false);
+        config["deny_purge"] = json!(true);
+    };
+    fleet.change_store(Store::In, deny).await;
     for id in ids {
         assert_eq!(fleet.ended(&id).await.state(), State::Completed);
     }
