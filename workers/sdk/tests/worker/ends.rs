@@ -101,18 +101,6 @@ async fn a_panic_and_a_timeout_are_failures_with_codes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_output_that_fits_no_message_is_a_permanent_failure() {
-    let fleet = Fleet::start().await;
-    let handler = async |_: Context, _: ThumbnailRequest| {
-        Ok(ThumbnailReply { image: vec![0; 800 * 1_024].into(), ..Default::default() })
-    };
-    let worker = fleet.worker(2, handler).await;
-    let record = fleet.ended(&fleet.submit(task(1)).await).await;
-    assert_eq!((record.attempt, record.failure.expect("a failure").code.as_str()), (1, "output_too_large"));
-    worker.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn bytes_that_are_no_task_fail_under_their_id_and_keep_their_bytes() {
     let fleet = Fleet::start().await;
     let worker = fleet.worker(2, echo).await;

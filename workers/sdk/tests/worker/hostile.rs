@@ -101,10 +101,10 @@ async fn what_fits_no_dead_letter_is_left_out_of_it() {
 async fn an_output_whose_record_fits_no_message_fails_the_task() {
     let fleet = Fleet::start().await;
     let large = |_: Context, _: ThumbnailRequest| async {
-        Ok(ThumbnailReply { image: vec![0; 600 * 1_024].into(), ..Default::default() })
+        Ok(ThumbnailReply { image: vec![0; 200 * 1_024].into(), ..Default::default() })
     };
     let worker = fleet.worker(2, large).await;
-    let tenant = Some("x".repeat(600 * 1_024));
+    let tenant = Some("x".repeat(900 * 1_024));
     let id = fleet.publish("m", fleet.headers(), Envelope { tenant, ..fleet.envelope() }).await;
     assert_eq!(fleet.ended(&id).await.failure.expect("a failure").code, "output_too_large");
     fleet.emptied().await;
