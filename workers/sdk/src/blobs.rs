@@ -135,6 +135,6 @@ impl Context {
     /// The blob of this id, if it is one of this queue.
     fn own(&self, id: &str) -> Result<BlobId, BlobError> {
         let blob: BlobId = id.parse().map_err(|_| BlobError::InvalidId)?;
-        if id.len() < 10_000 { Ok(blob) } else { Err(BlobError::Foreign { id: id.to_owned() }) }
+        if *blob.queue() == self.task_id().queue() { Ok(blob) } else { Err(BlobError::Foreign { id: id.to_owned() }) }
     }
 }

@@ -29,6 +29,7 @@ pub async fn fetch(broker: &Broker, blob: &BlobId, claim: &Blob) -> Result<Bytes
     if found.sha256[..] != claim.sha256[..] || found.bytes != claim.bytes {
         return Err(BlobError::Damaged { blob: blob.clone(), reason: "it is not what the task says".to_owned() });
     }
+    // Reserved at once: a buffer that grows has twice its bytes for a moment.
     let mut whole = BytesMut::with_capacity(usize::try_from(found.bytes).unwrap_or(0));
     let mut pieces = std::pin::pin!(stream(broker, found));
     while let Some(piece) = pieces.try_next().await? {
@@ -39,7 +40,8 @@ pub async fn fetch(broker: &Broker, blob: &BlobId, claim: &Blob) -> Result<Bytes
 
 /// A blob piece by piece. The last item is an error if the digest is wrong.
 pub fn stream(broker: &Broker, info: BlobInfo) -> impl Stream<Item = Result<Bytes, BlobError>> + Send + use<> {
-    let reading = Reading { broker: broker.clone(), next: info.first_sequence, info, read: 0, hash: Sha256::new() };
+    let (next, bytes_left) = (info.first_sequence, info.bytes);
+    let reading = Reading { broker: broker.clone(), next, info, read: 0, bytes_left, hash: Sha256::new() };
     futures::stream::try_unfold(reading, |mut reading| async move {
         let pieces = reading.window().await?;
         Ok::<_, BlobError>((!pieces.is_empty()).then(|| (futures::stream::iter(pieces.into_iter().map(Ok)), reading)))
@@ -54,6 +56,8 @@ struct Reading {
     next: u64,
     /// Chunks that were read.
     read: u64,
+    /// Bytes that are still to come.
+    bytes_left: u64,
     hash: Sha256,
 }
 
@@ -66,6 +70,10 @@ impl Reading {
         }
         let pieces = self.ask(wanted).await?;
         for piece in &pieces {
+            self.bytes_left = self.bytes_left.checked_sub(piece.len() as u64).ok_or_else(|| {
+                // Whoever wrote a false record must not make us gather without end.
+                self.damaged(format!("it has more than its {} bytes", self.info.bytes))
+            })?;
             self.hash.update(piece);
         }
         self.read += pieces.len() as u64;
