@@ -97,7 +97,8 @@ impl Dispatcher {
     /// # Errors
     /// When it is refused, or may not have been stored.
     pub async fn submit(&self, submit: Submit) -> Result<Submitted, ApiError> {
-        self.submit_held(submit, self.inner.large.hold_nothing()).await
+        // On the heap: it is the largest part of whatever awaits it.
+        Box::pin(self.submit_held(submit, self.inner.large.hold_nothing())).await
     }
 
     /// The same for a payload that has a share of the memory, which is given back before the wait.

@@ -71,7 +71,7 @@ pub(crate) async fn submit(
         let known = inner.known(queue, &admitted.id).await?;
         if let Some(known) = &known
             && compares(admitted)
-            && let Some(payload) = payload_of(inner, queue, admitted, known).await?
+            && let Some(payload) = Box::pin(payload_of(inner, queue, admitted, known)).await?
             && transcode::sha256(&payload, &queue.kind()?.schema.input) != Some(payload_sha256)
         {
             return Err(conflict(admitted));

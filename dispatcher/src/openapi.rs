@@ -4,6 +4,7 @@
 //! It is built from the registered kinds when it is asked for, so that a kind which appears while the dispatcher runs is
 //! in it at once. A document written by hand, or generated at build time, could never know the kinds.
 
+mod blobs;
 mod parts;
 mod paths;
 mod schema;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use clap::Args;
+use reqwest::Method;
 use serde_json::Value;
 
 use super::fault::Fault;
@@ -40,8 +41,13 @@ pub(crate) struct Get {
 impl Get {
     /// Runs the command.
     pub(crate) async fn run(self) -> Result<(), Fault> {
-        let task = Task::read(self.remote.client()?.get(&["v1", "tasks", &self.id]).await?)?;
+        let client = self.remote.client()?;
+        let mut task = Task::read(client.get(&["v1", "tasks", &self.id]).await?)?;
         if self.result || self.bytes.is_some() || self.output.is_some() {
+            if task.fields.output_blob.is_some() {
+                let result = client.endless(Method::GET, &["v1", "tasks", &self.id, "result"]);
+                task.fields.output = Some(client.json(result).await?);
+            }
             return self.write(&self.output_of(&task)?);
         }
         task.print(&self.remote)?;

@@ -34,6 +34,9 @@ pub(crate) struct Fields {
     pub(crate) ended_at: Option<Timestamp>,
     pub(crate) progress: Option<Progress>,
     pub(crate) output: Option<Value>,
+    /// Where the output is when it is too large to be shown.
+    #[serde(default)]
+    pub(crate) output_blob: Option<String>,
     pub(crate) failure: Option<Failure>,
     pub(crate) trace_id: Option<String>,
     pub(crate) parent_id: Option<String>,
@@ -149,6 +152,9 @@ impl Task {
             rows.extend(earlier.iter().map(|attempt| ("", attempt.words())));
         }
         rows.extend(fields.output.as_ref().map(|output| ("output", print::shortened(output).to_string())));
+        rows.extend(fields.output_blob.as_ref().map(|blob| {
+            ("output", format!("large, in the blob {blob}: workfleet get {} --result", fields.id))
+        }));
         print::pairs(rows)
     }
 }

@@ -47,6 +47,12 @@ pub(super) fn schemas() -> Members {
             "worker": { "type": "string" },
             "delivery": { "const": "at_most_once" },
         })),
+        "BlobInfo": object(json!({
+            "id": { "type": "string", "description": "`<queue>_<name>`" },
+            "bytes": { "type": "integer", "minimum": 0 },
+            "sha256": { "type": "string", "pattern": "^[0-9a-f]{64}$" },
+            "expires_at": { "type": "string", "format": "date-time", "description": "When it may be swept." },
+        })),
         "QueueList": object(json!({ "queues": { "type": "array", "items": reference("schemas", "Queue") } })),
         "Scale": object(json!({
             "value": count("What an autoscaler divides by slots."),
@@ -106,7 +112,8 @@ fn task() -> Value {
             "ended_at": time(),
             "deadline": time(),
             "progress": or_null(reference("schemas", "Progress")),
-            "output": { "type": ["object", "null"], "description": "The kind's output, once completed." },
+            "output": { "type": ["object", "null"], "description": "The kind's output, once completed; null where it has more than 256 KiB." },
+            "output_blob": { "type": ["string", "null"], "description": "Where the output is then: the id of a blob." },
             "failure": or_null(reference("schemas", "Failure")),
             "trace_id": text_or_null(),
             "parent_id": text_or_null(),
@@ -194,6 +201,8 @@ pub(super) fn parameters() -> Value {
     json!({
         "queue": path("queue", "A queue's name, which is its kind's name."),
         "id": path("id", "A task's id."),
+        "blob_id": path("blob_id", "A blob's id: `<queue>_<name>`."),
+        "blob_queue": json!({ "name": "queue", "in": "query", "required": true, "schema": { "type": "string" }, "description": "The queue whose tasks are to use it." }),
         "delay": query("delay", duration(), "Start no sooner than in this time."),
         "at": query("at", json!({ "type": "string", "format": "date-time" }), "Start no sooner than at this time. Not with `delay`."),
         "priority": query("priority", json!({ "type": "string", "pattern": "^[a-z]$" }), "A lane of the queue: `h`, `m` or `l`."),
@@ -217,7 +226,7 @@ pub(super) fn headers() -> Value {
     let header = |about: &str| json!({ "schema": { "type": "string" }, "description": about });
     json!({
         "Idempotency-Key-Expires": header("Until when the key is remembered; only with a key."),
-        "Location": header("Where the task is: `/v1/tasks/{id}`."),
+        "Location": header("Where the task, or the blob, is: `/v1/tasks/{id}`, `/v1/blobs/{id}`."),
         "Preference-Applied": header("`wait=N`, if that was honoured."),
         "Retry-After": header("Seconds after which to try again."),
     })

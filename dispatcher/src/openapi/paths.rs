@@ -51,6 +51,7 @@ pub(super) fn common() -> Members {
         "responses": { "200": answer("The document", &json!({ "type": "object" })) },
     } }),
     );
+    paths.extend(super::blobs::paths());
     paths
 }
 
@@ -124,7 +125,7 @@ fn get_result() -> Value {
             },
         } },
     });
-    refuse(&mut operation, &[404, 409, 503]);
+    refuse(&mut operation, &[404, 409, 429, 503]);
     operation
 }
 
@@ -203,15 +204,15 @@ fn body(input: &Value) -> Value {
     })
 }
 
-fn answer(about: &str, schema: &Value) -> Value {
+pub(super) fn answer(about: &str, schema: &Value) -> Value {
     json!({ "description": about, "content": { "application/json": { "schema": schema } } })
 }
 
-fn parameter(name: &str) -> Value {
+pub(super) fn parameter(name: &str) -> Value {
     reference("parameters", name)
 }
 
-fn refuse(operation: &mut Value, statuses: &[u16]) {
+pub(super) fn refuse(operation: &mut Value, statuses: &[u16]) {
     for status in statuses.iter().chain(&[500]) {
         operation["responses"][status.to_string()] = reference("responses", &format!("Problem{status}"));
     }

@@ -258,7 +258,7 @@ mod tests {
 
     fn never_ending() -> Body {
         let piece = Bytes::from(vec![0; 64 * 1024]);
-        Body::from_stream(futures::stream::repeat(Ok::<_, std::io::Error>(piece)))
+        Body::from_stream(futures::stream::repeat_with(move || Ok::<_, std::io::Error>(piece.clone())))
     }
 
     #[test]
