@@ -32,8 +32,8 @@ kill-test: tools ## 1,000 tasks, and 500 of 1 MB, while workers are killed and f
 	WORKFLEET_KILL_TEST=full cargo test $(LOCKED) -p workfleet-tests --test e2e -- --nocapture --test-threads=1 exactly_one large_storm
 
 list-bench: tools ## list a million waiting and a million ended tasks: times of first pages, memory (minutes)
-	cargo build $(LOCKED) --workspace --bins --tests
-	WORKFLEET_LIST_BENCH=full cargo test $(LOCKED) -p workfleet-tests --test e2e lists::a_first_page -- --nocapture
+	cargo build $(LOCKED) --release --workspace --bins --tests
+	WORKFLEET_LIST_BENCH=full cargo test $(LOCKED) --release -p workfleet-tests --test e2e lists::a_first_page -- --nocapture
 
 model-deep: ## explore the model of settlement with more of everything at once (seven minutes)
 	cargo test $(LOCKED) -p workfleet-tests --test model -- --ignored --nocapture

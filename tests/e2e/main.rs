@@ -59,6 +59,12 @@ mod webhook;
 /// Exactly one result per task, whatever dies.
 mod exactly_one;
 
+/// Lists of tasks, and what they cost.
+mod lists;
+
+/// Queues that are emptied, and queues that go.
+mod retire;
+
 /// What the dispatcher shows beside tasks: health, metrics, descriptions of itself.
 mod edges;
 
