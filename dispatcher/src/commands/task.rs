@@ -152,9 +152,12 @@ impl Task {
             rows.extend(earlier.iter().map(|attempt| ("", attempt.words())));
         }
         rows.extend(fields.output.as_ref().map(|output| ("output", print::shortened(output).to_string())));
-        rows.extend(fields.output_blob.as_ref().map(|blob| {
-            ("output", format!("large, in the blob {blob}: workfleet get {} --result", fields.id))
-        }));
+        rows.extend(
+            fields
+                .output_blob
+                .as_ref()
+                .map(|blob| ("output", format!("large, in the blob {blob}: workfleet get {} --result", fields.id))),
+        );
         print::pairs(rows)
     }
 }
