@@ -78,7 +78,7 @@ pub struct MailSinkArgs {
     /// Where to listen; the file that WORKFLEET_ADDR_FILE names tells which port 0 became
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
     pub addr: SocketAddr,
-    /// What to do instead, as in `rcpt:ada@example.org=450x2`: STAGE[:ADDRESS]=ACT[xTIMES]; the stages are connect, auth,
+    /// What to do instead, as in `rcpt:ada@example.org=450x2`: `STAGE[:ADDRESS]=ACT[xTIMES]`; the stages are connect, auth,
     /// mail, rcpt, data and end, the acts a code, hang, drop and `wait<ms>`
     #[arg(long = "rule", value_name = "RULE")]
     pub rules: Vec<Rule>,
