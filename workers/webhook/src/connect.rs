@@ -201,3 +201,38 @@ impl fmt::Debug for Connector {
         f.debug_struct("Connector").field("addresses", &self.shared.addresses).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{ADDRESSES_MAX, ConnectError, Connector, RootCertStore};
+    use crate::resolve::System;
+    use crate::settings::Addresses;
+    use std::net::SocketAddr;
+    use std::sync::Arc;
+
+    fn permitted(addresses: Addresses, found: &[&str]) -> Result<Vec<String>, ConnectError> {
+        let connector = Connector::new(addresses, Arc::new(System), RootCertStore::empty());
+        let found: Vec<SocketAddr> = found.iter().map(|address| address.parse().unwrap()).collect();
+        let permitted = connector.shared.permitted(found)?;
+        Ok(permitted.iter().map(ToString::to_string).collect())
+    }
+
+    #[test]
+    fn of_a_name_with_public_and_private_addresses_the_public_ones_are_called() {
+        let found = ["127.0.0.1:80", "9.9.9.9:80", "[::1]:80", "[2620:fe::fe]:80", "169.254.169.254:80"];
+        assert_eq!(permitted(Addresses::PublicOnly, &found).unwrap(), ["9.9.9.9:80", "[2620:fe::fe]:80"]);
+        assert_eq!(permitted(Addresses::Any, &found).unwrap(), found);
+    }
+
+    #[test]
+    fn where_no_address_is_left_the_first_is_named() {
+        let refused = permitted(Addresses::PublicOnly, &["10.0.0.1:80", "[::1]:80"]).unwrap_err();
+        assert_eq!(refused.to_string(), "10.0.0.1 is private");
+        assert!(matches!(permitted(Addresses::PublicOnly, &[]).unwrap_err(), ConnectError::Failed(_)));
+    }
+
+    #[test]
+    fn a_name_with_a_thousand_addresses_is_not_tried_a_thousand_times() {
+        assert_eq!(permitted(Addresses::PublicOnly, &["9.9.9.9:80"; 1_000]).unwrap().len(), ADDRESSES_MAX);
+    }
+}

@@ -169,18 +169,6 @@ async fn a_name_that_is_at_a_private_address_is_refused_after_one_look_up() {
 }
 
 #[tokio::test]
-async fn of_a_name_with_public_and_private_addresses_the_public_ones_are_called() {
-    let (address, mut heard) = receiver("HTTP/1.1 204 No Content\r\n\r\n").await;
-    // Nobody answers at the public one here, which is as good: the failure is not `private_address`, and nobody heard.
-    let lies = Lies::new(&[&address.to_string(), "[100::1]:9", "8.8.8.8:0"]);
-    let settings = Settings { addresses: Addresses::PublicOnly, timeout: Duration::from_millis(300), ..settings() };
-    let webhook = Webhook::with_resolver(settings, lies);
-    let ran = Bench::new().run(&webhook, request(&format!("http://innocent.example:{}/", address.port()))).await;
-    assert!(["unreachable", "timeout"].contains(&ran.failure().code()), "{:?}", ran.failure());
-    assert!(heard.try_recv().is_err());
-}
-
-#[tokio::test]
 async fn each_of_a_names_addresses_is_tried() {
     let (address, mut heard) = receiver("HTTP/1.1 204 No Content\r\n\r\n").await;
     // Nothing listens at the first: it was free a moment ago.
