@@ -45,3 +45,7 @@ pub use settings::{Addresses, HELP, Settings};
 
 #[cfg(test)]
 mod tests;
+
+/// TLS with a real server at the other end: who is trusted, and that nothing is sent to anybody else.
+#[cfg(test)]
+mod tls_tests;
