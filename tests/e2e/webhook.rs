@@ -3,6 +3,7 @@ use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use futures::FutureExt as _;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use workfleet_tests::{Call, Fleet, FleetBuilder, Reaction, Receiver, Traces, eventually};
@@ -166,11 +167,29 @@ async fn no_receiver_holds_a_slot_for_longer_than_the_timeout() {
 async fn private_addresses_are_not_called() {
     let fleet = fleet().variable("WORKFLEET_WEBHOOK_ALLOW_PRIVATE", "false").start().await;
     let receiver = Receiver::start([Reaction::Status(204)]).await;
+    // The same port of the other loopback address. A machine may have none, or another program there.
+    let other = tokio::net::TcpListener::bind(("::1", receiver.port())).await;
     for host in ["127.0.0.1", "localhost", "[::1]", "169.254.169.254", "2130706433", "[::ffff:127.0.0.1]"] {
         let id = submit(&fleet, "", &event(&format!("http://{host}:{}/in", receiver.port()))).await;
         assert_eq!(failure(&fleet.ended(&id).await), ("private_address", 1), "{host}");
     }
     assert_eq!(receiver.connections(), 0);
+    assert!(other.is_err() || other.is_ok_and(|other| other.accept().now_or_never().is_none()), "::1 was called");
+}
+
+#[tokio::test]
+async fn data_arrives_as_deep_as_is_documented_and_deeper_is_refused() {
+    let fleet = fleet().start().await;
+    let receiver = Receiver::start([Reaction::Status(204)]).await;
+    // Two levels each time.
+    let nested = |depth| (0..depth).fold(json!("deep"), |inner, _| json!({"in": [inner]}));
+    let payload = |depth| json!({"url": receiver.url(), "type": "deep", "data": nested(depth)});
+    let id = submit(&fleet, "", &payload(16)).await;
+    fleet.completed(&id).await;
+    assert_eq!(receiver.calls()[0].json()["data"], nested(16));
+    let id = submit(&fleet, "", &payload(17)).await;
+    assert_eq!(failure(&fleet.ended(&id).await), ("invalid_data", 1));
+    assert_eq!(receiver.calls().len(), 1);
 }
 
 #[tokio::test]
