@@ -241,6 +241,16 @@ async fn a_body_without_end_changes_nothing_about_the_status() {
 }
 
 #[tokio::test]
+async fn a_body_is_waited_for_no_longer_than_the_attempt_may_take() {
+    let webhook = Webhook::new(Settings { timeout: Duration::from_millis(300), ..settings() });
+    let (address, _heard) = receiver("HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\nslow").await;
+    let begun = Instant::now();
+    let ran = Bench::new().run(&webhook, request(&format!("http://{address}/"))).await;
+    assert!(begun.elapsed() < Duration::from_millis(900), "{:?}", begun.elapsed());
+    assert_eq!(ran.output().body, "slow");
+}
+
+#[tokio::test]
 async fn a_receiver_that_hangs_costs_the_timeout_and_no_more_than_the_attempt_has() {
     let (address, _heard) = receiver("").await;
     let webhook = Webhook::new(settings());
