@@ -101,7 +101,10 @@ impl Inner {
     /// A result as callers see it.
     pub(crate) async fn view_of_result(&self, queue: &Queue, result: v1::Result) -> TaskView {
         let json = match result.state() {
-            v1::State::Completed => self.kinds.output_json(queue, &result.schema, &result.output).await,
+            // A large output is shown by the id of its blob alone.
+            v1::State::Completed if result.blob.is_none() => {
+                self.kinds.output_json(queue, &result.schema, &result.output).await
+            }
             _ => None,
         };
         of_result(queue, result, json)

@@ -4,11 +4,13 @@
 //! `docs/protocol.md` says what travels on each.
 
 pub mod header;
+mod part;
 mod token;
 
 use crate::blob::Store;
 use crate::id::{QueueName, TaskId};
 
+pub use part::DelayPart;
 pub use token::{Lane, LaneError, Prefix, PrefixError};
 
 /// Builds every name of one fleet.
@@ -17,16 +19,18 @@ pub struct Names {
     prefix: Prefix,
 }
 
+impl Names {
+    fn root(&self) -> &str {
+        &self.prefix.0
+    }
+}
+
 /// Subjects.
 impl Names {
     /// The names behind `prefix`.
     #[must_use]
     pub fn new(prefix: Prefix) -> Self {
         Self { prefix }
-    }
-
-    fn root(&self) -> &str {
-        &self.prefix.0
     }
 
     /// Where a task waits: `wf.task.<q>.<b>.<lane>.<id>`.
@@ -269,33 +273,6 @@ impl Names {
     #[must_use]
     pub fn worker_key(&self, queue: &QueueName, worker: &str) -> String {
         format!("{queue}.{worker}")
-    }
-}
-
-/// The four parts of a delay stream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DelayPart {
-    /// Schedules that have not fired.
-    At,
-    /// Fired, or handed back; on the way into the queue.
-    Due,
-    /// Ticks of cron schedules.
-    Tick,
-    /// Deadlines that have passed.
-    Expired,
-}
-
-impl DelayPart {
-    /// All of them.
-    pub const ALL: [Self; 4] = [Self::At, Self::Due, Self::Tick, Self::Expired];
-
-    fn token(self) -> &'static str {
-        match self {
-            Self::At => "at",
-            Self::Due => "due",
-            Self::Tick => "tick",
-            Self::Expired => "expired",
-        }
     }
 }
 

@@ -74,7 +74,7 @@ async fn an_attempt_that_takes_too_long_is_ended() {
 
 #[tokio::test]
 async fn an_output_that_is_too_large_is_a_failure_with_a_name() {
-    let fleet = Fleet::start().await;
+    let fleet = Fleet::builder().probe(|queue| queue.payload_bytes_max(700 * 1024)).start().await;
     let id = fleet.submit(&Probe::echo("huge").output_bytes(800 * 1024)).await;
     assert_eq!(fleet.failed(&id).await["failure"]["code"], "output_too_large");
 }

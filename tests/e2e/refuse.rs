@@ -67,7 +67,7 @@ async fn other_content_types() {
 
 #[tokio::test]
 async fn a_payload_that_is_too_large_is_told_its_size() {
-    let fleet = fleet().await;
+    let fleet = Fleet::builder().probe(|queue| queue.payload_bytes_max(700 * 1024)).workers("probe", 0).start().await;
     let body = Probe::echo("huge").padding(701 * 1024).json();
     let problem = fleet.http.post(TASKS).json(&body).send().await.expect_problem(413, "payload_too_large");
     assert!(problem["detail"].as_str().is_some_and(|detail| detail.contains(char::is_numeric)), "{problem}");
@@ -93,7 +93,8 @@ async fn options_that_make_no_sense() {
         "attempts_max=100000",
         "deadline=2031-01-01T00:00:00Z",
         "tenant=x",
-        "label=a:b",
+        "label=A:b",
+        "label=nothing",
         "delays=5s",
         &format!("ordering_key={}", "k".repeat(300)),
     ];
@@ -170,7 +171,7 @@ async fn a_full_queue() {
 
 #[tokio::test]
 async fn the_same_over_grpc() {
-    let fleet = fleet().await;
+    let fleet = Fleet::builder().probe(|queue| queue.payload_bytes_max(700 * 1024)).workers("probe", 0).start().await;
     let mut client = fleet.grpc().await;
     let huge = ProbeRequest { padding: vec![0; 701 * 1024].into(), ..ProbeRequest::default() }.encode_to_vec();
     let cases = [

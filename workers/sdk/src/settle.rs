@@ -7,6 +7,8 @@
 //!
 //! Stores go through pipelines, one per stream, so that one place decides how many travel together.
 
+mod papers;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,6 +29,8 @@ use crate::records::Copy;
 use crate::task::Held;
 use crate::{look, payload, records, span};
 
+pub(crate) use papers::{Papers, Settled};
+
 /// How often a step is tried whose outcome stays unclear.
 const TRIES_MAX: u32 = 6;
 /// First wait between two tries; it doubles.
@@ -35,30 +39,6 @@ const TRY_DELAY_MIN: Duration = Duration::from_millis(50);
 const AWAY_TIME_MAX: Duration = Duration::from_secs(300);
 /// How long a delivery that could not be settled stays away.
 const RELEASE_DELAY: Duration = Duration::from_secs(2);
-
-/// What is to be stored.
-#[derive(Debug)]
-pub(crate) enum Papers {
-    /// A result, and after a failed one its dead letter.
-    Result(Box<v1::Result>),
-    /// A later copy of the task.
-    Copy(Copy),
-    /// Nothing.
-    None,
-}
-
-/// How a delivery was settled.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Settled {
-    /// As planned.
-    Done,
-    /// Somebody had recorded another end before.
-    Superseded,
-    /// It is somebody else's now.
-    Left,
-    /// It could not be stored, and comes again.
-    Released,
-}
 
 /// The ways to where outcomes are stored.
 #[derive(Debug)]

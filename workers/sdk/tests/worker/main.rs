@@ -4,7 +4,8 @@
 //! - `holds`: leases, slots, lanes, and handing back;
 //! - `outages`: what a worker does with a delivery whose lease has lapsed, or whose broker does not answer;
 //! - `hostile`: what other publishers may write;
-//! - `blobs`: payloads and outputs that no message holds; `handler_blobs`: what handlers read and store;
+//! - `blobs`: payloads and outputs that no message holds; `blobs_harmed`: those that cannot be had, or are
+//!   not what they seem; `handler_blobs`: what handlers read and store;
 //! - `children`: tasks that handlers submit;
 //! - `stuck`: slots whose handlers do not stop;
 //! - `calls`: direct calls;
@@ -14,6 +15,7 @@ mod broker;
 mod fleet;
 
 mod blobs;
+mod blobs_harmed;
 mod calls;
 mod children;
 mod ends;
