@@ -8,7 +8,10 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use workfleet_tests::{Call, Fleet, FleetBuilder, Reaction, Receiver, Traces, eventually};
 
-/// One with a single slot, so that whatever holds it for too long is seen by the next.
+/// Most of an answer's body that is kept.
+const BODY_BYTES_MAX: usize = 4 * 1024;
+
+/// One worker, few attempts, and little time for each.
 fn fleet() -> FleetBuilder {
     // Receivers of tests are on loopback.
     Fleet::builder()
@@ -136,6 +139,7 @@ async fn a_receiver_that_is_gone_or_elsewhere_is_called_once() {
 
 #[tokio::test]
 async fn no_receiver_holds_a_slot_for_longer_than_the_timeout() {
+    // A single slot, so that whatever holds it for too long is seen by the next task.
     let fleet = fleet().slots(1).start().await;
     let well = Receiver::start([Reaction::Status(204)]).await;
     let cases = [
@@ -156,7 +160,11 @@ async fn no_receiver_holds_a_slot_for_longer_than_the_timeout() {
         assert!(held < Duration::from_secs(4), "{reaction:?}: {held:?}");
         let task = fleet.ended(&id).await;
         match expected {
-            Ok(()) => assert_eq!(task["state"], "completed", "{reaction:?}: {task:#}"),
+            Ok(()) => {
+                assert_eq!(task["state"], "completed", "{reaction:?}: {task:#}");
+                let body = task["output"]["body"].as_str().unwrap_or_default();
+                assert!((1..=BODY_BYTES_MAX).contains(&body.len()), "{reaction:?}: {} bytes", body.len());
+            }
             Err(code) => assert_eq!(failure(&task), (code, 1), "{reaction:?}"),
         }
         assert_eq!(receiver.calls().len(), 1, "{reaction:?}");
