@@ -28,6 +28,8 @@ use crate::stow::NotStored;
 use crate::transcode;
 use crate::view::{TaskView, UnixMs};
 
+/// For how long the streams remember message ids, as `streams/wanted.rs` sets it up.
+const DUPLICATE_WINDOW_MS: u64 = 120_000;
 /// How often a key is tried whose record comes and goes.
 const TRIES_MAX: usize = 3;
 
@@ -199,6 +201,7 @@ async fn publish(
 ) -> Result<Keyed, ApiError> {
     let expires_at = expires_at(queue, key.submitted_at_ms);
     match inner.stow(queue, admitted, context).await {
+        Ok(stored) if stored.duplicate => Box::pin(remembered(inner, queue, admitted, expires_at)).await,
         Ok(_) => Ok(Keyed::Stored(expires_at)),
         // Another submit of the same key was quicker.
         Err(NotStored::Lost) => {
@@ -207,6 +210,16 @@ async fn publish(
         }
         Err(error) => Err(error.error(admitted)),
     }
+}
+
+/// The stream remembers the task's message id, and has stored nothing now. Mostly the task has moved on since; but a
+/// purge takes messages and leaves their ids, and to say "stored" then would be to lose a task.
+async fn remembered(inner: &Inner, queue: &Queue, admitted: &Admitted, expires_at: UnixMs) -> Result<Keyed, ApiError> {
+    if let Some(view) = inner.find(queue, &admitted.id).await? {
+        return Ok(Keyed::Repeat(Box::new(view), expires_at));
+    }
+    let detail = "the task was removed a moment ago, and the broker remembers it for two minutes; nothing was accepted";
+    Err(unavailable(detail.to_owned()).retry_after_ms(DUPLICATE_WINDOW_MS).task_id(&admitted.id))
 }
 
 fn expires_at(queue: &Queue, since_ms: i64) -> UnixMs {

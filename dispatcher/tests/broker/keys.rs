@@ -188,3 +188,15 @@ async fn a_repeat_after_the_end_is_told_the_end_and_nothing_is_stored() {
     assert_eq!((repeat.task.id.as_str(), repeat.task.state.0.word()), (first.id.as_str(), "completed"));
     assert_eq!(place.messages("TASKS_thumbnail").await, 0);
 }
+
+/// A purge takes a message and not the memory of its id: what is published again is acknowledged and not stored.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_that_the_stream_only_remembers_is_not_said_to_be_stored() {
+    let place = Place::start("").await;
+    let first = accepted(&place, 1, Options::default()).await;
+    let stream = place.dispatcher.broker().jetstream.get_stream("TASKS_thumbnail").await.expect("a stream");
+    stream.purge().await.expect("purged");
+    let refused = place.dispatcher.submit(wide(1, Some("order-1"), Options::default())).await.expect_err("not stored");
+    assert_eq!((refused.code, refused.retry_after_ms), (Code::BrokerUnavailable, Some(120_000)));
+    assert_eq!(refused.task_id.as_ref().map(ToString::to_string), Some(first.id));
+}
