@@ -219,6 +219,15 @@ async fn what_is_no_http_or_no_tls_is_unreachable() {
 }
 
 #[tokio::test]
+async fn a_head_without_end_is_no_answer() {
+    let line = format!("x-more: {}\r\n", "x".repeat(10_000));
+    let answer = format!("HTTP/1.1 200 OK\r\n{}", line.repeat(50));
+    let (address, _heard) = receiver(answer.leak()).await;
+    let ran = Bench::new().run(&Webhook::new(settings()), request(&format!("http://{address}/"))).await;
+    assert_eq!((ran.failure().code(), ran.failure().is_permanent()), ("unreachable", false), "{:?}", ran.failure());
+}
+
+#[tokio::test]
 async fn a_body_without_end_changes_nothing_about_the_status() {
     let webhook = Webhook::new(settings());
     for (answer, status) in [

@@ -35,7 +35,7 @@ impl Receiver {
         let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
         let config = ServerConfig::builder().with_no_client_auth().with_single_cert(vec![certificate.into()], key);
         let mut config = config.unwrap();
-        // It would rather speak HTTP/2. Whoever offers that has to speak it.
+        // It would rather speak HTTP/2, and whoever offers that has to.
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         let acceptor = TlsAcceptor::from(Arc::new(config));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -70,6 +70,9 @@ impl Receiver {
 
 async fn serve(stream: TcpStream, acceptor: TlsAcceptor, calls: mpsc::UnboundedSender<String>) {
     let Ok(mut stream) = acceptor.accept(stream).await else { return };
+    if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
+        return;
+    }
     let mut text = String::new();
     let mut bytes = [0; 1024];
     while let Ok(more @ 1..) = stream.read(&mut bytes).await {
