@@ -122,6 +122,16 @@ pub enum ProvisionError {
         /// What the broker says.
         reason: String,
     },
+    /// The sizes of all streams together are more than the broker may store.
+    #[error(
+        "{name}: the broker has no room for it: streams reserve their full size. Lower tasks_bytes_max, \
+         results_bytes_max or blobs_bytes_max in the queues file, free the disk, or let the server store more \
+         (max_file_store)"
+    )]
+    NoRoom {
+        /// What was to be created or changed.
+        name: String,
+    },
     /// The broker does not answer.
     #[error("{name}: the broker does not answer: {reason}; does it run with JetStream (nats-server -js)?")]
     Unanswered {

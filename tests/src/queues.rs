@@ -6,6 +6,9 @@ use std::path::{Path, PathBuf};
 
 use crate::place::workspace;
 
+/// Size of a stream under test.
+const SMALL_BYTES: u64 = 256 << 20;
+
 /// What a test changes about a queue. Everything else is quick by default, so that no test waits for a human's time.
 #[derive(Debug, Clone)]
 pub struct QueueSettings {
@@ -17,6 +20,9 @@ impl QueueSettings {
     pub(crate) fn new(queue: &str) -> Self {
         let folder = if queue == "probe" { "tests/proto" } else { "proto/kinds" };
         let settings = Self { kind: workspace().join(folder).join(format!("{queue}.proto")), pairs: BTreeMap::new() };
+        // Streams reserve their full size, and several fleets share a machine.
+        let settings = settings.set("tasks_bytes_max", SMALL_BYTES.to_string());
+        let settings = settings.set("results_bytes_max", SMALL_BYTES.to_string()).blobs_bytes_max(2 * SMALL_BYTES);
         settings.lease("2s").timeout("30s").attempts_max(3).backoff("50ms", "200ms")
     }
 

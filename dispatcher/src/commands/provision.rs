@@ -94,6 +94,7 @@ impl From<ProvisionError> for Fault {
         match error {
             ProvisionError::Unanswered { .. } => Self::Unreachable(error.to_string()),
             ProvisionError::Refused { .. }
+            | ProvisionError::NoRoom { .. }
             | ProvisionError::LaneInUse { .. }
             | ProvisionError::UnknownQueue { .. }
             | ProvisionError::QueueInUse { .. }

@@ -20,6 +20,8 @@ type Config = Map<String, Value>;
 /// were delivered, so it keeps what it has.
 const FIXED: [&str; 1] = ["max_waiting"];
 const NOT_FOUND: usize = 404;
+/// The server, or the account, may not store so much: 10047, 10023, 10028 and 10002.
+const NO_ROOM: [u64; 4] = [10_047, 10_023, 10_028, 10_002];
 
 impl<'a> Api<'a> {
     pub(super) fn new(broker: &'a Broker) -> Self {
@@ -129,6 +131,9 @@ impl<'a> Api<'a> {
         let answer = ask::api::<_, Value>(self.broker, subject.to_owned(), Some(question)).await;
         match answer.map_err(|error| unanswered(name, &error))? {
             Response::Ok(_) => Ok(()),
+            Response::Err { error } if NO_ROOM.contains(&error.error_code().0) => {
+                Err(ProvisionError::NoRoom { name: name.to_owned() })
+            }
             Response::Err { error } => Err(refused(name, &error)),
         }
     }

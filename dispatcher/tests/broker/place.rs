@@ -54,7 +54,9 @@ impl Place {
 
     pub(crate) async fn try_provision(&self, settings: &str) -> Result<Report, ProvisionError> {
         let proto = Path::new(env!("CARGO_MANIFEST_DIR")).join("../proto/kinds/thumbnail.proto");
-        let text = format!("[queue.thumbnail]\nproto = {proto:?}\n{settings}");
+        // Streams reserve their full size, and several servers share a machine.
+        let small = "tasks_bytes_max = 268435456\nresults_bytes_max = 268435456\nblobs_bytes_max = 268435456";
+        let text = format!("[defaults]\n{small}\n[queue.thumbnail]\nproto = {proto:?}\n{settings}");
         let path = self.folder.path().join("queues.toml");
         std::fs::write(&path, text).expect("a file");
         let file = QueuesFile::read(&path).expect("no mistakes");

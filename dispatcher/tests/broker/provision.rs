@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use workfleet_dispatcher::Options;
-use workfleet_dispatcher::streams::{self, Change, Report};
+use workfleet_dispatcher::streams::{self, Change, ProvisionError, Report};
 use workfleet_link::read;
 
 use crate::place::{Place, eventually, wide};
@@ -137,4 +137,12 @@ async fn many_workers_can_wait_at_a_lane_and_a_consumer_made_with_fewer_stays() 
     let report = place.provision("lease = \"3s\"").await;
     assert!(changed(&report).contains(&("consumer TASKS_thumbnail/WORK_m", Change::Updated)), "{report:?}");
     assert_eq!(stream.consumer_info("WORK_m").await.expect("a consumer").config.max_waiting, 512);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sizes_that_the_broker_cannot_store_are_told_with_what_to_change() {
+    let place = Place::start("").await;
+    let refused = place.try_provision("blobs_bytes_max = 17592186044416\n").await.expect_err("16 TiB");
+    assert!(matches!(refused, ProvisionError::NoRoom { .. }), "{refused}");
+    assert!(refused.to_string().contains("blobs_bytes_max"), "{refused}");
 }
