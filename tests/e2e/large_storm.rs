@@ -79,7 +79,7 @@ async fn large_tasks_lose_nothing_and_leave_nothing_whatever_dies() {
 async fn submit(fleet: &Fleet, number: usize) -> (String, Bytes) {
     let mut padding = vec![0; PAYLOAD_BYTES];
     rng().fill(&mut padding[..]);
-    let fails = number % FAILS_EVERY == 0;
+    let fails = number.is_multiple_of(FAILS_EVERY);
     let request = ProbeRequest {
         padding: Bytes::from(padding),
         sleep_ms: rng().random_range(20..300),

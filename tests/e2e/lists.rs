@@ -136,7 +136,7 @@ async fn a_list_tells_of_real_tasks_in_every_edge() {
     ];
     for (state, id) in of {
         let listed = page(&fleet, &format!("?state={state}")).await;
-        assert_eq!(ids(&listed), [id.clone()], "{state}");
+        assert_eq!(ids(&listed), std::slice::from_ref(id), "{state}");
         assert_eq!((&listed["tasks"][0]["state"], &listed["tasks"][0]["output"]), (&json!(state), &json!(null)));
     }
     assert_eq!(page(&fleet, "?state=failed").await["tasks"][0]["failure"]["code"], "bad_image");
@@ -163,7 +163,8 @@ async fn told_by_the_command(fleet: &Fleet, everything: &Value, broken: &str) {
     .expect("JSON");
     assert_eq!(ids(&document), [broken.to_owned()]);
     let lines = text(fleet.command(&["tasks", "probe", "--label", "tier:gold", "--all", "--json"]).await);
-    assert_eq!(lines.lines().map(|line| serde_json::from_str::<Value>(line).expect("a task")).count(), 2);
+    let listed: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).expect("a task")).collect();
+    assert_eq!(listed.len(), 2);
     let wrong = fleet.command(&["tasks", "probe", "--state", "pending"]).await;
     assert_eq!(wrong.status.code(), Some(5));
     let told = String::from_utf8_lossy(&wrong.stderr).into_owned();
