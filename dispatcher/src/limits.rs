@@ -79,7 +79,7 @@ pub const LIST_TASKS_DEFAULT: usize = 50;
 /// Most tasks of a page.
 pub const LIST_TASKS_MAX: usize = 1_000;
 /// Reads that one page may cost; it is short, or empty, where they do not fill it. Each may bring two questions more,
-/// for what else is known of what was read.
+/// for what else is known of what was read. Where large records make more questions of these, they count as reads.
 pub const LIST_READS_MAX: usize = 8;
 /// Least messages of one read.
 pub const LIST_READ_MESSAGES_MIN: usize = 16;

@@ -4,7 +4,7 @@
 //! as was right for the one before it: it is halved where more lies in it than one read gives, and doubled else. So gaps
 //! of any size (keys, other queues' dead letters, deleted records) are passed in a few reads.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 
 use prost::Message as _;
 use workfleet_link::batch::{self, Batch, Range};
@@ -67,7 +67,7 @@ impl Inner {
             };
             let mut candidates: Vec<Candidate> =
                 messages.iter().rev().filter_map(|message| candidate(message, place.stage, wanted)).collect();
-            self.retain_true(queue, wanted, place.stage, &mut candidates).await?;
+            page.asked(self.retain_true(queue, wanted, place.stage, &mut candidates).await?);
             for Candidate { sequence, bytes, result } in candidates {
                 if page.is_full() {
                     return Ok(Stop::At(Place { sequence: sequence + 1, ..place }));
@@ -80,36 +80,39 @@ impl Inner {
     }
 
     /// Leaves out what another record knows better: a dead letter whose task was redriven, and, in a list of failed
-    /// tasks, a result that the dead letter has shown already.
+    /// tasks, a result that the dead letter has shown already. Gives how many questions that took.
     async fn retain_true(
         &self,
         queue: &Queue,
         wanted: &Wanted,
         stage: Stage,
         candidates: &mut Vec<Candidate>,
-    ) -> Result<(), ApiError> {
+    ) -> Result<usize, ApiError> {
         let names = &self.broker.names;
         let failed = wanted.state == Some(State::Failed);
         if candidates.is_empty() || !failed {
-            return Ok(());
+            return Ok(0);
         }
         let ids = candidates.iter().filter_map(|candidate| candidate.result.id.parse().ok());
         let (stream, subjects): (String, Vec<String>) = match stage {
             Stage::Dead => (names.results_stream(&queue.name), ids.map(|id| names.result(&id)).collect()),
             _ => (names.dead_stream(), ids.map(|id| names.dead(&id)).collect()),
         };
-        let others = batch::last_on_subjects(&self.broker, &stream, &subjects, LIST_READ_BYTES_MAX).await?;
-        let others: HashMap<&str, &StoredMessage> =
-            others.iter().filter_map(|other| Some((other.subject.rsplit('.').next()?, other))).collect();
-        candidates.retain(|candidate| match (stage, others.get(candidate.result.id.as_str())) {
-            (_, None) => true,
-            (Stage::Dead, Some(other)) => {
+        // Of records that may be large, no more is kept than which task is not to be shown.
+        let mut untrue = HashSet::new();
+        let look = |other: StoredMessage| {
+            let is_true = match stage {
                 // A letter outlives its result; one whose result says otherwise is about to go.
-                v1::Result::decode(other.payload.clone()).is_ok_and(|result| result.state() == State::Failed)
+                Stage::Dead => v1::Result::decode(other.payload).is_ok_and(|result| result.state() == State::Failed),
+                _ => false,
+            };
+            if let (false, Some(id)) = (is_true, other.subject.rsplit('.').next()) {
+                untrue.insert(id.to_owned());
             }
-            (_, Some(_)) => false,
-        });
-        Ok(())
+        };
+        let questions = batch::last_on_subjects(&self.broker, &stream, &subjects, LIST_READ_BYTES_MAX, look).await?;
+        candidates.retain(|candidate| !untrue.contains(&candidate.result.id));
+        Ok(questions)
     }
 }
 

@@ -41,6 +41,12 @@ impl Page {
         ask
     }
 
+    /// Counts what was asked about the tasks of a read: one question belongs to it, and more are asked where large
+    /// records are in the way, which cost as much as a read.
+    pub(super) fn asked(&mut self, questions: usize) {
+        self.reads += questions.saturating_sub(1);
+    }
+
     /// Adds a task, whose record has about so many bytes.
     pub(super) fn push(&mut self, task: TaskView, bytes: usize) {
         self.bytes += bytes;

@@ -38,6 +38,8 @@ struct Candidate {
 struct Known {
     heard: HashMap<String, Heard>,
     ended: HashSet<String>,
+    /// What it took to learn the one or the other, whichever took more.
+    questions: usize,
 }
 
 impl Inner {
@@ -95,6 +97,7 @@ impl Inner {
             return Ok(None);
         }
         let known = self.known_of(queue, &candidates).await?;
+        page.asked(known.questions);
         for Candidate { id, sequence, bytes, copy } in candidates {
             if page.is_full() {
                 return Ok(Some(sequence));
@@ -119,23 +122,28 @@ impl Inner {
         };
         let (events, results) = (subjects(&|id| names.event(id)), subjects(&|id| names.result(id)));
         let (events_stream, results_stream) = (names.events_stream(&queue.name), names.results_stream(&queue.name));
-        let heard = batch::last_on_subjects(&self.broker, &events_stream, &events, LIST_READ_BYTES_MAX);
-        let ended = batch::last_on_subjects(&self.broker, &results_stream, &results, LIST_READ_BYTES_MAX);
-        // A stream in memory is gone with its server until it is made again; so are its events.
-        let heard = async {
-            match heard.await {
-                Err(ReadError::NoStream { .. }) => Ok(Vec::new()),
-                heard => heard,
+        let (mut heard, mut ended) = (HashMap::new(), HashSet::new());
+        let hear = |stored: StoredMessage| {
+            if let Ok(event) = v1::Event::decode(stored.payload) {
+                heard.insert(event.id.clone(), Heard { at_ms: stored.time_ms, event });
             }
         };
-        let (heard, ended) = try_join(heard, ended).await?;
-        let heard = heard.into_iter().filter_map(|stored| {
-            let event = v1::Event::decode(stored.payload).ok()?;
-            Some((event.id.clone(), Heard { at_ms: stored.time_ms, event }))
-        });
-        let ended = ended.into_iter().filter_map(|stored| v1::Result::decode(stored.payload).ok());
-        let ended = ended.filter(|result| result.state().is_end()).map(|result| result.id);
-        Ok(Known { heard: heard.collect(), ended: ended.collect() })
+        // A result may have a large output, so none is kept.
+        let end = |stored: StoredMessage| {
+            let result = v1::Result::decode(stored.payload).ok().filter(|result| result.state().is_end());
+            ended.extend(result.map(|result| result.id));
+        };
+        let hearing = batch::last_on_subjects(&self.broker, &events_stream, &events, LIST_READ_BYTES_MAX, hear);
+        let ending = batch::last_on_subjects(&self.broker, &results_stream, &results, LIST_READ_BYTES_MAX, end);
+        // A stream in memory is gone with its server until it is made again; so are its events.
+        let hearing = async {
+            match hearing.await {
+                Err(ReadError::NoStream { .. }) => Ok(0),
+                hearing => hearing,
+            }
+        };
+        let (of_events, of_results) = try_join(hearing, ending).await?;
+        Ok(Known { heard, ended, questions: of_events.max(of_results) })
     }
 
     /// Where a stage begins and ends: what comes in later belongs to a later list.

@@ -135,8 +135,15 @@ impl Fill {
 
     /// Dead letters.
     pub(crate) async fn dead(&self, numbers: impl IntoIterator<Item = u64>) {
+        self.dead_with(numbers, 0).await;
+    }
+
+    /// Dead letters of tasks with payloads of so many bytes.
+    pub(crate) async fn dead_with(&self, numbers: impl IntoIterator<Item = u64>, payload_bytes: usize) {
         let letters = numbers.into_iter().map(|n| {
-            let letter = DeadLetter { result: Some(record(n, State::Failed)), ..DeadLetter::default() };
+            let envelope = Envelope { payload: vec![7; payload_bytes].into(), ..Envelope::default() };
+            let result = Some(record(n, State::Failed));
+            let letter = DeadLetter { result, envelope: Some(envelope), ..DeadLetter::default() };
             Publish::new(self.broker.names.dead(&id(n)), letter.encode_to_vec().into())
         });
         self.store(letters).await;

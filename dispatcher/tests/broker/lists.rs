@@ -152,6 +152,31 @@ async fn a_dead_letter_outlives_its_result_and_not_its_redrive() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_failed_task_is_listed_once_however_large_its_letter() {
+    let place = Place::start("").await;
+    let fill = Fill::new(place.dispatcher.broker());
+    fill.ended((0..20).map(|number| record(number, State::Failed))).await;
+    fill.dead_with(0..20, 195_000).await;
+    for limit in [50, 3] {
+        assert_eq!(listed(&place, all_of(Some(State::Failed), limit)).await, named((0..20).rev(), "failed"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_that_has_ended_is_not_listed_as_waiting_however_large_its_output() {
+    let place = Place::start("lease = \"60s\"").await;
+    let fill = Fill::new(place.dispatcher.broker());
+    fill.queued(0..20).await;
+    let large =
+        |number| workfleet_proto::v1::Result { output: vec![1; 195_000].into(), ..record(number, State::Completed) };
+    fill.ended((0..20).map(large)).await;
+    for limit in [50, 3] {
+        assert_eq!(listed(&place, all_of(Some(State::Queued), limit)).await, []);
+        assert_eq!(listed(&place, all_of(None, limit)).await, named((0..20).rev(), "completed"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn gaps_and_large_records_cost_a_few_reads_and_end_no_list() {
     let place = Place::start("").await;
     let fill = Fill::new(place.dispatcher.broker());

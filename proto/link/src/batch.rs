@@ -4,6 +4,7 @@
 //! those read from the leader, see [`read`](crate::read). It is for lists, whose reader looks again anyway. The
 //! alternative, a consumer for each list, has state on the server that somebody would have to clean up.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use async_nats::jetstream::message::StreamMessage;
@@ -53,8 +54,11 @@ pub async fn range(broker: &Broker, stream: &str, range: Range<'_>) -> Result<Ba
     ask(broker, stream, &question).await
 }
 
-/// The last message on each of these subjects; the subjects that have none are left out. Whatever does not fit into
-/// `bytes_max` is left out too.
+/// Gives `each` the last message on each of these subjects; those that have none are passed over. Returns how many
+/// questions it took.
+///
+/// The message with which `bytes_max` is reached is the last of an answer; what was left out is asked for again. So no
+/// more than about that is held at once, and a subject of which nothing was heard has no message.
 ///
 /// # Errors
 /// When there is no such stream, or nobody answers for it.
@@ -63,13 +67,31 @@ pub async fn last_on_subjects(
     stream: &str,
     subjects: &[String],
     bytes_max: usize,
-) -> Result<Vec<StoredMessage>, ReadError> {
-    let mut found = Vec::new();
+    mut each: impl FnMut(StoredMessage),
+) -> Result<usize, ReadError> {
+    let mut questions = 0;
     for subjects in subjects.chunks(BATCH_MESSAGES_MAX) {
-        let question = json!({ "multi_last": subjects, "batch": subjects.len(), "max_bytes": bytes_max });
-        found.append(&mut ask(broker, stream, &question).await?.messages);
+        let mut left: HashSet<&str> = subjects.iter().map(String::as_str).collect();
+        while !left.is_empty() {
+            let question = json!({ "multi_last": left, "batch": left.len(), "max_bytes": bytes_max });
+            let batch = ask(broker, stream, &question).await?;
+            questions += 1;
+            let asked = left.len();
+            for message in batch.messages {
+                left.remove(message.subject.as_str());
+                each(message);
+            }
+            if batch.pending == 0 {
+                break;
+            }
+            // Each question must bring something, or there would be no end of them.
+            if left.len() == asked {
+                let reason = "it holds back what was asked for".to_owned();
+                return Err(ReadError::Unanswered { stream: stream.to_owned(), reason });
+            }
+        }
     }
-    Ok(found)
+    Ok(questions)
 }
 
 async fn ask(broker: &Broker, stream: &str, question: &Value) -> Result<Batch, ReadError> {

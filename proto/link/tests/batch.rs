@@ -68,6 +68,14 @@ fn sequences(messages: &[StoredMessage]) -> Vec<u64> {
     messages.iter().map(|message| message.sequence).collect()
 }
 
+/// What was found, and how many questions it took.
+async fn last_of(server: &Server, subjects: &[String], bytes_max: usize) -> (Vec<StoredMessage>, usize) {
+    let mut found = Vec::new();
+    let asked = batch::last_on_subjects(&server.broker, "LETTERS", subjects, bytes_max, |message| found.push(message));
+    let questions = asked.await.expect("an answer");
+    (found, questions)
+}
+
 const ALL: Range<'static> = Range { from: 1, filter: None, messages_max: 10, bytes_max: 1 << 20 };
 
 #[tokio::test]
@@ -92,13 +100,24 @@ async fn messages_come_in_order_and_say_how_many_follow() {
 async fn the_last_messages_of_many_subjects_come_together() {
     let server = Server::start().await;
     let subjects = ["letter.a", "letter.x", "letter.d"].map(ToOwned::to_owned);
-    let found = batch::last_on_subjects(&server.broker, "LETTERS", &subjects, 1 << 20).await.expect("an answer");
-    assert_eq!(sequences(&found), [4, 5]);
-    let none = batch::last_on_subjects(&server.broker, "LETTERS", &subjects[1..2], 1 << 20).await;
-    assert!(none.expect("an answer").is_empty());
+    let (found, questions) = last_of(&server, &subjects, 1 << 20).await;
+    assert_eq!((sequences(&found), questions), (vec![4, 5], 1));
+    let (none, questions) = last_of(&server, &subjects[1..2], 1 << 20).await;
+    assert_eq!((sequences(&none), questions), (vec![], 1));
     let many: Vec<String> = (0..2_500).map(|n| format!("letter.{}", if n % 100 == 0 { "b" } else { "none" })).collect();
-    let found = batch::last_on_subjects(&server.broker, "LETTERS", &many, 1 << 20).await.expect("an answer");
+    let (found, _) = last_of(&server, &many, 1 << 20).await;
     assert!(!found.is_empty() && found.iter().all(|message| message.subject == "letter.b"));
+}
+
+#[tokio::test]
+async fn what_does_not_fit_into_an_answer_is_asked_for_again() {
+    let server = Server::start().await;
+    let subjects = ["letter.d", "letter.x", "letter.c", "letter.b", "letter.a", "letter.y"].map(ToOwned::to_owned);
+    for (bytes_max, questions_max) in [(1, 4), (20, 4), (60, 3), (1 << 20, 1)] {
+        let (found, questions) = last_of(&server, &subjects, bytes_max).await;
+        assert_eq!(sequences(&found), [2, 3, 4, 5], "{bytes_max}");
+        assert!(questions <= questions_max, "{questions} questions with {bytes_max} bytes");
+    }
 }
 
 #[tokio::test]
