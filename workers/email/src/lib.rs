@@ -6,7 +6,7 @@
 //!
 //! In reading order:
 //! - [`Settings`]: the server, and for whom mails may be sent.
-//! - `address`, `headers`: what strangers wrote, refused or made harmless.
+//! - `address`, [`Headers`]: what strangers wrote, refused or made harmless.
 //! - [`compose`], [`Mail`]: one message, with an id that is the task's.
 //! - [`Smtp`]: connections, and the conversation over one.
 //! - [`MailError`]: every way in which it fails, with its code, and whether trying again can help.
@@ -20,6 +20,7 @@ mod settings;
 mod smtp;
 
 pub use error::MailError;
+pub use headers::Headers;
 pub use mail::{BODY_BYTES_MAX, Mail, RECIPIENTS_MAX, SUBJECT_BYTES_MAX, compose};
 pub use settings::{HELP, Login, Security, Senders, Settings, SmtpSettings};
 pub use smtp::Smtp;
@@ -32,6 +33,7 @@ use workfleet_sdk::{Context, Handler, TaskError};
 #[derive(Debug)]
 pub struct Mailer {
     senders: Senders,
+    headers: Headers,
     smtp: Smtp,
 }
 
@@ -39,7 +41,7 @@ impl Mailer {
     /// Sends as `settings` say. Connects when there is something to send.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
-        Self { senders: settings.senders, smtp: Smtp::new(settings.smtp) }
+        Self { senders: settings.senders, headers: settings.headers, smtp: Smtp::new(settings.smtp) }
     }
 }
 
@@ -47,7 +49,7 @@ impl Handler<EmailRequest> for Mailer {
     async fn handle(&self, ctx: Context, request: EmailRequest) -> Result<EmailReply, TaskError> {
         // The time of the submit, as the id: what is sent again is the same mail.
         let mail = tracing::info_span!("compose")
-            .in_scope(|| compose(&request, &self.senders, ctx.task_id(), ctx.submitted_at()))
+            .in_scope(|| compose(&request, &self.senders, &self.headers, ctx.task_id(), ctx.submitted_at()))
             .map_err(MailError::into_task_error)?;
         drop(request);
         // Addresses stay out of traces.

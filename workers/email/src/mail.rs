@@ -11,9 +11,10 @@ use lettre::{Address, address::Envelope};
 use workfleet_proto::id::TaskId;
 use workfleet_proto::kinds::email::EmailRequest;
 
+use crate::address;
 use crate::error::MailError;
+use crate::headers::{Headers, has_encoded_word};
 use crate::settings::Senders;
-use crate::{address, headers};
 
 /// Most recipients of a mail, in to, cc and bcc; every server has to take so many.
 pub const RECIPIENTS_MAX: usize = 100;
@@ -76,6 +77,7 @@ impl Mail {
 pub fn compose(
     request: &EmailRequest,
     senders: &Senders,
+    headers: &Headers,
     task: &TaskId,
     submitted_at: SystemTime,
 ) -> Result<Mail, MailError> {
@@ -103,7 +105,7 @@ pub fn compose(
     if let Some(subject) = subject(&request.subject)? {
         builder = builder.subject(subject);
     }
-    for header in headers::further(&request.headers)? {
+    for header in headers.further(&request.headers)? {
         builder = builder.raw_header(header);
     }
     let message = body(builder, &request.text, &request.html)?.formatted();
@@ -154,7 +156,7 @@ fn subject(text: &str) -> Result<Option<String>, MailError> {
     if text.chars().any(char::is_control) {
         return Err(MailError::InvalidSubject("a line break or another control character"));
     }
-    if headers::has_encoded_word(text) {
+    if has_encoded_word(text) {
         return Err(MailError::InvalidSubject("an encoded word: write the text itself"));
     }
     if text.len() > SUBJECT_BYTES_MAX {

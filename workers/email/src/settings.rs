@@ -15,6 +15,7 @@ use workfleet_sdk::Vars;
 
 use crate::address;
 use crate::error::MailError;
+use crate::headers::Headers;
 
 /// What `--help` says of these variables.
 pub const HELP: &str = "\
@@ -29,6 +30,7 @@ pub const HELP: &str = "\
   WORKFLEET_SMTP_TIMEOUT          longest time for a whole mail, shorter than the drain timeout [default: 20s]
   WORKFLEET_EMAIL_FROM            the sender of mails that name none; has to be set
   WORKFLEET_EMAIL_FROM_DOMAINS    domains that senders may have, with commas [default: that of WORKFLEET_EMAIL_FROM]
+  WORKFLEET_EMAIL_HEADERS         headers that tasks may set beside the usual ones, names with commas [default: none]
 ";
 
 /// The default of `WORKFLEET_DRAIN_TIMEOUT`, which is the fleet's.
@@ -41,6 +43,8 @@ const TIMEOUT: Duration = Duration::from_secs(20);
 pub struct Settings {
     /// For whom mails are sent.
     pub senders: Senders,
+    /// Which headers tasks may set.
+    pub headers: Headers,
     /// Which server takes them.
     pub smtp: SmtpSettings,
 }
@@ -99,8 +103,9 @@ impl Settings {
     #[must_use]
     pub fn read(vars: &mut Vars) -> Self {
         let senders = Senders::read(vars);
+        let headers = Headers::read(vars);
         let smtp = SmtpSettings::read(vars, senders.default.email.domain());
-        Self { senders, smtp }
+        Self { senders, headers, smtp }
     }
 }
 

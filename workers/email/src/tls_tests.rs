@@ -82,7 +82,7 @@ impl Server {
         let to = vec!["ada@example.net".to_owned()];
         let request = EmailRequest { to, text: "a secret".to_owned(), ..EmailRequest::default() };
         let ctx = testing::context();
-        let mail = compose(&request, &settings.senders, ctx.task_id(), SystemTime::now())?;
+        let mail = compose(&request, &settings.senders, &settings.headers, ctx.task_id(), SystemTime::now())?;
         Smtp::new(settings.smtp).send(&mail).await
     }
 
