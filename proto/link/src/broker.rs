@@ -12,7 +12,8 @@ use std::time::Duration;
 use async_nats::jetstream::{self, context::ContextBuilder};
 use async_nats::{Client, ConnectOptions, Event, HeaderMap, ServerAddr};
 use percent_encoding::percent_decode_str;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
+use workfleet_proto::limits::BLOB_CHUNK_BYTES;
 use workfleet_proto::names::{Names, Prefix};
 use workfleet_proto::wire::Headers;
 
@@ -28,6 +29,9 @@ const CLOSE_TIME_MAX: Duration = Duration::from_secs(5);
 const PING_INTERVAL: Duration = Duration::from_secs(10);
 /// Longest wait between two tries to reconnect.
 const RECONNECT_DELAY_MAX: Duration = Duration::from_secs(2);
+/// Pieces of blobs that are asked for and not received, over all readers of a connection: 16 MiB. What waits at the server
+/// for a client counts, and beyond 64 MiB it cuts the client off, everything else on its connection with it.
+pub(crate) const BLOB_CHUNKS_ASKED_MAX: usize = (16 << 20) / BLOB_CHUNK_BYTES;
 /// Acknowledgements of publishes that may be on their way at once.
 const PUBLISHES_INFLIGHT_MAX: usize = 4_096;
 
@@ -77,6 +81,8 @@ pub struct Broker {
     pub jetstream: jetstream::Context,
     /// Every name.
     pub names: Names,
+    /// [`BLOB_CHUNKS_ASKED_MAX`] of them. Who comes first is served first.
+    pub(crate) blob_chunks: Arc<Semaphore>,
     reconnects: watch::Receiver<u64>,
     closed: watch::Receiver<bool>,
 }
@@ -109,7 +115,8 @@ impl Broker {
             .timeout(ANSWER_TIME_MAX)
             .max_ack_inflight(PUBLISHES_INFLIGHT_MAX)
             .build(client.clone());
-        Ok(Self { client, jetstream, names: Names::new(config.prefix.clone()), reconnects, closed })
+        let blob_chunks = Arc::new(Semaphore::new(BLOB_CHUNKS_ASKED_MAX));
+        Ok(Self { client, jetstream, names: Names::new(config.prefix.clone()), blob_chunks, reconnects, closed })
     }
 
     /// Whether the link is up at this moment.

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use async_nats::jetstream::stream::{Config, DiscardPolicy, RetentionPolicy};
 use bytes::Bytes;
+use futures::{StreamExt as _, TryStreamExt as _};
+use workfleet_link::blobs;
 use workfleet_link::broker::{Broker, BrokerConfig};
 use workfleet_link::config::Vars;
 use workfleet_link::pipeline::{Pipeline, Publish, PublishError};
@@ -202,4 +204,43 @@ async fn user_and_password_and_token_in_the_address_log_in() {
 async fn an_address_that_cannot_be_read_is_told_without_its_password() {
     let error = Broker::connect(&config("nats://me:secret@host:notaport")).await.expect_err("no address").to_string();
     assert!(error.contains("***@host:notaport") && !error.contains("secret"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_reads_at_once_keep_the_connection_and_who_does_not_read_on_holds_up_nobody() {
+    let server = Server::start().await;
+    let broker = server.connect().await;
+    let subjects = ["$O.IN_mail.C.>", "$O.IN_mail.M.>"].map(str::to_owned).to_vec();
+    stream(&broker, Config { name: "OBJ_IN_mail".to_owned(), subjects, allow_direct: true, ..Config::default() }).await;
+    let blob = "mail_picture".parse().expect("an id");
+    let info = blobs::put_bytes(&broker, &blob, Bytes::from(vec![7; 3_000_000])).await.expect("stored");
+    let connects = *broker.reconnects().borrow();
+    // Each of them has asked for its first pieces, takes one and reads no more.
+    let mut idle = Vec::new();
+    for _ in 0..40 {
+        let mut pieces = Box::pin(blobs::stream(&broker, info.clone()));
+        pieces.try_next().await.expect("a piece").expect("the first");
+        idle.push(pieces);
+    }
+    // And each of these is polled once, and has not so much as its answer.
+    for _ in 0..40 {
+        let mut pieces = Box::pin(blobs::stream(&broker, info.clone()));
+        assert!(futures::poll!(pieces.next()).is_pending());
+        idle.push(pieces);
+    }
+    let reads = (0..200).map(|_| {
+        let (broker, info) = (broker.clone(), info.clone());
+        tokio::spawn(async move {
+            let pieces = blobs::stream(&broker, info);
+            pieces.try_fold(0, |read, piece| async move { Ok(read + piece.len() as u64) }).await
+        })
+    });
+    for read in futures::future::join_all(reads).await {
+        assert_eq!(read.expect("no panic"), Ok(info.bytes));
+    }
+    assert_eq!(*broker.reconnects().borrow(), connects, "the server cut the connection");
+    for pieces in idle {
+        let left = pieces.try_fold(0, |read, piece| async move { Ok(read + piece.len() as u64) }).await;
+        assert!(left.is_ok_and(|left| left <= info.bytes));
+    }
 }

@@ -2,12 +2,18 @@
 //!
 //! Chunks come by batched direct gets, which any replica may answer. One that is behind gives fewer chunks than the
 //! record counts, and one that is wrong gives another digest; so nothing wrong is ever taken for the blob.
+//!
+//! All readers of a connection share a budget of chunks that are asked for: the server keeps what a client has not taken
+//! yet, and cuts off one for which it keeps too much. A share goes back once the chunks are here, whenever their reader
+//! takes them; so a slow reader costs memory, one window, and nobody's time.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures::{Stream, StreamExt as _, TryStreamExt as _};
 use sha2::{Digest as _, Sha256};
+use tokio::sync::oneshot;
 use workfleet_proto::blob::BlobId;
 use workfleet_proto::limits::BLOB_CHUNK_BYTES;
 use workfleet_proto::v1::Blob;
@@ -86,13 +92,59 @@ impl Reading {
         Ok(pieces)
     }
 
+    /// Asks for the next chunks and gives them once all are here.
+    ///
+    /// It is asked beside the reader: one that is not polled on would keep others from the chunks that it waits for, or
+    /// has asked for.
     async fn ask(&mut self, wanted: u64) -> Result<Vec<Bytes>, BlobError> {
+        let (answer, window) = oneshot::channel();
+        let question = Question { broker: self.broker.clone(), next: self.next, wanted, info: self.info.clone() };
+        tokio::spawn(question.carry(answer));
+        let gone = |_| BlobError::Unanswered { reason: "the runtime is going down".to_owned() };
+        let (pieces, next) = window.await.map_err(gone)??;
+        self.next = next;
+        Ok(pieces)
+    }
+
+    fn damaged(&self, reason: String) -> BlobError {
+        BlobError::Damaged { blob: self.info.blob.clone(), reason }
+    }
+}
+
+/// A question for the next chunks of a blob.
+struct Question {
+    broker: Broker,
+    info: BlobInfo,
+    next: u64,
+    wanted: u64,
+}
+
+/// Chunks, and the sequence from which on the next one is looked for.
+type Window = Result<(Vec<Bytes>, u64), BlobError>;
+
+impl Question {
+    /// Waits for its turn, asks, and counts the chunks as under way until they are here: also where the reader is gone
+    /// by then, since the server sends them all the same.
+    async fn carry(self, mut answer: oneshot::Sender<Window>) {
+        let chunks = u32::try_from(self.wanted).unwrap_or(u32::MAX);
+        let turn = Arc::clone(&self.broker.blob_chunks).acquire_many_owned(chunks);
+        let turn = tokio::select! {
+            turn = turn => turn,
+            () = answer.closed() => return,
+        };
+        let window = self.ask().await;
+        drop(turn);
+        // Who no longer waits does not want to know.
+        let _ = answer.send(window);
+    }
+
+    async fn ask(self) -> Window {
         let names = &self.broker.names;
         let store = names.object_store(self.info.blob.store(), self.info.blob.queue());
         let question = serde_json::json!({
-            "batch": wanted,
+            "batch": self.wanted,
             // What is no chunk of ours cannot make the answer larger.
-            "max_bytes": wanted * 2 * BLOB_CHUNK_BYTES as u64,
+            "max_bytes": self.wanted * 2 * BLOB_CHUNK_BYTES as u64,
             "seq": self.next.max(1),
             "next_by_subj": meta::chunks(&store, &self.info.nuid),
         });
@@ -103,8 +155,8 @@ impl Reading {
         let subject = format!("$JS.API.DIRECT.GET.{}", stream_of(names, &self.info.blob));
         let asked = client.publish_with_reply(subject, inbox, question.to_string().into()).await;
         asked.map_err(|error| unanswered(error.to_string()))?;
-        let mut pieces = Vec::new();
-        while (pieces.len() as u64) < wanted {
+        let (mut pieces, mut next) = (Vec::new(), self.next);
+        while (pieces.len() as u64) < self.wanted {
             let answer = tokio::time::timeout(CHUNK_TIME_MAX, answers.next()).await;
             let Ok(Some(message)) = answer else {
                 return Err(unanswered("the next piece of a blob did not come".to_owned()));
@@ -119,13 +171,9 @@ impl Reading {
             }
             let sequence = message.headers.as_ref().and_then(|headers| headers.get("Nats-Sequence"));
             let sequence: Option<u64> = sequence.and_then(|value| value.as_str().parse().ok());
-            self.next = sequence.ok_or_else(|| unanswered("a piece of a blob has no sequence".to_owned()))? + 1;
+            next = sequence.ok_or_else(|| unanswered("a piece of a blob has no sequence".to_owned()))? + 1;
             pieces.push(message.payload);
         }
-        Ok(pieces)
-    }
-
-    fn damaged(&self, reason: String) -> BlobError {
-        BlobError::Damaged { blob: self.info.blob.clone(), reason }
+        Ok((pieces, next))
     }
 }
