@@ -64,7 +64,7 @@ pub(crate) async fn submit(
             if compares(admitted) && first.payload_sha256 != key.payload_sha256 {
                 return Err(conflict(admitted));
             }
-            return match inner.find(queue, &admitted.id).await? {
+            return match inner.find_stored(queue, &admitted.id).await? {
                 Some(view) => Ok(Keyed::Repeat(Box::new(view), expires_at(queue, first.submitted_at_ms))),
                 // On the heap: every submit would carry the room for what is rare.
                 None => Box::pin(take_over(inner, queue, admitted, context, &first)).await,
@@ -215,7 +215,7 @@ async fn publish(
 /// The stream remembers the task's message id, and has stored nothing now. Mostly the task has moved on since; but a
 /// purge takes messages and leaves their ids, and to say "stored" then would be to lose a task.
 async fn remembered(inner: &Inner, queue: &Queue, admitted: &Admitted, expires_at: UnixMs) -> Result<Keyed, ApiError> {
-    if let Some(view) = inner.find(queue, &admitted.id).await? {
+    if let Some(view) = inner.find_stored(queue, &admitted.id).await? {
         return Ok(Keyed::Repeat(Box::new(view), expires_at));
     }
     let detail = "the task was removed a moment ago, and the broker remembers it for two minutes; nothing was accepted";

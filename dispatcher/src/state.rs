@@ -32,6 +32,14 @@ pub(crate) enum Known {
     Ended(v1::Result),
 }
 
+/// What was found of a task.
+enum Seen {
+    /// A copy, or its end.
+    Stored(Box<TaskView>),
+    /// Neither; the latest event, if there is one.
+    Alone(Option<Heard>),
+}
+
 /// An event and when the server took it.
 #[derive(Debug, Clone)]
 pub(crate) struct Heard {
@@ -42,21 +50,37 @@ pub(crate) struct Heard {
 impl Inner {
     /// The task, or nothing where nobody knows it.
     pub(crate) async fn find(&self, queue: &Queue, id: &TaskId) -> Result<Option<TaskView>, ApiError> {
-        let mut heard = None;
-        for _ in 0..PASSES {
-            let result = self.read_result(queue, id).await?;
-            if let Some(result) = result.filter(|result| result.state().is_end()) {
-                return Ok(Some(self.view_of_result(queue, result).await));
-            }
-            heard = self.read_event(queue, id).await?;
-            if let Some(copy) = self.read_copy(queue, id).await? {
-                return Ok(Some(combine(queue, id, &copy, heard.as_ref(), now_ms())));
-            }
-        }
+        let heard = match self.look(queue, id).await? {
+            Seen::Stored(view) => return Ok(Some(*view)),
+            Seen::Alone(heard) => heard,
+        };
         // Only the event is left: the copy was taken away, and no result is stored yet.
         Ok(heard
             .filter(|heard| now_ms() - heard.at_ms < queue.settings.lease_ms)
             .map(|heard| of_event(queue, id, &heard.event)))
+    }
+
+    /// The same, where a copy of it or its end is stored. Its event alone proves neither: that outlives a purge.
+    pub(crate) async fn find_stored(&self, queue: &Queue, id: &TaskId) -> Result<Option<TaskView>, ApiError> {
+        match self.look(queue, id).await? {
+            Seen::Stored(view) => Ok(Some(*view)),
+            Seen::Alone(_) => Ok(None),
+        }
+    }
+
+    async fn look(&self, queue: &Queue, id: &TaskId) -> Result<Seen, ApiError> {
+        let mut heard = None;
+        for _ in 0..PASSES {
+            let result = self.read_result(queue, id).await?;
+            if let Some(result) = result.filter(|result| result.state().is_end()) {
+                return Ok(Seen::Stored(Box::new(self.view_of_result(queue, result).await)));
+            }
+            heard = self.read_event(queue, id).await?;
+            if let Some(copy) = self.read_copy(queue, id).await? {
+                return Ok(Seen::Stored(Box::new(combine(queue, id, &copy, heard.as_ref(), now_ms()))));
+            }
+        }
+        Ok(Seen::Alone(heard))
     }
 
     /// The same, where nothing is an error.

@@ -200,3 +200,39 @@ async fn a_task_that_the_stream_only_remembers_is_not_said_to_be_stored() {
     assert_eq!((refused.code, refused.retry_after_ms), (Code::BrokerUnavailable, Some(120_000)));
     assert_eq!(refused.task_id.as_ref().map(ToString::to_string), Some(first.id));
 }
+
+/// A worker has said a moment ago that the task runs.
+async fn say_it_runs(place: &Place, id: &TaskId) {
+    let event =
+        v1::Event { id: id.to_string(), state: v1::State::Running.into(), run: 1, attempt: 1, ..Default::default() };
+    store(place, place.dispatcher.broker().names.event(id), event.encode_to_vec().into()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_said_of_a_task_is_no_proof_that_it_is_stored() {
+    let place = Place::start("").await;
+    let first = accepted(&place, 1, Options::default()).await;
+    let id: TaskId = first.id.parse().expect("an id");
+    say_it_runs(&place, &id).await;
+    // As results that were purged leave it: neither the copy nor the key is there, and the stream remembers the copy.
+    let stream = place.dispatcher.broker().jetstream.get_stream("TASKS_thumbnail").await.expect("a stream");
+    stream.purge().await.expect("purged");
+    expire(&place, &id).await;
+    let refused = place.dispatcher.submit(wide(1, Some("order-1"), Options::default())).await.expect_err("not stored");
+    assert_eq!(refused.code, Code::BrokerUnavailable);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repeat_stores_the_task_of_which_only_an_event_is_left() {
+    let place = Place::start("").await;
+    let first = accepted(&place, 1, Options::default()).await;
+    let id: TaskId = first.id.parse().expect("an id");
+    let record = key_record(&place, &id).await.expect("a record");
+    // As a purge of what waits leaves it: the key is there, and no stream remembers a copy.
+    let other = TaskId::keyed(&id.queue(), "order-2", None);
+    store(&place, place.dispatcher.broker().names.key(&other), record).await;
+    say_it_runs(&place, &other).await;
+    let repeat = place.dispatcher.submit(wide(1, Some("order-2"), Options::default())).await.expect("stored").task;
+    assert_eq!(repeat.id, other.as_str());
+    assert_eq!(place.messages("TASKS_thumbnail").await, 2);
+}
