@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use futures::future::join_all;
 use serde::Serialize;
 use serde_json::{Value, json};
 use workfleet_link::broker::Broker;
@@ -14,12 +15,13 @@ use workfleet_proto::id::QueueName;
 
 use super::api::Api;
 use super::held::{self, Held};
+use super::wanted::DUPLICATE_WINDOW_NS;
 use super::{ProvisionError, write_settings};
 use crate::limits::LANE_REMOVAL_WAIT;
 
 /// For so long ids of messages are remembered while those of purged ones are to be forgotten; the last is the shortest
 /// that the server takes. Two, since it forgets as soon as the window changes, and may go by the one before that.
-const ID_WINDOWS_NS: [u64; 2] = [200_000_000, 100_000_000];
+const ID_WINDOWS_NS: [i64; 2] = [200_000_000, 100_000_000];
 /// How long the server has to forget them, each time.
 const ID_WAIT: Duration = Duration::from_millis(500);
 
@@ -50,6 +52,9 @@ pub struct Removal {
     pub queue: String,
     /// In the order in which they go.
     pub items: Vec<Item>,
+    /// Streams that forget the ids of their messages afterwards.
+    #[serde(skip)]
+    forget: Vec<String>,
     #[serde(skip)]
     kind: Kind,
 }
@@ -75,8 +80,6 @@ enum Kind {
 enum Act {
     /// What a stream has on the subjects that match.
     Purge { stream: String, filter: Option<String> },
-    /// The same, and the ids of its messages are forgotten, so that what was purged can come again.
-    Forget { stream: String },
     /// A whole stream, with its consumers.
     Delete { stream: String },
 }
@@ -92,17 +95,17 @@ pub async fn purge(
     in_use: InUse,
 ) -> Result<Removal, ProvisionError> {
     let held = look(broker, queue).await?;
-    if in_use == InUse::Refused && held.running > 0 {
-        return Err(refusal(queue, &Held { running: held.running, ..Held::default() }));
-    }
+    check_rest(queue, &held, in_use)?;
     let names = &broker.names;
+    let (tasks, delay) = (names.tasks_stream(queue), names.delay_stream(queue));
+    // All of them, whichever part goes: a task that lost its key with its results leaves ids in the queue as well.
+    let forget = vec![tasks.clone(), delay.clone(), names.dead_stream()];
     let mut items = Vec::new();
     if parts.contains(&Part::Waiting) {
-        let (tasks, delay) = (names.tasks_stream(queue), names.delay_stream(queue));
         let queued = format!("{} tasks that wait, {} that run", held.waiting, held.running);
-        items.push(item(&format!("what is in {tasks}"), queued, Act::Forget { stream: tasks }));
+        items.push(item(&format!("what is in {tasks}"), queued, whole(tasks)));
         let delayed = format!("{} tasks whose time has not come", held.delayed);
-        items.push(item(&format!("what is in {delay}"), delayed, Act::Forget { stream: delay }));
+        items.push(item(&format!("what is in {delay}"), delayed, whole(delay)));
     }
     if parts.contains(&Part::Dead) {
         items.push(dead_letters(broker, queue, &held));
@@ -114,7 +117,7 @@ pub async fn purge(
         let bytes = format!("{} bytes of outputs", held.output_bytes);
         items.push(item(&format!("what is in {outputs}"), bytes, whole(outputs)));
     }
-    Ok(Removal { queue: queue.to_string(), items, kind: Kind::Purge })
+    Ok(Removal { queue: queue.to_string(), items, forget, kind: Kind::Purge })
 }
 
 /// What retiring a queue would remove: all of it, and its contract.
@@ -144,52 +147,62 @@ pub async fn retire(broker: &Broker, queue: &QueueName, in_use: InUse) -> Result
         dead_letters(broker, queue, &held),
         record(format!("kind {queue}"), &names.kinds_bucket(), &names.kind_key(queue)),
     ];
-    Ok(Removal { queue: queue.to_string(), items, kind: Kind::Retire })
+    // The others' ids go with the streams.
+    let forget = vec![names.dead_stream()];
+    Ok(Removal { queue: queue.to_string(), items, forget, kind: Kind::Retire })
 }
 
 impl Removal {
     /// Does it. Repeating one that broke off finishes it.
     ///
+    /// A purge looks again first, since whoever was asked took their time: if tasks run by then, nothing goes, unless
+    /// that is forced.
+    ///
     /// A retirement waits some seconds after the first step, until no dispatcher can know the queue any more, and then
-    /// looks again: if the queue is in use by then, it is brought back, unless that is forced.
+    /// looks again: if the queue is in use by then, it is brought back, unless that is forced. If its settings had gone
+    /// with an earlier retirement, only provisioning brings it back; what is in it stays.
     ///
     /// # Errors
     /// When the broker refuses or does not answer, or the queue came into use meanwhile.
     pub async fn carry_out(&self, broker: &Broker, in_use: InUse) -> Result<(), ProvisionError> {
         let api = Api::new(broker);
+        let Ok(queue) = self.queue.parse::<QueueName>() else { return Ok(()) };
         let mut items = self.items.iter();
-        if self.kind == Kind::Retire
-            && let Some(settings) = items.next()
-        {
-            self.close(broker, settings, in_use).await?;
+        match self.kind {
+            Kind::Purge => check_rest(&queue, &look(broker, &queue).await?, in_use)?,
+            Kind::Retire => {
+                if let Some(settings) = items.next() {
+                    close(broker, &queue, settings, in_use).await?;
+                }
+            }
         }
         for item in items {
             api.remove(&item.name, &item.act).await?;
         }
-        Ok(())
+        // Last, so that nothing is left to be remembered anew; all at once, since each takes its time.
+        let forgotten = join_all(self.forget.iter().map(|stream| api.forget_ids(stream))).await;
+        forgotten.into_iter().collect()
     }
+}
 
-    /// Takes the settings away, and looks whether anything came in before everybody knew.
-    async fn close(&self, broker: &Broker, settings: &Item, in_use: InUse) -> Result<(), ProvisionError> {
-        let mut api = Api::new(broker);
-        let Ok(queue) = self.queue.parse::<QueueName>() else { return Ok(()) };
-        let unanswered = |error: &dyn ToString| ProvisionError::Unanswered {
-            name: settings.name.clone(),
-            reason: error.to_string(),
-        };
-        let before = read::queue_settings(broker, &queue).await.map_err(|error| unanswered(&error))?;
-        api.remove(&settings.name, &settings.act).await?;
-        // An earlier retirement that broke off has waited already.
-        let Some(before) = before else { return Ok(()) };
-        tracing::info!(%queue, seconds = LANE_REMOVAL_WAIT.as_secs(), "waiting until no dispatcher knows the queue");
-        tokio::time::sleep(LANE_REMOVAL_WAIT).await;
-        let held = look(broker, &queue).await?;
-        if in_use == InUse::Refused && is_used(&held) {
-            write_settings(&mut api, &queue, &before).await?;
-            return Err(refusal(&queue, &held));
+/// Takes the settings away, and looks whether anything came in before everybody knew. It waits in any case: if there are
+/// none, an earlier retirement may have taken them just now.
+async fn close(broker: &Broker, queue: &QueueName, settings: &Item, in_use: InUse) -> Result<(), ProvisionError> {
+    let mut api = Api::new(broker);
+    let before = read::queue_settings(broker, queue).await;
+    let before = before
+        .map_err(|error| ProvisionError::Unanswered { name: settings.name.clone(), reason: error.to_string() })?;
+    api.remove(&settings.name, &settings.act).await?;
+    tracing::info!(%queue, seconds = LANE_REMOVAL_WAIT.as_secs(), "waiting until no dispatcher knows the queue");
+    tokio::time::sleep(LANE_REMOVAL_WAIT).await;
+    let held = look(broker, queue).await?;
+    if in_use == InUse::Refused && is_used(&held) {
+        if let Some(before) = before {
+            write_settings(&mut api, queue, &before).await?;
         }
-        Ok(())
+        return Err(refusal(queue, &held));
     }
+    Ok(())
 }
 
 impl Api<'_> {
@@ -200,24 +213,33 @@ impl Api<'_> {
                 let question = filter.as_ref().map_or_else(|| json!({}), |filter| json!({ "filter": filter }));
                 self.purge(name, stream, &question).await
             }
-            Act::Forget { stream } => {
-                self.purge(name, stream, &json!({})).await?;
-                self.forget_ids(name, stream).await
-            }
         }
     }
 
-    /// A purge leaves the ids of what it purged behind: a task that is submitted again under its idempotency key within
-    /// two minutes would be acknowledged as a duplicate and not stored. They go with the window that they are kept for.
-    async fn forget_ids(&self, name: &str, stream: &str) -> Result<(), ProvisionError> {
-        let Some(config) = self.config(name, &format!("STREAM.INFO.{stream}")).await? else { return Ok(()) };
+    /// A purge leaves the ids of what it purged behind: of a task that is submitted again under its idempotency key
+    /// within two minutes, the first copy, a retry or the dead letter would be acknowledged as a duplicate and not
+    /// stored. They go with the window that they are kept for.
+    ///
+    /// What is there may be the short window of a purge that was killed, so that is not what comes back.
+    ///
+    /// The dead letters of other queues are in the same stream, and their ids go as well. That is harmless: it holds one
+    /// message for each subject, so one that is written twice is there once. Only a redrive, which deletes a dead
+    /// letter, needs them longer; there is none yet.
+    async fn forget_ids(&self, stream: &str) -> Result<(), ProvisionError> {
+        let name = format!("stream {stream}");
+        let Some(config) = self.config(&name, &format!("STREAM.INFO.{stream}")).await? else { return Ok(()) };
+        let remember_for = async |window_ns: i64| {
+            let mut config = config.clone();
+            config.insert("duplicate_window".to_owned(), window_ns.into());
+            self.ask(&name, &format!("STREAM.UPDATE.{stream}"), &Value::Object(config)).await
+        };
+        let mut forgotten = Ok(());
         for window_ns in ID_WINDOWS_NS {
-            let mut short = config.clone();
-            short.insert("duplicate_window".to_owned(), window_ns.into());
-            self.ask(name, &format!("STREAM.UPDATE.{stream}"), &Value::Object(short)).await?;
+            forgotten = forgotten.and(remember_for(window_ns).await);
             tokio::time::sleep(ID_WAIT).await;
         }
-        self.ask(name, &format!("STREAM.UPDATE.{stream}"), &Value::Object(config)).await
+        // Whatever became of those.
+        remember_for(DUPLICATE_WINDOW_NS).await.and(forgotten)
     }
 }
 
@@ -229,6 +251,14 @@ async fn look(broker: &Broker, queue: &QueueName) -> Result<Held, ProvisionError
             Err(ProvisionError::UnknownQueue { queue: queue.to_string(), known: known.join(", ") })
         }
     }
+}
+
+/// What runs would record its end in the midst of a purge.
+fn check_rest(queue: &QueueName, held: &Held, in_use: InUse) -> Result<(), ProvisionError> {
+    if in_use == InUse::Refused && held.running > 0 {
+        return Err(refusal(queue, &Held { running: held.running, ..Held::default() }));
+    }
+    Ok(())
 }
 
 fn is_used(held: &Held) -> bool {

@@ -12,7 +12,7 @@ use crate::limits::PULLS_WAITING_MAX;
 
 const SECOND_NS: i64 = 1_000_000_000;
 /// For two minutes a repeated publish is recognised by its id; beyond, compare-and-set does it.
-const DUPLICATE_WINDOW_NS: i64 = 120 * SECOND_NS;
+pub(super) const DUPLICATE_WINDOW_NS: i64 = 120 * SECOND_NS;
 /// A worker that has not said for so long that it lives is gone.
 const WORKERS_AGE_NS: i64 = 10 * SECOND_NS;
 /// Events are for those who are watching.

@@ -8,7 +8,8 @@ use workfleet_dispatcher::{Code, Options, Submit};
 use workfleet_link::blobs;
 use workfleet_link::pipeline::{Pipeline, Publish};
 use workfleet_proto::blob::BlobId;
-use workfleet_proto::id::QueueName;
+use workfleet_proto::id::{QueueName, TaskId};
+use workfleet_proto::names::Lane;
 
 use crate::place::{Place, eventually, wide};
 
@@ -142,6 +143,82 @@ async fn nothing_goes_while_tasks_run_unless_it_is_forced() {
     assert!(unknown.expect_err("no such queue").to_string().contains("thumbnail"), "the known ones are named");
 }
 
+/// Publishes what a worker does of one task, all under the ids of its first life; says of which the stream holds that it
+/// has them already.
+async fn duplicates(place: &Place, id: &TaskId) -> Vec<String> {
+    let broker = place.dispatcher.broker();
+    let pipeline = Pipeline::start(broker);
+    let names = &broker.names;
+    let lives = [(names.task(id, Lane::DEFAULT), "1/1"), (names.delay_at(id), "1/2"), (names.dead(id), "1/dead")];
+    let mut duplicates = Vec::new();
+    for (subject, copy) in lives {
+        let message_id = Some(format!("{id}/{copy}"));
+        let stored = pipeline.publish(Publish { message_id, ..Publish::new(subject, vec![1].into()) }).await;
+        if stored.expect("acknowledged").duplicate {
+            duplicates.push(copy.to_owned());
+        }
+    }
+    duplicates
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_task_left_in_the_streams_memories_is_not_taken_for_that_of_its_next_life() {
+    let place = Place::start("").await;
+    let id = TaskId::keyed(&name("thumbnail"), "order-1", None);
+    assert!(duplicates(&place, &id).await.is_empty(), "its first life");
+    assert_eq!(duplicates(&place, &id).await, ["1/1", "1/2", "1/dead"], "they are remembered");
+    for part in [Part::Results, Part::Dead, Part::Waiting] {
+        purged(&place, "thumbnail", &[part]).await;
+        assert_eq!(duplicates(&place, &id).await, Vec::<String>::new(), "{part:?}");
+    }
+    let broker = place.dispatcher.broker();
+    let removal = streams::retire(broker, &name("thumbnail"), InUse::Forced).await.expect("forced");
+    removal.carry_out(broker, InUse::Forced).await.expect("retired");
+    place.provision("").await;
+    assert_eq!(duplicates(&place, &id).await, Vec::<String>::new(), "retired");
+}
+
+async fn remember_for(place: &Place, stream: &str, window_ns: u64) {
+    let mut config = place.info(stream).await["config"].clone();
+    config["duplicate_window"] = window_ns.into();
+    let subject = format!("STREAM.UPDATE.{stream}");
+    let answer: serde_json::Value =
+        place.dispatcher.broker().jetstream.request(subject, &config).await.expect("an answer");
+    assert_eq!(answer["config"]["duplicate_window"], window_ns, "{answer}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_purge_that_broke_off_leaves_no_short_memory_behind_the_next() {
+    let place = Place::start("").await;
+    let streams = ["TASKS_thumbnail", "DELAY_thumbnail", "DEAD"];
+    for stream in streams {
+        // As one that was killed leaves it.
+        remember_for(&place, stream, 200_000_000).await;
+    }
+    purged(&place, "thumbnail", &[Part::Waiting]).await;
+    for stream in streams {
+        assert_eq!(place.info(stream).await["config"]["duplicate_window"], 120_000_000_000_u64, "{stream}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tasks_that_began_to_run_since_the_question_are_not_purged() {
+    let place = Place::start("").await;
+    place.dispatcher.submit(wide(1, None, Options::default())).await.expect("stored");
+    let broker = place.dispatcher.broker();
+    let removal = streams::purge(broker, &name("thumbnail"), &[Part::Waiting], InUse::Refused).await.expect("at rest");
+    let stream = broker.jetstream.get_stream("TASKS_thumbnail").await.expect("a stream");
+    let consumer: async_nats::jetstream::consumer::PullConsumer =
+        stream.get_consumer("WORK_m").await.expect("a consumer");
+    let mut given = consumer.fetch().max_messages(1).messages().await.expect("a pull");
+    let _held = given.next().await.expect("a task");
+    let refused = removal.carry_out(broker, InUse::Refused).await.expect_err("it runs by now");
+    assert!(refused.to_string().contains("1 tasks run"), "{refused}");
+    assert_eq!(place.messages("TASKS_thumbnail").await, 1, "nothing has gone");
+    removal.carry_out(broker, InUse::Forced).await.expect("forced");
+    assert_eq!(place.messages("TASKS_thumbnail").await, 0);
+}
+
 /// Every stream of the broker, and every key of its buckets.
 async fn everything(place: &Place) -> Vec<String> {
     let jetstream = &place.dispatcher.broker().jetstream;
@@ -228,4 +305,24 @@ async fn a_retirement_that_broke_off_is_finished_by_the_next() {
     removal.carry_out(broker, InUse::Refused).await.expect("finished");
     let gone = streams::retire(broker, &name("thumbnail"), InUse::Refused).await.expect_err("nothing is left");
     assert!(matches!(gone, ProvisionError::UnknownQueue { .. }), "{gone}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_that_came_before_a_repeated_retirement_is_not_lost() {
+    let place = Place::start("").await;
+    let broker = place.dispatcher.broker();
+    let removal = streams::retire(broker, &name("thumbnail"), InUse::Refused).await.expect("unused");
+    // The dispatcher knows the queue for two seconds from here on.
+    place.dispatcher.queue("thumbnail").await.expect("a queue");
+    let broken_off = tokio::time::timeout(Duration::from_millis(300), removal.carry_out(broker, InUse::Refused)).await;
+    assert!(broken_off.is_err(), "it waits until nobody knows the queue");
+    let repeated = streams::retire(broker, &name("thumbnail"), InUse::Refused).await.expect("what is left");
+    let late = place.dispatcher.submit(wide(1, None, Options::default())).await;
+    let task = late.expect("by the settings of a moment ago").task;
+    let removed = repeated.carry_out(broker, InUse::Refused).await;
+    assert!(matches!(removed, Err(ProvisionError::QueueInUse { .. })), "{removed:?}");
+    // Its settings went with the first attempt; whoever wants the task provisions the queue again.
+    place.provision("").await;
+    let id = task.id.parse().expect("an id");
+    eventually("the task is there", async || place.dispatcher.get(&id).await.ok()).await;
 }
