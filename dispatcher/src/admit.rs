@@ -16,7 +16,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use workfleet_proto::id::{ChildKey, QueueName, TaskId};
 use workfleet_proto::limits::{
-    DEAD_MS_MAX, IDEMPOTENCY_KEY_BYTES_MAX, INLINE_BYTES_MAX, ORDERING_KEY_BYTES_MAX, TRACE_DELAY_MS_MAX,
+    DEAD_MS_MAX, IDEMPOTENCY_KEY_BYTES_MAX, INLINE_BYTES_MAX, LARGE_WAIT_MS_MAX, ORDERING_KEY_BYTES_MAX,
+    TRACE_DELAY_MS_MAX,
 };
 use workfleet_proto::names::Lane;
 use workfleet_proto::settings;
@@ -199,9 +200,11 @@ fn start(options: &Options, now_ms: i64) -> Result<Start, ApiError> {
     Ok(if at_ms <= now_ms { Start::Now } else { Start::At(at_ms) })
 }
 
-/// A large payload is in a store that drops what is old, and the task's dead letter must still have it.
+/// A large payload is in a store that drops what is old, and the task's dead letter must still have it. Nobody knows how
+/// long the task will wait for a slot and for retries; a bound on that would have to end tasks, so there is a margin.
 fn check_age(options: &Options, start: Start, bytes: usize, given: &Given<'_>) -> Result<(), ApiError> {
-    let delay_ms_max = given.settings.blobs_age_ms - DEAD_MS_MAX;
+    // A record of a queue that was made with less says so until it is provisioned again.
+    let delay_ms_max = (given.settings.blobs_age_ms - DEAD_MS_MAX - LARGE_WAIT_MS_MAX).max(0);
     match start {
         Start::At(at_ms) if bytes > INLINE_BYTES_MAX && at_ms.saturating_sub(given.now_ms) > delay_ms_max => {
             let name = if options.delay.is_some() { "delay" } else { "at" };

@@ -45,6 +45,10 @@ pub const CHILD_NAME_BYTES_MAX: usize = 128;
 /// How long a dead letter is kept, in milliseconds (30 days).
 pub const DEAD_MS_MAX: i64 = 30 * 24 * 3_600_000;
 
+/// How long a task with a large payload may wait in its queue and for retries and still leave a dead letter that has it,
+/// in milliseconds (7 days: the longest wait between two attempts, and the longest attempt).
+pub const LARGE_WAIT_MS_MAX: i64 = 7 * 24 * 3_600_000;
+
 /// Most lanes of a queue.
 pub const LANES_MAX: usize = 3;
 /// Deliveries after which a task runs alone in its process, so that a poison cannot drag its neighbours along.

@@ -1,7 +1,7 @@
 //! What is set per queue: defaults, bounds, and the relations between them.
 
 use crate::id::QueueName;
-use crate::limits::DEAD_MS_MAX;
+use crate::limits::{DEAD_MS_MAX, LARGE_WAIT_MS_MAX};
 use crate::names::Lane;
 use crate::v1;
 
@@ -71,8 +71,8 @@ pub fn mistakes(settings: &v1::QueueSettings) -> Vec<String> {
     bound("running_max", settings.running_max, 1, 10_000_000);
     bound("payload_bytes_max", settings.payload_bytes_max, 1 << 10, 1 << 30);
     bound("blobs_bytes_max", settings.blobs_bytes_max, settings.payload_bytes_max.max(1 << 20), 1 << 44);
-    // The payload of a dead letter must be there for as long as the letter.
-    bound("blobs_age_ms", settings.blobs_age_ms, DEAD_MS_MAX + DAY_MS, 2 * 365 * DAY_MS);
+    // The payload of a dead letter must be there for as long as the letter, and before that the task waits and runs.
+    bound("blobs_age_ms", settings.blobs_age_ms, DEAD_MS_MAX + LARGE_WAIT_MS_MAX + DAY_MS, 2 * 365 * DAY_MS);
     bound("uploads_age_ms", settings.uploads_age_ms, 60_000, settings.blobs_age_ms);
     if ![1, 3, 5].contains(&settings.replicas) {
         mistakes.push(format!("replicas is {}, but must be 1, 3 or 5", settings.replicas));
@@ -122,6 +122,17 @@ mod tests {
     #[test]
     fn the_defaults_have_no_mistakes() {
         assert_eq!(mistakes(&defaults(&"mail".parse().expect("a name"))), Vec::<String>::new());
+    }
+
+    #[test]
+    fn blobs_are_kept_for_longer_than_a_wait_and_a_dead_letter() {
+        let days = |days: i64| {
+            let mut settings = defaults(&"mail".parse().expect("a name"));
+            settings.blobs_age_ms = days * super::DAY_MS;
+            mistakes(&settings)
+        };
+        assert_eq!(days(38), Vec::<String>::new());
+        assert!(days(37).concat().contains("blobs_age_ms"), "{:?}", days(37));
     }
 
     #[test]

@@ -128,10 +128,10 @@ async fn a_payload_over_the_queues_limit_is_refused_and_the_limit_is_a_setting()
 async fn a_delay_beyond_the_stores_age_is_refused_for_large_payloads_alone() {
     let place = Place::start("").await;
     let days = |days: u64| Options { delay: Some(Duration::from_secs(days * 86_400)), ..Options::default() };
-    let refused = place.dispatcher.submit(submit(encoded(600_000, 1), None, days(31))).await.expect_err("too far");
+    let refused = place.dispatcher.submit(submit(encoded(600_000, 1), None, days(24))).await.expect_err("too far");
     assert_eq!((refused.code, refused.field.as_deref()), (Code::InvalidOption, Some("delay")));
     assert_eq!(stored(&place).await, 0);
-    place.dispatcher.submit(submit(encoded(600_000, 1), None, days(29))).await.expect("its dead letter would have it");
+    place.dispatcher.submit(submit(encoded(600_000, 1), None, days(22))).await.expect("its dead letter would have it");
     place.dispatcher.submit(wide(1, None, days(31))).await.expect("it travels with its payload");
 }
 
