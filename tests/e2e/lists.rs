@@ -14,6 +14,13 @@ use workfleet_tests::{Fleet, Probe, memory};
 /// Publishes under way at once.
 const UNDERWAY_MAX: usize = 2_000;
 const MIB: u64 = 1 << 20;
+/// Room for each of the two streams: what is stored of a task is about 300 bytes.
+const TASK_BYTES_MAX: u64 = 1_000;
+
+/// The lists that the promise about first pages is made for, at the default limit.
+const PROMISED: [&str; 5] = ["", "?state=queued", "?state=running", "?state=scheduled", "?state=completed"];
+/// Lists that are measured beside them: what they look for may be rare, or much of it.
+const OTHERS: [&str; 4] = ["?state=retrying", "?state=failed", "?state=cancelled", "?state=completed&limit=1000"];
 
 /// How much there is. The full form is the million, and measures; the small one compares.
 struct Extent {
@@ -198,16 +205,17 @@ async fn what_is_no_list_is_refused_with_a_code() {
 async fn a_first_page_costs_the_same_however_many_tasks_there_are() {
     const FEW: u64 = 200;
     let extent = Extent::chosen();
-    let mut fleet = Fleet::builder().probe(|queue| queue.tasks_max(3_000_000)).workers("probe", 0).start().await;
+    let mut fleet = Fleet::builder()
+        .probe(|queue| queue.tasks_max(3_000_000).bytes_max(extent.tasks * TASK_BYTES_MAX))
+        .workers("probe", 0)
+        .start()
+        .await;
     let jetstream = fleet.jetstream().await;
     fill_waiting(&jetstream, 0..FEW).await;
     fill_ended(&jetstream, extent.tasks..extent.tasks + FEW).await;
-    let queries = ["", "?state=queued", "?state=running", "?state=scheduled", "?state=retrying", "?state=completed"];
-    let queries = queries.into_iter().chain(["?state=failed", "?state=cancelled", "?state=completed&limit=1000"]);
-    let queries: Vec<&str> = queries.collect();
     let mut few = Vec::new();
-    for query in &queries {
-        few.push(first_page(&fleet, query, 5).await);
+    for query in PROMISED.into_iter().chain(OTHERS) {
+        few.push((query, first_page(&fleet, query, 5).await));
     }
     let filling = Instant::now();
     fill_waiting(&jetstream, FEW..extent.tasks).await;
@@ -216,14 +224,17 @@ async fn a_first_page_costs_the_same_however_many_tasks_there_are() {
     let pid = fleet.dispatcher().pid();
     let before = memory::resident_bytes(pid);
     memory::forget_peak(pid);
-    for (query, few) in queries.iter().zip(few) {
+    let mut slow = Vec::new();
+    for (query, few) in few {
         let began = Instant::now();
         page(&fleet, query).await;
         let (cold, many) = (began.elapsed(), first_page(&fleet, query, 5).await);
         eprintln!("first page{query:>28}: {many:>8.1?} (the very first {cold:.1?}; with {FEW} tasks {few:.1?})");
         // A bounded number of reads of a bounded size, whatever is found in them.
         let bound = extent.first_page_max.unwrap_or((few * 10).max(Duration::from_millis(200)));
-        assert!(many < bound, "{query}: {many:?}, with {FEW} tasks {few:?}");
+        if PROMISED.contains(&query) && many >= bound {
+            slow.push(format!("{query:?}: {many:?}, with {FEW} tasks {few:?}"));
+        }
     }
     let (seen, pages) = walk(&fleet).await;
     assert_eq!(seen, 2 * extent.tasks);
@@ -234,6 +245,8 @@ async fn a_first_page_costs_the_same_however_many_tasks_there_are() {
         grown / MIB
     );
     assert!(grown < 48 * MIB, "{} MiB more", grown / MIB);
+    // At last, so that everything is printed before it.
+    assert!(slow.is_empty(), "slow first pages: {slow:?}");
 }
 
 /// Pages through everything; gives how many tasks and pages there were. Each task comes once.

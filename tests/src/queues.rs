@@ -56,6 +56,12 @@ impl QueueSettings {
         self.set("tasks_max", tasks.to_string())
     }
 
+    /// Most bytes of what waits, and of what has ended.
+    #[must_use]
+    pub fn bytes_max(self, bytes: u64) -> Self {
+        self.set("tasks_bytes_max", bytes.to_string()).set("results_bytes_max", bytes.to_string())
+    }
+
     /// Most tasks that are scheduled.
     #[must_use]
     pub fn scheduled_max(self, tasks: u32) -> Self {
