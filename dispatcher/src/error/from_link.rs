@@ -50,7 +50,9 @@ impl From<BlobError> for ApiError {
             }
             BlobError::Source { .. } => Code::RequestTimeout,
             BlobError::Damaged { .. } => Code::Internal,
-            BlobError::NoStore | BlobError::Unanswered { .. } => return unavailable(error.to_string()),
+            BlobError::NoStore | BlobError::Refused { .. } | BlobError::Unanswered { .. } => {
+                return unavailable(error.to_string());
+            }
         };
         Self::new(code, error.to_string())
     }

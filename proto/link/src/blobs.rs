@@ -7,8 +7,11 @@
 //! that is behind), and reads that ask for the next few chunks when they are wanted, where it lets the server push the
 //! whole object into memory. See docs/decisions/0007-blobs-of-our-own.md.
 
+mod delete;
 mod meta;
 mod read;
+
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures::{Stream, StreamExt as _, TryStreamExt as _};
@@ -22,11 +25,17 @@ use crate::broker::Broker;
 use crate::pipeline::{Pipeline, Publish, PublishError};
 use crate::read::ReadError;
 
+pub use delete::{delete, delete_exactly, delete_message};
 pub use meta::BlobInfo;
 pub use read::{fetch, stream};
 
 /// Chunks of one blob that are under way to the broker at once.
 const CHUNKS_INFLIGHT_MAX: usize = 8;
+
+/// How often a record is published that meets a write of the same name under way.
+const RECORD_TRIES_MAX: u32 = 40;
+/// Pause between two of these tries.
+const RECORD_PAUSE: Duration = Duration::from_millis(25);
 
 /// The JetStream stream below the store of a blob.
 #[must_use]
@@ -38,7 +47,9 @@ pub fn stream_of(names: &Names, blob: &BlobId) -> String {
 ///
 /// # Errors
 /// [`BlobError::TooLarge`] beyond `bytes_max`, [`BlobError::Exists`] where the name is taken, and whatever `pieces` says.
-/// Nothing is left behind but chunks that a sweep removes where the broker went away.
+/// Then its chunks are removed again, as well as the broker allows. They stay for a sweep where nobody knows whether the
+/// record is stored, and where whoever awaits this stops doing so: a server that drops a request whose connection is
+/// reset does just that.
 pub async fn put<E: Into<BlobError>>(
     broker: &Broker,
     blob: &BlobId,
@@ -52,7 +63,7 @@ pub async fn put<E: Into<BlobError>>(
             // Where nobody knows whether the record is stored it must not be left without its pieces. What is not purged
             // now is an orphan, and a sweep finds it.
             if !matches!(error, BlobError::Unanswered { .. }) {
-                let _ = purge(broker, &writing.stream, &writing.chunks).await;
+                let _ = delete::purge(broker, &writing.stream, &writing.chunks).await;
             }
             Err(error)
         }
@@ -79,26 +90,6 @@ pub async fn info(broker: &Broker, blob: &BlobId) -> Result<Option<BlobInfo>, Bl
         Some(stored) => BlobInfo::read(blob, &stored).map(Some),
         None => Ok(None),
     }
-}
-
-/// Deletes a blob; one that is not there is no error. The record goes first: without it the chunks are orphans, while a
-/// record without its chunks would be a promise that is not kept.
-///
-/// # Errors
-/// When the broker does not answer.
-pub async fn delete(broker: &Broker, blob: &BlobId) -> Result<(), BlobError> {
-    let Some(info) = info(broker, blob).await? else { return Ok(()) };
-    let store = broker.names.object_store(blob.store(), blob.queue());
-    let stream = stream_of(&broker.names, blob);
-    purge(broker, &stream, &meta::subject(&store, blob.name())).await?;
-    purge(broker, &stream, &meta::chunks(&store, &info.nuid)).await
-}
-
-async fn purge(broker: &Broker, stream: &str, subject: &str) -> Result<(), BlobError> {
-    let unanswered = |reason: String| BlobError::Unanswered { reason };
-    let handle = broker.jetstream.get_stream_no_info(stream).await.map_err(|error| unanswered(error.to_string()))?;
-    handle.purge().filter(subject).await.map_err(|error| unanswered(error.to_string()))?;
-    Ok(())
 }
 
 /// A blob being written.
@@ -148,11 +139,21 @@ impl<'a> Writing<'a> {
         let record = meta::record(&self.store, &info);
         let subject = meta::subject(&self.store, self.blob.name());
         let message = Publish { expected_sequence: Some(0), ..Publish::new(subject, record) };
-        match self.pipeline.publish(message).await {
-            Ok(_) => Ok(info),
-            Err(PublishError::Lost) => Err(BlobError::Exists { blob: self.blob.clone() }),
-            Err(error) => Err(error.into()),
+        info.record_sequence = self.publish_record(message).await?;
+        Ok(info)
+    }
+
+    /// Publishes the record. A write of the same name that is under way is waited for: it wins, or it fails.
+    async fn publish_record(&self, message: Publish) -> Result<u64, BlobError> {
+        for _ in 0..RECORD_TRIES_MAX {
+            match self.pipeline.publish(message.clone()).await {
+                Ok(stored) => return Ok(stored.sequence),
+                Err(PublishError::Lost) => return Err(BlobError::Exists { blob: self.blob.clone() }),
+                Err(PublishError::InFlight) => tokio::time::sleep(RECORD_PAUSE).await,
+                Err(error) => return Err(error.into()),
+            }
         }
+        Err(PublishError::InFlight.into())
     }
 }
 
@@ -224,6 +225,12 @@ pub enum BlobError {
     /// The store has no room.
     #[error("the object store is full")]
     Full,
+    /// The broker refuses, for a reason that is none of the others; nothing is stored.
+    #[error("the broker refuses: {reason}")]
+    Refused {
+        /// In its words.
+        reason: String,
+    },
     /// There is no such store.
     #[error("there is no store for blobs: has `workfleet provision` run?")]
     NoStore,
@@ -246,6 +253,7 @@ impl From<PublishError> for BlobError {
         match error {
             PublishError::Full => Self::Full,
             PublishError::NoStream { .. } => Self::NoStore,
+            PublishError::TooLarge | PublishError::Refused { .. } => Self::Refused { reason: error.to_string() },
             other => Self::Unanswered { reason: other.to_string() },
         }
     }

@@ -118,6 +118,22 @@ async fn a_name_is_given_once_and_who_loses_leaves_no_pieces() {
 }
 
 #[tokio::test]
+async fn what_is_deleted_is_the_blob_that_was_read_and_not_the_one_that_has_its_name_by_now() {
+    let server = Server::start(-1).await;
+    let first = blobs::put_bytes(&server.broker, &blob(), noise(300_000)).await.expect("stored");
+    let judged = blobs::info(&server.broker, &blob()).await.expect("an answer").expect("it is there");
+    assert_eq!(judged.record_sequence, first.record_sequence);
+    blobs::delete(&server.broker, &blob()).await.expect("deleted");
+    let second = noise(200_000);
+    let info = blobs::put_bytes(&server.broker, &blob(), second.clone()).await.expect("the name is free");
+    blobs::delete_exactly(&server.broker, &judged).await.expect("what is not there is no error");
+    assert!(read(&server, info).await.expect("the second is whole") == second);
+    let elsewhere: BlobId = "post_picture".parse().expect("an id");
+    let nowhere = BlobInfo { blob: elsewhere, ..judged };
+    assert_eq!(blobs::delete_exactly(&server.broker, &nowhere).await, Err(BlobError::NoStore));
+}
+
+#[tokio::test]
 async fn what_is_too_large_or_breaks_off_is_not_stored() {
     let server = Server::start(-1).await;
     let endless = futures::stream::repeat(noise(100_000)).map(Ok::<_, BlobError>);

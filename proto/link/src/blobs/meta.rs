@@ -26,6 +26,8 @@ pub struct BlobInfo {
     pub nuid: String,
     /// Where in the stream its first piece is; 0: unknown.
     pub first_sequence: u64,
+    /// Where in the stream its record is.
+    pub record_sequence: u64,
     /// When it was stored, milliseconds since the Unix epoch.
     pub stored_at_ms: i64,
 }
@@ -63,7 +65,8 @@ struct Metadata {
 impl BlobInfo {
     pub(super) fn new(blob: BlobId) -> Self {
         let nuid = String::new();
-        Self { blob, bytes: 0, sha256: [0; 32], chunks: 0, nuid, first_sequence: 0, stored_at_ms: now_ms() }
+        let (sha256, stored_at_ms) = ([0; 32], now_ms());
+        Self { blob, bytes: 0, sha256, chunks: 0, nuid, first_sequence: 0, record_sequence: 0, stored_at_ms }
     }
 
     /// Reads the record that is stored for `blob`.
@@ -86,6 +89,7 @@ impl BlobInfo {
             chunks: record.chunks,
             nuid: record.nuid,
             first_sequence: first.unwrap_or(0),
+            record_sequence: stored.sequence,
             stored_at_ms: stored.time_ms,
         })
     }
@@ -143,6 +147,7 @@ mod tests {
             chunks: 1,
             nuid: "n".to_owned(),
             first_sequence: 9,
+            record_sequence: 1,
             ..BlobInfo::new(blob)
         };
         let (payload, subject, headers) = (record("IN_mail", &info), String::new(), HeaderMap::new());

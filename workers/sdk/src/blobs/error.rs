@@ -115,7 +115,8 @@ impl From<blobs::BlobError> for BlobError {
             blobs::BlobError::Full => Self::Full,
             blobs::BlobError::Source { reason } => Self::Source { reason },
             // A name with a nonce is taken only by an earlier try of the same.
-            error @ (blobs::BlobError::Exists { .. } | blobs::BlobError::NoStore) => {
+            error
+            @ (blobs::BlobError::Exists { .. } | blobs::BlobError::Refused { .. } | blobs::BlobError::NoStore) => {
                 Self::Unanswered { reason: error.to_string() }
             }
             blobs::BlobError::Unanswered { reason } => Self::Unanswered { reason },
