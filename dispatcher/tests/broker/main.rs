@@ -10,6 +10,7 @@ mod lists;
 mod place;
 mod provision;
 mod removal;
+mod retire;
 mod room;
 mod submit;
 mod sweep;
