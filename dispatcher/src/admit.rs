@@ -9,7 +9,7 @@ mod parent;
 
 pub use options::Options;
 pub(crate) use options::duration;
-pub(crate) use parent::Parent;
+pub(crate) use parent::{Earlier, Parent};
 
 use std::time::Duration;
 
@@ -69,6 +69,7 @@ pub(crate) struct Admitted {
     pub(crate) lane: Lane,
     pub(crate) start: Start,
     pub(crate) identity: Identity,
+    pub(crate) earlier: Earlier,
     pub(crate) trace: TraceMode,
     pub(crate) envelope: Envelope,
 }
@@ -128,6 +129,7 @@ pub(crate) fn admit(
         lane: lane(options, given.settings)?,
         start,
         identity,
+        earlier: parent.map_or(Earlier::Unknown, |parent| parent.earlier),
         trace: if far { TraceMode::Linked } else { TraceMode::Child },
         envelope: Envelope {
             id: id.to_string(),

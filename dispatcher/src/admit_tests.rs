@@ -1,4 +1,4 @@
-use super::{Admitted, Given, Identity, Options, Parent, Start, admit};
+use super::{Admitted, Earlier, Given, Identity, Options, Parent, Start, admit};
 use crate::error::{ApiError, Code};
 use crate::limits::DELAY_MAX;
 use crate::view::UnixMs;
@@ -91,6 +91,7 @@ fn a_child_has_the_id_that_its_parent_run_and_key_give_and_no_key_beside_it() {
         run,
         key,
         deadline_ms: Some(NOW_MS + 5),
+        earlier: Earlier::Unknown,
     };
     let child = |parent: &Parent| of(None, Some(parent), &Options::default()).expect("fine");
     let first = child(&parent(1, ChildKey::Ordinal(1)));

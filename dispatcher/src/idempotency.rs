@@ -8,6 +8,9 @@
 //! A record can be gone while its task is still there: it is kept from the submit on, and a delay or a backlog may be
 //! longer. So a key without a record is taken only after the task was looked for. Taking it first and correcting the
 //! record afterwards would leave the wrong hash for ever where a crash comes in between.
+//!
+//! And both can be gone while a parent's next attempt asks for its child once more. Where it knows that the child was
+//! accepted, nothing is stored, whatever is found or not.
 
 use bytes::Bytes;
 use opentelemetry::Context;
@@ -17,7 +20,7 @@ use workfleet_link::read;
 use workfleet_proto::names::Lane;
 use workfleet_proto::v1::{KeyRecord, State};
 
-use crate::admit::{Admitted, Identity, Start};
+use crate::admit::{Admitted, Earlier, Identity, Start};
 use crate::ask;
 use crate::dispatcher::Inner;
 use crate::error::{ApiError, Code, unavailable};
@@ -66,6 +69,7 @@ pub(crate) async fn submit(
             }
             return match inner.find_stored(queue, &admitted.id).await? {
                 Some(view) => Ok(Keyed::Repeat(Box::new(view), expires_at(queue, first.submitted_at_ms))),
+                None if admitted.earlier == Earlier::Accepted => Err(gone(admitted)),
                 // On the heap: every submit would carry the room for what is rare.
                 None => Box::pin(take_over(inner, queue, admitted, context, &first)).await,
             };
@@ -82,6 +86,9 @@ pub(crate) async fn submit(
         if let Some(Known::Ended(result)) = known {
             let until = expires_at(queue, result.ended_at_ms);
             return Ok(Keyed::Repeat(Box::new(inner.view_of_result(queue, result).await), until));
+        }
+        if known.is_none() && admitted.earlier == Earlier::Accepted {
+            return Err(gone(admitted));
         }
         let Some(sequence) = claim(inner, queue, admitted, &key).await? else { continue };
         let Some(Known::Lives(copy)) = known else {
@@ -123,6 +130,11 @@ fn conflict(admitted: &Admitted) -> ApiError {
     };
     let detail = format!("{what} {} with another payload", admitted.id);
     ApiError::new(Code::Conflict, detail).field(field).task_id(&admitted.id)
+}
+
+/// The answer to a parent that knows of a child of which nothing is left.
+fn gone(admitted: &Admitted) -> ApiError {
+    state::unknown_task(&admitted.id).task_id(&admitted.id)
 }
 
 /// The payload that a task was submitted with, where something still shows it: a completed result does not.

@@ -79,7 +79,7 @@ pub(crate) fn refused(error: PublishError, id: &TaskId) -> ApiError {
 
 /// The first copy of a task.
 fn task_message(names: &Names, admitted: &Admitted, context: &Context) -> Publish {
-    let Admitted { id, lane, start, identity, trace, envelope } = admitted;
+    let Admitted { id, lane, start, identity, trace, envelope, .. } = admitted;
     let due_ms = match start {
         Start::Now => envelope.submitted_at_ms,
         Start::At(at_ms) => *at_ms,

@@ -19,6 +19,17 @@ pub(crate) struct Parent {
     pub(crate) run: u32,
     pub(crate) key: ChildKey,
     pub(crate) deadline_ms: Option<i64>,
+    pub(crate) earlier: Earlier,
+}
+
+/// What a submit knows of its task already.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Earlier {
+    /// Nothing: it may be the first.
+    #[default]
+    Unknown,
+    /// It was accepted. It is looked for and never stored: the fleet may have forgotten it since.
+    Accepted,
 }
 
 impl TryFrom<v1::Parent> for Parent {
@@ -30,7 +41,8 @@ impl TryFrom<v1::Parent> for Parent {
         if parent.run == 0 {
             return Err(ApiError::invalid_option("parent.run", "runs are counted from 1"));
         }
-        Ok(Self { id, run: parent.run, key: key(parent.key)?, deadline_ms: parent.deadline_ms })
+        let earlier = if parent.exists { Earlier::Accepted } else { Earlier::Unknown };
+        Ok(Self { id, run: parent.run, key: key(parent.key)?, deadline_ms: parent.deadline_ms, earlier })
     }
 }
 
@@ -74,7 +86,7 @@ mod tests {
     use workfleet_proto::{settings, v1};
 
     fn parent(key: Option<Key>) -> v1::Parent {
-        v1::Parent { id: "mail_01h455vb4pex5vsknk084sn02q".to_owned(), run: 1, key, deadline_ms: None }
+        v1::Parent { id: "mail_01h455vb4pex5vsknk084sn02q".to_owned(), run: 1, key, ..v1::Parent::default() }
     }
 
     #[test]

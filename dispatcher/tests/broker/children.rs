@@ -48,6 +48,7 @@ async fn a_child_is_one_task_however_often_its_parent_submits_it() {
         run: 1,
         key: Some(Key::Ordinal(ordinal)),
         deadline_ms: Some(4_102_444_800_000),
+        exists: false,
     };
     let first = fleet.accepted(&of_parent(1, parent(1))).await;
     let second = fleet.accepted(&of_parent(1, parent(2))).await;
@@ -105,7 +106,7 @@ async fn a_child_that_has_ended_is_not_made_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_redriven_parent_has_children_of_its_own() {
     let fleet = Fleet::start().await;
-    let run = |run| Parent { id: PARENT.to_owned(), run, key: Some(Key::Ordinal(1)), deadline_ms: None };
+    let run = |run| Parent { id: PARENT.to_owned(), run, key: Some(Key::Ordinal(1)), ..Parent::default() };
     let first = fleet.accepted(&of_parent(1, run(1))).await;
     assert_ne!(fleet.accepted(&of_parent(1, run(2))).await.id, first.id);
     assert_eq!(fleet.place.messages(QUEUE).await, 2);
@@ -130,7 +131,7 @@ async fn only_listed_queues_may_have_children_of_a_queue() {
     assert_eq!(refused.code, "forbidden");
     assert!(refused.detail.contains("`children` of [queue.thumbnail]"), "{}", refused.detail);
     let stranger =
-        Parent { id: PARENT.replace("thumbnail", "nobody"), run: 1, key: Some(named("x")), deadline_ms: None };
+        Parent { id: PARENT.replace("thumbnail", "nobody"), run: 1, key: Some(named("x")), ..Parent::default() };
     assert_eq!(fleet.refused(&of_parent(1, stranger)).await.field.as_deref(), Some("parent.id"));
     assert_eq!(fleet.place.messages(QUEUE).await, 0);
     // Who has no parent is not bound by anybody's settings.

@@ -100,7 +100,7 @@ pub(crate) fn problem(reply: Reply) -> Problem {
 
 /// A child of [`PARENT`] in its first run.
 pub(crate) fn child(width_px: u32, key: Key) -> FleetSubmit {
-    of_parent(width_px, Parent { id: PARENT.to_owned(), run: 1, key: Some(key), deadline_ms: None })
+    of_parent(width_px, Parent { id: PARENT.to_owned(), run: 1, key: Some(key), ..Parent::default() })
 }
 
 pub(crate) fn of_parent(width_px: u32, parent: Parent) -> FleetSubmit {

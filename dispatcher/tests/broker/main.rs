@@ -5,6 +5,7 @@ mod children;
 mod fill;
 mod fleet;
 mod keys;
+mod known;
 mod labels;
 mod lists;
 mod place;

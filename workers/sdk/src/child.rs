@@ -5,6 +5,10 @@
 //! the handler names the child. The alternative, an id made from the payload, would make one task of two equal children,
 //! and two of one whose payload holds the time.
 //!
+//! The fleet forgets a child some time after its end, and a parent may wait longer than that between two attempts. So the
+//! parent says of which children it knows that they were accepted; those are looked for, and never stored again. Merely
+//! to have asked is not to know.
+//!
 //! A worker stores no child itself. It asks a dispatcher, so that admission, limits and JSON are the same for all who
 //! submit.
 
@@ -184,7 +188,7 @@ impl<T: Task> Child<T> {
             Some(name) => ChildKey::Name(checked(name)?),
         };
         let id = family.id(&queue, &key, self.options.ordering_key.as_deref());
-        let parent = family.parent(key);
+        let parent = family.parent(key, self.context.knows_child(&id));
         let submit = SubmitRequest {
             queue: queue.to_string(),
             payload: Some(Payload::Protobuf(self.task.encode_to_vec().into())),

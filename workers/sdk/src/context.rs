@@ -92,6 +92,11 @@ impl Context {
         self.attempt.family.as_ref()
     }
 
+    /// Whether a dispatcher has accepted the child, in this attempt or in an earlier one that told of it.
+    pub(crate) fn knows_child(&self, child: &TaskId) -> bool {
+        self.attempt.said.borrow().children.contains(child)
+    }
+
     pub(crate) fn has_child(&self, child: &TaskId) {
         self.attempt.said.send_if_modified(|said| {
             let new = !said.children.contains(child);

@@ -43,6 +43,12 @@ pub(crate) struct Asked {
 }
 
 impl Asked {
+    /// Whether the child was accepted once, and nothing is left of it: it has been submitted, as was asked for.
+    fn is_gone(&self, problem: &Problem) -> bool {
+        let exists = self.submit.parent.as_ref().is_some_and(|parent| parent.exists);
+        exists && problem.code == "unknown_task" && problem.task_id.as_deref() == Some(self.id.as_str())
+    }
+
     /// Whether a message of so many bytes can carry it.
     pub(crate) fn fits(&self, message_bytes_max: usize) -> Result<(), TaskError> {
         let bytes_max = message_bytes_max.saturating_sub(HEADERS_BYTES_MAX);
@@ -101,6 +107,7 @@ fn read(answer: Result<async_nats::Message, RequestError>, asked: &Asked) -> Res
     match reply.reply {
         Some(Reply::Task(task)) if task.id == asked.id.as_str() => Ok(asked.id.clone()),
         Some(Reply::Task(task)) => Err(Refusal::Garbled(format!("{} was asked for, and {} came", asked.id, task.id))),
+        Some(Reply::Problem(problem)) if asked.is_gone(&problem) => Ok(asked.id.clone()),
         Some(Reply::Problem(problem)) => Err(Refusal::Problem(problem)),
         None => Err(Refusal::Garbled("the answer is empty".to_owned())),
     }

@@ -39,12 +39,13 @@ impl Family {
         TaskId::child(queue, &self.id, self.run, key, ordering_key)
     }
 
-    pub(super) fn parent(&self, key: ChildKey) -> Parent {
+    /// `exists`: it is known that the child was accepted.
+    pub(super) fn parent(&self, key: ChildKey, exists: bool) -> Parent {
         let key = match key {
             ChildKey::Ordinal(ordinal) => parent::Key::Ordinal(ordinal),
             ChildKey::Name(name) => parent::Key::Name(name),
         };
-        Parent { id: self.id.to_string(), run: self.run, key: Some(key), deadline_ms: self.deadline_ms }
+        Parent { id: self.id.to_string(), run: self.run, key: Some(key), deadline_ms: self.deadline_ms, exists }
     }
 
     /// Makes room for one more; a child that is there already needs none.

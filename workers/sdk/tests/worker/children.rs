@@ -25,6 +25,11 @@ struct Asked {
 }
 
 impl Asked {
+    /// Whether the parent says that it knows of the child.
+    fn exists(&self) -> bool {
+        self.submit.parent.as_ref().is_some_and(|parent| parent.exists)
+    }
+
     /// The id that the child must get.
     fn child(&self) -> TaskId {
         let parent = self.submit.parent.as_ref().expect("a parent");
@@ -121,6 +126,60 @@ async fn a_dispatcher_that_says_nothing_costs_an_attempt_and_makes_no_second_chi
     assert_eq!(ended.attempts[0].code, "dispatcher_timeout");
     let seen = seen.lock().expect("no panic").clone();
     assert!(seen.iter().all(|asked| asked.child() == seen[0].child()), "{seen:?}");
+    assert!(!seen.iter().any(Asked::exists), "what was asked for without an answer may not be there: {seen:?}");
+    worker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_child_that_was_accepted_once_counts_as_submitted_when_nothing_is_left_of_it() {
+    let fleet = parents().await;
+    let seen = dispatcher(&fleet, |before, asked| {
+        let gone =
+            Problem { task_id: Some(asked.child().to_string()), code: "unknown_task".to_owned(), ..Problem::default() };
+        Some(if before == 0 { taken(asked) } else { Reply::Problem(gone) })
+    });
+    let seen = seen.await;
+    let handler = |ctx: Context, _: ThumbnailRequest| async move {
+        ctx.submit(ThumbnailRequest::default()).await?;
+        if ctx.attempt() == 1 { Err(TaskError::retryable("once", "more")) } else { Ok(ThumbnailReply::default()) }
+    };
+    let worker = fleet.worker(1, handler).await;
+    let id = fleet.submit(ThumbnailRequest::default()).await;
+    let ended = fleet.ended(&id).await;
+    let seen = seen.lock().expect("no panic").clone();
+    assert_eq!((ended.state(), ended.attempt), (State::Completed, 2), "{ended:?}");
+    assert_eq!(ended.children, [seen[0].child().to_string()]);
+    assert_eq!(seen.iter().map(Asked::exists).collect::<Vec<_>>(), [false, true], "{seen:?}");
+    worker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn that_another_child_is_unknown_or_one_that_was_never_accepted_is_a_failure() {
+    let fleet = parents().await;
+    let stranger = fleet.new_id().to_string();
+    let seen = dispatcher(&fleet, move |before, asked| {
+        let id = if before == 2 { stranger.clone() } else { asked.child().to_string() };
+        let gone = Problem { task_id: Some(id), code: "unknown_task".to_owned(), ..Problem::default() };
+        Some(if before == 1 { taken(asked) } else { Reply::Problem(gone) })
+    });
+    let seen = seen.await;
+    let handler = |ctx: Context, _: ThumbnailRequest| async move {
+        let submit = || ctx.child(ThumbnailRequest::default()).named("it").submit();
+        let codes =
+            [submit().await, submit().await, submit().await].map(|it| it.err().map(|error| error.code().to_owned()));
+        let unknown = Some("unknown_task".to_owned());
+        if codes == [unknown.clone(), None, unknown] {
+            Ok(ThumbnailReply::default())
+        } else {
+            Err(TaskError::permanent("codes", format!("{codes:?}")))
+        }
+    };
+    let worker = fleet.worker(1, handler).await;
+    let id = fleet.submit(ThumbnailRequest::default()).await;
+    let ended = fleet.ended(&id).await;
+    assert_eq!(ended.state(), State::Completed, "{ended:?}");
+    let seen = seen.lock().expect("no panic").clone();
+    assert_eq!(seen.iter().map(Asked::exists).collect::<Vec<_>>(), [false, false, true], "{seen:?}");
     worker.stop().await;
 }
 
