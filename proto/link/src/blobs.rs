@@ -13,7 +13,9 @@ mod read;
 
 use std::time::Duration;
 
+use async_nats::jetstream;
 use bytes::{Bytes, BytesMut};
+use futures::stream::FuturesOrdered;
 use futures::{Stream, StreamExt as _, TryStreamExt as _};
 use sha2::{Digest as _, Sha256};
 use workfleet_proto::blob::BlobId;
@@ -22,7 +24,7 @@ use workfleet_proto::names::Names;
 use workfleet_proto::v1::Blob;
 
 use crate::broker::Broker;
-use crate::pipeline::{Pipeline, Publish, PublishError};
+use crate::pipeline::{Publish, PublishError, Stored, send_next};
 use crate::read::ReadError;
 
 pub use delete::{delete, delete_exactly, delete_message};
@@ -94,20 +96,20 @@ pub async fn info(broker: &Broker, blob: &BlobId) -> Result<Option<BlobInfo>, Bl
 
 /// A blob being written.
 struct Writing<'a> {
+    jetstream: &'a jetstream::Context,
     blob: &'a BlobId,
     store: String,
     stream: String,
     nuid: String,
     chunks: String,
-    pipeline: Pipeline,
 }
 
 impl<'a> Writing<'a> {
-    fn new(broker: &Broker, blob: &'a BlobId) -> Self {
+    fn new(broker: &'a Broker, blob: &'a BlobId) -> Self {
         let store = broker.names.object_store(blob.store(), blob.queue());
         let nuid = meta::nuid();
         let chunks = meta::chunks(&store, &nuid);
-        Self { blob, stream: stream_of(&broker.names, blob), store, nuid, chunks, pipeline: Pipeline::start(broker) }
+        Self { jetstream: &broker.jetstream, blob, stream: stream_of(&broker.names, blob), store, nuid, chunks }
     }
 
     async fn write<E: Into<BlobError>>(
@@ -117,24 +119,30 @@ impl<'a> Writing<'a> {
     ) -> Result<BlobInfo, BlobError> {
         let mut info = BlobInfo { nuid: self.nuid.clone(), ..BlobInfo::new(self.blob.clone()) };
         let mut hash = Sha256::new();
-        let chunks = chunked(pieces.map_err(Into::into));
-        let stored = chunks
-            .map_ok(|chunk| {
-                info.bytes += chunk.len() as u64;
-                info.chunks += 1;
-                hash.update(&chunk);
-                let fits = info.bytes <= bytes_max;
-                async move {
-                    if !fits {
-                        return Err(BlobError::TooLarge { bytes_max });
+        let mut chunks = std::pin::pin!(chunked(pieces.map_err(Into::into)).fuse());
+        let mut underway = FuturesOrdered::new();
+        let ended = loop {
+            tokio::select! {
+                Some(stored) = underway.next() => match stored {
+                    // The first answer is that of the first chunk.
+                    Ok(Stored { sequence, .. }) if info.first_sequence == 0 => info.first_sequence = sequence,
+                    Ok(_) => {}
+                    Err(error) => break Err(BlobError::from(error)),
+                },
+                Some(chunk) = chunks.next(), if underway.len() < CHUNKS_INFLIGHT_MAX => {
+                    match self.send(chunk, &mut info, &mut hash, bytes_max).await {
+                        Ok(acknowledged) => underway.push_back(acknowledged),
+                        Err(error) => break Err(error),
                     }
-                    Ok(self.pipeline.publish(Publish::new(self.chunks.clone(), chunk)).await?.sequence)
                 }
-            })
-            .try_buffered(CHUNKS_INFLIGHT_MAX);
-        // Chunks are published in order and acknowledged in order, so the first answer is that of the first.
-        let first = stored.try_fold(0, |first, sequence| async move { Ok(if first == 0 { sequence } else { first }) });
-        info.first_sequence = first.await?;
+                else => break Ok(()),
+            }
+        };
+        if ended.is_err() {
+            // What is on its way must not arrive behind the purge.
+            while underway.next().await.is_some() {}
+        }
+        ended?;
         info.sha256 = hash.finalize().into();
         let record = meta::record(&self.store, &info);
         let subject = meta::subject(&self.store, self.blob.name());
@@ -146,7 +154,7 @@ impl<'a> Writing<'a> {
     /// Publishes the record. A write of the same name that is under way is waited for: it wins, or it fails.
     async fn publish_record(&self, message: Publish) -> Result<u64, BlobError> {
         for _ in 0..RECORD_TRIES_MAX {
-            match self.pipeline.publish(message.clone()).await {
+            match self.publish(message.clone()).await {
                 Ok(stored) => return Ok(stored.sequence),
                 Err(PublishError::Lost) => return Err(BlobError::Exists { blob: self.blob.clone() }),
                 Err(PublishError::InFlight) => tokio::time::sleep(RECORD_PAUSE).await,
@@ -154,6 +162,29 @@ impl<'a> Writing<'a> {
             }
         }
         Err(PublishError::InFlight.into())
+    }
+
+    /// Sends a chunk before the next one is looked at: futures that run side by side may overtake each other, and nobody
+    /// could read the blob.
+    async fn send(
+        &self,
+        chunk: Result<Bytes, BlobError>,
+        info: &mut BlobInfo,
+        hash: &mut Sha256,
+        bytes_max: u64,
+    ) -> Result<impl Future<Output = Result<Stored, PublishError>> + Send + use<>, BlobError> {
+        let chunk = chunk?;
+        info.bytes += chunk.len() as u64;
+        info.chunks += 1;
+        hash.update(&chunk);
+        if info.bytes > bytes_max {
+            return Err(BlobError::TooLarge { bytes_max });
+        }
+        Ok(send_next(self.jetstream, Publish::new(self.chunks.clone(), chunk)).await?)
+    }
+
+    async fn publish(&self, message: Publish) -> Result<Stored, PublishError> {
+        send_next(self.jetstream, message).await?.await
     }
 }
 

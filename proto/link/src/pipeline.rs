@@ -150,19 +150,35 @@ async fn run(jetstream: jetstream::Context, mut handed: mpsc::Receiver<Handed>) 
 ///
 /// Sending may have to wait too, for room in the client or for one of the acknowledgements that all pipelines share. It
 /// waits in here, beside the acknowledgements and not in their way: a loop that waited to send would not take the very
-/// acknowledgements that make room. New futures are polled in the order in which they came, so order is kept.
+/// acknowledgements that make room. Messages may overtake each other here, as where tokio makes some of the futures pause
+/// and wakes them last one first: who needs an order uses [`send_next`].
 async fn carry(jetstream: &jetstream::Context, Handed { message, outcome }: Handed) {
-    let subject = message.subject.clone();
-    let answer = match tokio::time::timeout(SEND_TIME_MAX, send(jetstream, message)).await {
-        Ok(Ok(acknowledgement)) => match acknowledgement.await {
-            Ok(stored) => Ok(Stored { sequence: stored.sequence, duplicate: stored.duplicate }),
-            Err(error) => Err(translate(&subject, &error)),
-        },
-        Ok(Err(error)) => Err(translate(&subject, &error)),
-        Err(_) => Err(PublishError::Unanswered),
+    let answer = match send_next(jetstream, message).await {
+        Ok(acknowledged) => acknowledged.await,
+        Err(error) => Err(error),
     };
     // Who no longer waits does not want to know.
     let _ = outcome.send(answer);
+}
+
+/// Sends a message, and gives what waits for its acknowledgement. Messages are stored in the order in which they are
+/// sent, so who sends the next one only after this has returned has them in order, however many are not acknowledged.
+pub(crate) async fn send_next(
+    jetstream: &jetstream::Context,
+    message: Publish,
+) -> Result<impl Future<Output = Result<Stored, PublishError>> + Send + use<>, PublishError> {
+    let subject = message.subject.clone();
+    let acknowledgement = match tokio::time::timeout(SEND_TIME_MAX, send(jetstream, message)).await {
+        Ok(Ok(acknowledgement)) => acknowledgement,
+        Ok(Err(error)) => return Err(translate(&subject, &error)),
+        Err(_) => return Err(PublishError::Unanswered),
+    };
+    Ok(async move {
+        match acknowledgement.await {
+            Ok(stored) => Ok(Stored { sequence: stored.sequence, duplicate: stored.duplicate }),
+            Err(error) => Err(translate(&subject, &error)),
+        }
+    })
 }
 
 async fn send(jetstream: &jetstream::Context, message: Publish) -> Result<PublishAckFuture, NatsError> {

@@ -86,6 +86,25 @@ async fn read(server: &Server, info: BlobInfo) -> Result<Bytes, BlobError> {
     Ok(pieces.concat().into())
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn pieces_keep_their_order_however_many_come_at_once() {
+    let server = Server::start(1 << 30).await;
+    for number in 0..20 {
+        // Each receive uses up some of what tokio lets a task do in one go, so the task is made to pause in the midst.
+        let (send, mut pieces) = tokio::sync::mpsc::unbounded_channel();
+        for piece in 0..600_u32 {
+            send.send(Ok::<_, BlobError>(Bytes::from(piece.to_le_bytes().repeat(2_500)))).expect("it is open");
+        }
+        drop(send);
+        let pieces = futures::stream::poll_fn(move |context| pieces.poll_recv(context));
+        let blob: BlobId = format!("mail_{number}").parse().expect("an id");
+        let info = blobs::put(&server.broker, &blob, pieces, u64::MAX).await.expect("stored");
+        assert_eq!(info.bytes, 6_000_000);
+        let read: Result<Vec<Bytes>, BlobError> = blobs::stream(&server.broker, info).try_collect().await;
+        assert!(read.is_ok(), "{:?}", read.err());
+    }
+}
+
 #[tokio::test]
 async fn a_blob_of_any_size_is_read_as_it_was_stored_and_leaves_nothing_once_deleted() {
     let server = Server::start(-1).await;
