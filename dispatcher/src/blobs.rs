@@ -157,7 +157,8 @@ impl Inner {
             blobs::put(&self.broker, id, pieces, left).await
         };
         match stored {
-            Ok(info) => Ok(Put::New(view(&queue, &info))),
+            // Its age is counted by the broker's clock, which only the record that is stored tells.
+            Ok(info) => Ok(Put::New(view(&queue, &blobs::info(&self.broker, id).await.ok().flatten().unwrap_or(info)))),
             Err(BlobError::Exists { .. }) => {
                 let there = blobs::info(&self.broker, id).await?.ok_or_else(|| unknown_blob(id))?;
                 let same = there.bytes == read && there.sha256[..] == hash.finalize()[..];

@@ -6,8 +6,10 @@
 //!
 //! What it costs is bounded: records are read a page at a time, with a pause where nobody waits, and pieces are compared
 //! a page of subjects at a time. Several dispatchers sweep beside each other without harm, since whatever one deletes is
-//! nobody's for the others too.
+//! nobody's for the others too. A copy, a result or a dead letter that cannot be read may name its task's blobs, so they
+//! are left alone, and the rest is swept nevertheless.
 
+mod garbled;
 mod owner;
 mod pieces;
 mod records;
@@ -23,6 +25,8 @@ use crate::dispatcher::{Dispatcher, Inner};
 use crate::error::{ApiError, Code};
 use crate::kinds::Queue;
 use crate::limits::SWEEP_AGE_MIN;
+
+use garbled::Garbled;
 
 /// What a sweep looks at, and what it does.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -99,16 +103,21 @@ impl Dispatcher {
             Some(queue) => vec![queue.clone()],
             None => kinds.names().await?.iter().map(ToString::to_string).collect(),
         };
-        let mut all = Vec::with_capacity(names.len());
+        let (mut all, mut unread) = (Vec::with_capacity(names.len()), None);
         for name in names {
             match kinds.queue(&name).await {
                 Ok(queue) => all.push(self.inner().sweep_queue(&queue, sweep).await?),
+                Err(error) if sweep.queue.is_some() => return Err(error),
                 // It was retired since its name was read.
-                Err(error) if error.code == Code::UnknownQueue && sweep.queue.is_none() => {}
-                Err(error) => return Err(error),
+                Err(error) if error.code == Code::UnknownQueue => {}
+                // One record that nobody can read must not keep every other queue's stores from being swept.
+                Err(error) => {
+                    tracing::warn!(queue = name, %error, "the queue cannot be read, so its stores are not swept");
+                    unread = Some(error);
+                }
             }
         }
-        Ok(all)
+        unread.filter(|_| all.is_empty()).map_or(Ok(all), Err)
     }
 }
 
@@ -135,15 +144,17 @@ impl Inner {
         swept: &mut Swept,
     ) -> Result<(), ApiError> {
         let mut pages = records::Pages::new(&self.broker, &queue.name, store, sweep.pace);
+        let mut garbled = Garbled::default();
         while let Some(page) = pages.next().await? {
             for stored in page {
-                let Some(info) = records::info(&queue.name, &stored) else { continue };
+                let Some(info) = garbled.note(records::info(&queue.name, &stored))?.flatten() else { continue };
                 // A record in the wrong store is none of ours.
                 if info.stored_at_ms > before_ms || info.blob.store() != store {
                     continue;
                 }
                 swept.checked += 1;
-                if self.is_owned(queue, &info).await? {
+                // Where it cannot be told, it is as if it were owned.
+                if garbled.note(self.is_owned(queue, &info).await)?.unwrap_or(true) {
                     continue;
                 }
                 swept.count(&info);
@@ -152,6 +163,7 @@ impl Inner {
                 }
             }
         }
+        garbled.tell(queue, store);
         Ok(())
     }
 }

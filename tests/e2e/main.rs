@@ -50,6 +50,12 @@ mod large;
 /// The same, whatever dies.
 mod large_storm;
 
+/// What callers upload.
+mod blobs;
+
+/// Bodies that are too large, too many at once, or never finished.
+mod large_bodies;
+
 /// Mails, from the task to a server.
 mod email;
 

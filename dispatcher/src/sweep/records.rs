@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE;
 use workfleet_link::batch::{self, Range};
-use workfleet_link::blobs::BlobInfo;
+use workfleet_link::blobs::{BlobError, BlobInfo};
 use workfleet_link::broker::Broker;
 use workfleet_link::read::StoredMessage;
 use workfleet_proto::blob::{BlobId, Store};
@@ -47,8 +47,19 @@ impl<'a> Pages<'a> {
 }
 
 /// What a record says; nothing where it is not one of ours, or says that its blob was deleted.
-pub(super) fn info(queue: &QueueName, stored: &StoredMessage) -> Option<BlobInfo> {
-    let name = BASE64_URL_SAFE.decode(stored.subject.rsplit('.').next()?).ok()?;
-    let blob = BlobId::named(queue, std::str::from_utf8(&name).ok()?).ok()?;
-    BlobInfo::read(&blob, stored).ok()
+///
+/// # Errors
+/// When it has the name of one of ours and cannot be read.
+pub(super) fn info(queue: &QueueName, stored: &StoredMessage) -> Result<Option<BlobInfo>, ApiError> {
+    let Some(blob) = named(queue, &stored.subject) else { return Ok(None) };
+    match BlobInfo::read(&blob, stored) {
+        Ok(info) => Ok(Some(info)),
+        Err(BlobError::Gone { .. }) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn named(queue: &QueueName, subject: &str) -> Option<BlobId> {
+    let name = BASE64_URL_SAFE.decode(subject.rsplit('.').next()?).ok()?;
+    BlobId::named(queue, std::str::from_utf8(&name).ok()?).ok()
 }

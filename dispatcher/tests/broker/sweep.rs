@@ -8,12 +8,14 @@ use prost::Message as _;
 use workfleet_dispatcher::{Options, Payload, Submit, Sweep, SweepAction, Swept};
 use workfleet_link::blobs::{self, BlobError};
 use workfleet_link::pipeline::{Pipeline, Publish};
+use workfleet_link::read;
 use workfleet_proto::blob::BlobId;
 use workfleet_proto::id::{QueueName, TaskId};
 use workfleet_proto::kinds::thumbnail::ThumbnailRequest;
+use workfleet_proto::names::Lane;
 use workfleet_proto::v1::{self, Blob, DeadLetter, Envelope, State};
 
-use crate::place::Place;
+use crate::place::{Place, eventually};
 
 const OLD: Sweep = Sweep {
     queue: None,
@@ -125,6 +127,58 @@ async fn an_upload_lives_as_long_as_the_queue_says_and_pieces_without_a_record_g
         blobs::stream(place.dispatcher.broker(), info).collect().await
     };
     assert!(read.iter().all(Result::is_ok), "{read:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_goes_once_it_is_older_than_the_queue_keeps_it() {
+    let place = Place::start("uploads_age = \"1m\"\n").await;
+    let upload: BlobId = "thumbnail_dunes".parse().expect("an id");
+    put(&place, &upload).await;
+    assert_eq!(sweep(&place, &OLD).await.uploads, 0, "it is no minute old");
+    let broker = place.dispatcher.broker();
+    let mut settings = read::queue_settings(broker, &queue()).await.expect("an answer").expect("a queue");
+    // No queues file may say so; a minute is too long for a test.
+    settings.uploads_age_ms = 1;
+    let queues = broker.jetstream.get_key_value(broker.names.queues_bucket()).await.expect("a bucket");
+    queues.put("thumbnail", settings.encode_to_vec().into()).await.expect("stored");
+    let swept = eventually("the settings are read again", async || {
+        Some(sweep(&place, &OLD).await).filter(|swept| swept.uploads > 0)
+    })
+    .await;
+    assert_eq!((swept.uploads, swept.bytes), (1, 200_000));
+    assert_eq!(place.messages("OBJ_IN_thumbnail").await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_read_keeps_what_it_may_own_and_nothing_else() {
+    let place = Place::start("").await;
+    let names = &place.dispatcher.broker().names;
+    let (copied, ended, dead) = (task(), task(), task());
+    let garbage = || vec![0xff; 9];
+    publish(&place, names.task(&copied, Lane::DEFAULT), garbage()).await;
+    publish(&place, names.result(&ended), garbage()).await;
+    publish(&place, names.dead(&dead), garbage()).await;
+    // Its name is `garbled`.
+    publish(&place, "$O.IN_thumbnail.M.Z2FyYmxlZA==".to_owned(), garbage()).await;
+    let kept = [&copied, &ended, &dead].map(|task| [BlobId::input(task, 1), BlobId::output(task, 1)]).concat();
+    for blob in &kept {
+        put(&place, blob).await;
+    }
+    // A dead letter says nothing about outputs; without a result there is nobody for it.
+    let (kept, orphan) = (&kept[..5], &kept[5]);
+    let another = BlobId::input(&task(), 1);
+    put(&place, &another).await;
+    // A queue that nobody can read, in front of ours by its name.
+    publish(&place, format!("$KV.{}.mail", names.queues_bucket()), garbage()).await;
+
+    let swept = sweep(&place, &OLD).await;
+    assert_eq!((swept.inputs, swept.outputs, swept.unfinished), (1, 1, 0), "{swept:?}");
+    for blob in kept {
+        assert!(is_there(&place, blob).await, "{blob}");
+    }
+    assert!(!is_there(&place, orphan).await && !is_there(&place, &another).await);
+    let alone = place.dispatcher.sweep(&Sweep { queue: Some("mail".to_owned()), ..OLD }).await;
+    assert!(alone.is_err(), "who asks for it is told");
 }
 
 #[tokio::test(flavor = "multi_thread")]

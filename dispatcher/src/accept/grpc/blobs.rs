@@ -1,7 +1,6 @@
 //! Blobs over gRPC: a stream of pieces each way.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use futures::stream::{BoxStream, Stream, StreamExt as _};
@@ -30,10 +29,11 @@ pub(super) async fn put(
             return Err(ApiError::invalid_option("part", "the first message names the blob, by `id` or by `queue`"));
         }
     };
-    let misplaced = Arc::new(AtomicBool::new(false));
-    let stored = dispatcher.put_blob(&id, None, pieces(requests, Arc::clone(&misplaced))).await;
-    if misplaced.load(Ordering::Relaxed) {
-        return Err(ApiError::invalid_option("part", "after the first message there is `data` alone"));
+    // The store knows that the bytes end too early; why they do is said here.
+    let wrong = Arc::new(OnceLock::new());
+    let stored = dispatcher.put_blob(&id, None, pieces(requests, Arc::clone(&wrong))).await;
+    if let Some(wrong) = wrong.get() {
+        return Err(ApiError::clone(wrong));
     }
     let (Put::New(view) | Put::Same(view)) = stored?;
     Ok(view.into())
@@ -55,22 +55,24 @@ pub(super) fn blob_id(text: &str) -> Result<BlobId, ApiError> {
 
 fn pieces(
     requests: Streaming<v1::PutBlobRequest>,
-    misplaced: Arc<AtomicBool>,
+    wrong: Arc<OnceLock<ApiError>>,
 ) -> impl Stream<Item = Result<Bytes, BlobError>> + Send {
     futures::stream::unfold(Some(requests), move |requests| {
-        let misplaced = Arc::clone(&misplaced);
+        let wrong = Arc::clone(&wrong);
         async move {
             let mut requests = requests?;
-            let broken = |reason: String| Some((Err(BlobError::Source { reason }), None));
-            match next(&mut requests).await {
-                Ok(Some(v1::PutBlobRequest { part: Some(Part::Data(data)) })) => Some((Ok(data), Some(requests))),
-                Ok(Some(_)) => {
-                    misplaced.store(true, Ordering::Relaxed);
-                    broken("a message without data".to_owned())
+            let error = match next(&mut requests).await {
+                Ok(Some(v1::PutBlobRequest { part: Some(Part::Data(data)) })) => {
+                    return Some((Ok(data), Some(requests)));
                 }
-                Ok(None) => None,
-                Err(error) => broken(error.detail.clone()),
-            }
+                Ok(None) => return None,
+                Ok(Some(_)) => ApiError::invalid_option("part", "after the first message there is `data` alone"),
+                Err(error) => error,
+            };
+            let reason = error.detail.clone();
+            // Nothing is read behind the first mistake, so there is no second.
+            let _ = wrong.set(error);
+            Some((Err(BlobError::Source { reason }), None))
         }
     })
 }
@@ -79,6 +81,7 @@ fn pieces(
 async fn next(requests: &mut Streaming<v1::PutBlobRequest>) -> Result<Option<v1::PutBlobRequest>, ApiError> {
     match timeout(BODY_STALL_TIMEOUT, requests.message()).await {
         Ok(Ok(request)) => Ok(request),
+        Ok(Err(error)) if status::is_too_large(&error) => Err(status::message_too_large()),
         Ok(Err(error)) => {
             Err(ApiError::new(Code::RequestTimeout, format!("the stream broke off: {}", error.message())))
         }

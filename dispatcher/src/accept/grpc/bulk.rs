@@ -43,7 +43,7 @@ async fn submit_one(
     request: Result<v1::SubmitRequest, Status>,
 ) -> Result<v1::SubmitReply, Status> {
     // The caller has gone, or has sent what is no message: nothing follows on this stream.
-    let request = request?;
+    let request = request.map_err(status::broken_off)?;
     let submitted = match request::submit_of_many(request) {
         Ok(submit) => dispatcher.submit(submit).await,
         Err(error) => Err(error),

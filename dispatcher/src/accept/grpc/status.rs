@@ -29,6 +29,22 @@ pub(super) fn status(error: &ApiError) -> Status {
     Status::with_metadata(error.code.grpc(), v1::Problem::from(error).detail, metadata)
 }
 
+/// What broke a stream of requests off, where we can say more than the layer below us.
+pub(super) fn broken_off(broken: Status) -> Status {
+    if is_too_large(&broken) { status(&message_too_large()) } else { broken }
+}
+
+/// Whether the layer below us refused a message for its size.
+pub(super) fn is_too_large(status: &Status) -> bool {
+    status.code() == tonic::Code::OutOfRange && status.message().contains("message length too large")
+}
+
+/// The refusal of a message that is larger than any may be.
+pub(super) fn message_too_large() -> ApiError {
+    let detail = "a message has 4 MiB at most; a larger payload goes by PutBlob in pieces, or over REST";
+    ApiError::new(Code::PayloadTooLarge, detail)
+}
+
 /// For streams that would otherwise never end. There is nothing wrong with the request.
 pub(super) fn stopping() -> Status {
     status(&ApiError::new(Code::BrokerUnavailable, "this dispatcher is stopping; connect again"))
@@ -42,8 +58,7 @@ pub(super) fn name_the_other_ways<B>(mut response: http::Response<B>) -> http::R
     };
     // OUT_OF_RANGE; the sentence is percent-encoded.
     if says("grpc-status", "11") && says("grpc-message", "message%20length%20too%20large") {
-        let detail = "a message has 4 MiB at most; a larger payload goes by PutBlob, or over REST";
-        let told = status(&ApiError::new(Code::PayloadTooLarge, detail)).into_http::<()>();
+        let told = status(&message_too_large()).into_http::<()>();
         for name in ["grpc-status", "grpc-message", CODE] {
             if let Some(value) = told.headers().get(name) {
                 headers.insert(name, value.clone());
