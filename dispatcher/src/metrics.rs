@@ -61,7 +61,7 @@ impl Metrics {
             blobs_refused: meter.u64_counter("workfleet.blob.rejected").with_unit("{blob}").build(),
             blobs_swept: meter.u64_counter("workfleet.blob.swept").with_unit("{blob}").build(),
             blobs: meter.u64_gauge("workfleet.blob.stored").with_unit("{blob}").build(),
-            blobs_bytes: meter.u64_gauge("workfleet.blob.stored_bytes").with_unit("By").build(),
+            blobs_bytes: meter.u64_gauge("workfleet.blob.stored_size").with_unit("By").build(),
             connected: meter.u64_gauge("workfleet.broker.connected").build(),
         }
     }

@@ -87,7 +87,7 @@ fn welcome(addresses: &Addresses, data: &Path) -> String {
     }
     let logs = data.join("logs");
     text + &format!(
-        "  logs    {}\nFor the commands of `workfleet`:\n  export WORKFLEET_URL=http://{http}\n",
+        "  logs    {}\nFor the commands of `workfleet`:\n  export WORKFLEET_URL=http://{http} WORKFLEET_NATS_URL=nats://{nats}\n",
         logs.display()
     )
 }

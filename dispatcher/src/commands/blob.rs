@@ -43,7 +43,7 @@ enum Action {
 struct Put {
     /// The file; `-` is the standard input
     file: PathBuf,
-    /// <queue>_<name>, with a name of your choice
+    /// `<queue>_<name>`, with a name of your choice; or give --queue, and a name is made up
     #[arg(required_unless_present = "queue", conflicts_with = "queue")]
     id: Option<String>,
     /// The queue, where the name does not matter

@@ -18,7 +18,7 @@ use crate::error::MailError;
 use crate::headers::Headers;
 
 /// What `--help` says of these variables.
-pub const HELP: &str = "\
+pub const HELP: &str = "
   WORKFLEET_SMTP_HOST             the server that takes the mails; has to be set
   WORKFLEET_SMTP_TLS              tls, starttls or none [default: tls]
   WORKFLEET_SMTP_PORT             its port [default: 465 for tls, 587 for starttls, 25 for none]
