@@ -117,7 +117,9 @@ async fn a_full_store_takes_nothing_large_until_there_is_room_and_small_tasks_go
     let large = ProbeRequest { padding: noise(700_000, 1), ..Default::default() };
     let submit = async || fleet.http.post("/v1/queues/probe/tasks").protobuf(&large).send().await;
     put(&fleet, "probe_never", noise(3_700_000, 1)).await.expect_problem(413, "payload_too_large");
-    put(&fleet, "probe_first", noise(3_000_000, 1)).await.expect(201);
+    for id in ["probe_first", "probe_other", "probe_last"] {
+        put(&fleet, id, noise(1_000_000, 1)).await.expect(201);
+    }
     full(put(&fleet, "probe_second", noise(700_000, 2)).await);
     let pieces = (0..7).map(|seed| Ok::<_, std::io::Error>(noise(100_000, seed)));
     let unsaid = reqwest::Body::wrap_stream(futures::stream::iter(pieces));
@@ -125,9 +127,9 @@ async fn a_full_store_takes_nothing_large_until_there_is_room_and_small_tasks_go
     full(submit().await);
     let small = fleet.http.post("/v1/queues/probe/tasks").json(&json!({"echo": "small"})).send().await.expect(202);
     fleet.completed(small.json()["id"].as_str().expect("an id")).await;
-    assert_eq!(put(&fleet, "probe_first", noise(3_000_000, 1)).await.status, 200, "it is there already");
+    assert_eq!(put(&fleet, "probe_first", noise(1_000_000, 1)).await.status, 200, "it is there already");
     let stored = stores::read(&fleet.jetstream().await, "IN_probe").await;
-    assert_eq!((stored.blobs.len(), stored.orphans.len()), (1, 0), "what was refused left nothing");
+    assert_eq!((stored.blobs.len(), stored.orphans.len()), (3, 0), "what was refused left nothing");
 
     fleet.http.delete("/v1/blobs/probe_first").send().await.expect(204);
     let id = submit().await.expect(202).json()["id"].as_str().expect("an id").to_owned();
