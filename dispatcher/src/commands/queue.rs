@@ -108,22 +108,30 @@ impl Queue {
         config.url = self.how().nats.clone().unwrap_or(config.url);
         let form = if self.json() { Form::Json } else { Form::Words };
         let broker = provision::connect(&config, form).await?;
-        let done = self.remove(&broker).await;
+        let done = self.remove(&broker, &config.address()).await;
         broker.close().await;
         done
     }
 
-    async fn remove(&self, broker: &Broker) -> Result<(), Fault> {
+    /// `address` is told to whoever is asked: on a machine with two fleets, the default one is easily the wrong one.
+    async fn remove(&self, broker: &Broker, address: &str) -> Result<(), Fault> {
         let how = self.how();
-        let in_use = if how.force { InUse::Forced } else { InUse::Refused };
+        // What would go can be looked at while it is in use.
+        let in_use = if how.force || how.dry_run { InUse::Forced } else { InUse::Refused };
         let (removal, question) = match &self.act {
             Act::Purge(purge) => {
                 let removal = streams::purge(broker, &purge.queue, &purge.parts(), in_use).await?;
-                (removal, Question { ask: format!("Remove this from {}? Type yes", purge.queue), answer: "yes".into() })
+                (
+                    removal,
+                    Question {
+                        ask: format!("Remove this from {} at {address}? Type yes", purge.queue),
+                        answer: "yes".into(),
+                    },
+                )
             }
             Act::Retire(retire) => {
                 let removal = streams::retire(broker, &retire.queue, in_use).await?;
-                let ask = "Remove the queue and all of this? Type the queue's name".to_owned();
+                let ask = format!("Remove the queue and all of this at {address}? Type the queue's name");
                 (removal, Question { ask, answer: retire.queue.to_string() })
             }
         };

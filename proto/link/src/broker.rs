@@ -60,6 +60,14 @@ impl BrokerConfig {
     }
 }
 
+impl BrokerConfig {
+    /// Where the broker is, without user and password.
+    #[must_use]
+    pub fn address(&self) -> String {
+        redacted(&self.url)
+    }
+}
+
 impl fmt::Debug for BrokerConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { url, prefix, credentials_file, name } = self;
