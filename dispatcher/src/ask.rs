@@ -176,15 +176,12 @@ pub(crate) async fn next_on(
     }
 }
 
-/// Deletes one message of a stream.
+/// Deletes one message of a stream; one that is not there is no error.
 ///
 /// # Errors
-/// When it is not there, or the stream's leader does not answer.
+/// When the stream is not there, or its leader does not answer.
 pub(crate) async fn delete_message(broker: &Broker, stream: &str, sequence: u64) -> Result<(), ReadError> {
-    let question = serde_json::json!({ "seq": sequence, "no_erase": true });
-    let answer =
-        request::<_, serde_json::Value>(broker, stream, format!("STREAM.MSG.DELETE.{stream}"), Some(&question));
-    answer.await.map(|_| ())
+    workfleet_link::blobs::delete_message(broker, stream, sequence).await.map(|_| ())
 }
 
 /// A question whose refusal is an error.

@@ -4,21 +4,25 @@
 //! its third attempt what it saw in its first. So an upload under a taken name is a success where the bytes are the same
 //! and a conflict where they are not, and both are found by the digest, without a second look at the bytes.
 
+mod reads;
 mod room;
 
 use bytes::Bytes;
 use futures::Stream;
+use futures::TryStreamExt as _;
 use futures::stream::BoxStream;
-use futures::{StreamExt as _, TryStreamExt as _};
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 use workfleet_link::blobs::{self, BlobError};
 use workfleet_proto::blob::{BlobId, Owner, Store};
 use workfleet_proto::v1;
 
+pub(crate) use reads::Reads;
+
 use crate::dispatcher::{Dispatcher, Inner};
 use crate::error::{ApiError, Code};
 use crate::kinds::Queue;
+use crate::limits::BLOB_READ_STALL_TIMEOUT;
 use crate::view::UnixMs;
 
 /// A blob as callers see it.
@@ -88,17 +92,18 @@ impl Dispatcher {
         Ok(BlobId::upload(&queue.name, rand::random()))
     }
 
-    /// A blob, whosever it is.
+    /// A blob, whosever it is. Who takes no piece of it for a minute loses the rest.
     ///
     /// # Errors
-    /// `unknown_blob` when there is none.
+    /// `unknown_blob` when there is none, `rate_limited` when too many are read at this moment.
     pub async fn get_blob(&self, id: &BlobId) -> Result<BlobRead, ApiError> {
         let inner = self.inner();
+        let place = inner.reads.place()?;
         let queue = inner.queue_of_blob(id).await?;
         let info = blobs::info(&inner.broker, id).await?.ok_or_else(|| unknown_blob(id))?;
         let view = view(&queue, &info);
-        let pieces = blobs::stream(&inner.broker, info).map_err(ApiError::from).boxed();
-        Ok(BlobRead { info: view, pieces })
+        let pieces = blobs::stream(&inner.broker, info).map_err(ApiError::from);
+        Ok(BlobRead { info: view, pieces: place.paced(BLOB_READ_STALL_TIMEOUT, pieces) })
     }
 
     /// What is known of a blob.
@@ -123,8 +128,8 @@ impl Dispatcher {
         }
         let inner = self.inner();
         inner.queue_of_blob(id).await?;
-        blobs::info(&inner.broker, id).await?.ok_or_else(|| unknown_blob(id))?;
-        Ok(blobs::delete(&inner.broker, id).await?)
+        let info = blobs::info(&inner.broker, id).await?.ok_or_else(|| unknown_blob(id))?;
+        Ok(blobs::delete_exactly(&inner.broker, &info).await?)
     }
 }
 
@@ -153,8 +158,9 @@ impl Inner {
             drain(pieces, info.bytes).await?;
             Err(BlobError::Exists { blob: id.clone() })
         } else {
+            room::check_upload(&queue, bytes.unwrap_or(1))?;
             let left = self.check_store_room(&queue, Store::In, bytes.unwrap_or(1)).await?;
-            blobs::put(&self.broker, id, pieces, left).await
+            blobs::put(&self.broker, id, pieces, left.min(room::upload_bytes_max(&queue))).await
         };
         match stored {
             // Its age is counted by the broker's clock, which only the record that is stored tells.
@@ -164,7 +170,11 @@ impl Inner {
                 let same = there.bytes == read && there.sha256[..] == hash.finalize()[..];
                 if same { Ok(Put::Same(view(&queue, &there))) } else { Err(other_bytes(id)) }
             }
-            Err(BlobError::TooLarge { .. }) => Err(room::full(&queue, Store::In)),
+            Err(BlobError::TooLarge { .. }) => {
+                // It has not the room that was left, or more than any upload may have.
+                room::check_upload(&queue, read)?;
+                Err(room::full(&queue, Store::In))
+            }
             Err(error) => Err(error.into()),
         }
     }

@@ -12,6 +12,7 @@ use workfleet_proto::id::{QueueName, TaskId};
 use workfleet_proto::schema::KindSchema;
 
 use crate::admit::{Parent, Submit};
+use crate::blobs::Reads;
 use crate::call::{self, Call, Called};
 use crate::error::{ApiError, Code, unavailable};
 use crate::kinds::{Kinds, Queue};
@@ -41,6 +42,7 @@ pub(crate) struct Inner {
     pub(crate) room: Room,
     pub(crate) metrics: Metrics,
     pub(crate) large: Large,
+    pub(crate) reads: Reads,
     pub(crate) calls: Semaphore,
     pub(crate) waits: Semaphore,
     pub(crate) lists: Semaphore,
@@ -83,6 +85,7 @@ impl Dispatcher {
             room: Room::new(broker.clone()),
             metrics: Metrics::new(),
             large: Large::new(),
+            reads: Reads::new(),
             calls: Semaphore::new(CALLS_MAX),
             waits: Semaphore::new(WAITS_MAX),
             lists: Semaphore::new(LISTS_MAX),

@@ -25,6 +25,7 @@ use crate::ask;
 use crate::dispatcher::Inner;
 use crate::error::{ApiError, Code, unavailable};
 use crate::kinds::Queue;
+use crate::large::Held;
 use crate::publish::refused;
 use crate::state::{self, Known};
 use crate::stow::NotStored;
@@ -77,7 +78,7 @@ pub(crate) async fn submit(
         let known = inner.known(queue, &admitted.id).await?;
         if let Some(known) = &known
             && compares(admitted)
-            && let Some(payload) = Box::pin(payload_of(inner, queue, admitted, known)).await?
+            && let Some((payload, _held)) = Box::pin(payload_of(inner, queue, admitted, known)).await?
             && transcode::sha256(&payload, &queue.kind()?.schema.input) != Some(payload_sha256)
         {
             return Err(conflict(admitted));
@@ -143,7 +144,7 @@ async fn payload_of(
     queue: &Queue,
     admitted: &Admitted,
     known: &Known,
-) -> Result<Option<Bytes>, ApiError> {
+) -> Result<Option<(Bytes, Held)>, ApiError> {
     match known {
         Known::Lives(copy) => inner.payload_of(queue, &copy.envelope).await,
         Known::Ended(result) if result.state() == State::Failed => {

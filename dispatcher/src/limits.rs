@@ -17,9 +17,15 @@ pub const SWEEP_AGE_MIN: Duration = Duration::from_secs(24 * 3_600);
 pub const SWEEP_RECORDS_MAX: usize = 256;
 /// Pause between two reads of a sweep that nobody waits for.
 pub const SWEEP_PAUSE: Duration = Duration::from_millis(50);
+/// Blobs that are read at once; the next one is refused. Up to 1 MiB of each is in memory, however slow its reader is.
+pub const BLOBS_READ_MAX: usize = 256;
+/// Longest time in which the reader of a blob takes no piece of it; then it is cut off, and its place is free.
+pub const BLOB_READ_STALL_TIMEOUT: Duration = Duration::from_secs(60);
+/// Largest upload in percent of its store: one is not to fill it for everybody.
+pub const UPLOAD_PERCENT_MAX: u64 = 50;
 /// How often the object stores are measured for the metrics.
 pub const MEASURE_BLOBS_INTERVAL: Duration = Duration::from_secs(30);
-/// When a caller that met that bound should come again.
+/// When a caller that met a bound of large bodies or of reads should come again.
 pub const LARGE_RETRY_AFTER_MS: u64 = 1_000;
 /// How deep JSON may be nested before it is refused.
 pub const JSON_DEPTH_MAX: usize = 64;

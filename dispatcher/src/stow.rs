@@ -16,6 +16,7 @@ use crate::admit::Admitted;
 use crate::dispatcher::Inner;
 use crate::error::ApiError;
 use crate::kinds::Queue;
+use crate::large::Held;
 use crate::publish::refused;
 use crate::state::Known;
 
@@ -73,7 +74,7 @@ impl Inner {
             Ok(stored) => stored.duplicate && self.names_another(queue, admitted, &blob).await,
             Err(error) => is_certain(error),
         };
-        if nobodys && let Err(error) = blobs::delete(&self.broker, &blob).await {
+        if nobodys && let Err(error) = blobs::delete_exactly(&self.broker, &info).await {
             tracing::debug!(%blob, %error, "the payload of a refused submit is left to the sweep");
         }
         published.map_err(not_stored)
@@ -87,16 +88,22 @@ impl Inner {
         }
     }
 
-    /// A task's payload, wherever it is; nothing where its blob is gone.
+    /// A task's payload, wherever it is, with its share of the memory; nothing where its blob is gone.
     ///
     /// # Errors
     /// When the store does not answer, or there is no room for it in memory.
-    pub(crate) async fn payload_of(&self, queue: &Queue, envelope: &Envelope) -> Result<Option<Bytes>, ApiError> {
-        let Some(claim) = &envelope.blob else { return Ok(Some(envelope.payload.clone())) };
+    pub(crate) async fn payload_of(
+        &self,
+        queue: &Queue,
+        envelope: &Envelope,
+    ) -> Result<Option<(Bytes, Held)>, ApiError> {
+        let Some(claim) = &envelope.blob else {
+            return Ok(Some((envelope.payload.clone(), self.large.hold_nothing())));
+        };
         let Ok(blob) = BlobId::named(&queue.name, &claim.name) else { return Ok(None) };
-        let _held = self.large.hold(usize::try_from(claim.bytes).unwrap_or(usize::MAX))?;
+        let held = self.large.hold(usize::try_from(claim.bytes).unwrap_or(usize::MAX))?;
         match blobs::fetch(&self.broker, &blob, claim).await {
-            Ok(payload) => Ok(Some(payload)),
+            Ok(payload) => Ok(Some((payload, held))),
             // Its task has ended a moment ago, or its store has aged it out.
             Err(blobs::BlobError::Gone { .. }) => Ok(None),
             Err(error) => Err(error.into()),

@@ -159,7 +159,7 @@ impl Inner {
                 }
                 swept.count(&info);
                 if sweep.action == SweepAction::Delete {
-                    blobs::delete(&self.broker, &info.blob).await?;
+                    blobs::delete_exactly(&self.broker, &info).await?;
                 }
             }
         }

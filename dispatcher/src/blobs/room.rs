@@ -8,7 +8,22 @@ use crate::ask;
 use crate::dispatcher::Inner;
 use crate::error::{ApiError, Code};
 use crate::kinds::Queue;
-use crate::limits::QUEUE_FULL_RETRY_AFTER_MS;
+use crate::limits::{QUEUE_FULL_RETRY_AFTER_MS, UPLOAD_PERCENT_MAX};
+
+/// Largest upload of a queue: [`UPLOAD_PERCENT_MAX`] of the store.
+pub(super) fn upload_bytes_max(queue: &Queue) -> u64 {
+    u64::try_from(queue.settings.blobs_bytes_max).unwrap_or(0) / 100 * UPLOAD_PERCENT_MAX
+}
+
+/// Refuses what is too large for an upload, however much room there is.
+pub(super) fn check_upload(queue: &Queue, bytes: u64) -> Result<(), ApiError> {
+    let max = upload_bytes_max(queue);
+    if bytes <= max {
+        return Ok(());
+    }
+    let detail = format!("an upload to {} has at most {max} bytes, {UPLOAD_PERCENT_MAX} % of its store", queue.name);
+    Err(ApiError::new(Code::PayloadTooLarge, detail))
+}
 
 impl Inner {
     /// How many bytes the store still takes in, at least `bytes`.

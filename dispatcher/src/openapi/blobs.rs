@@ -50,7 +50,7 @@ fn get() -> Value {
         "summary": "The bytes of a blob: an upload, a large payload or a large output. `ETag` is their SHA-256.",
         "responses": { "200": { "description": "The bytes", "content": { "application/octet-stream": {} } } },
     });
-    refuse(&mut operation, &[400, 404, 503]);
+    refuse(&mut operation, &[400, 404, 429, 503]);
     operation
 }
 

@@ -1,10 +1,12 @@
 //! Whether a blob is somebody's.
 
+use prost::Message as _;
 use workfleet_link::blobs::BlobInfo;
+use workfleet_link::read;
 use workfleet_link::time::now_ms;
 use workfleet_proto::blob::{BlobId, Owner};
 use workfleet_proto::id::TaskId;
-use workfleet_proto::v1::{Blob, Envelope};
+use workfleet_proto::v1::{Blob, DeadLetter, Envelope};
 
 use crate::dispatcher::Inner;
 use crate::error::ApiError;
@@ -21,7 +23,8 @@ impl Inner {
         }
     }
 
-    /// A copy of the task names it, or its dead letter. Twice, since a task that is redriven moves from there to here
+    /// A copy of the task names it, or its dead letter, or that cannot be read: what a newer dispatcher wrote may name
+    /// anything. Twice, since a task that is redriven moves from there to here
     /// between the two reads.
     async fn is_owned_input(&self, queue: &Queue, task: &TaskId, blob: &BlobId) -> Result<bool, ApiError> {
         let theirs = |envelope: &Envelope| names(envelope.blob.as_ref(), blob);
@@ -31,8 +34,12 @@ impl Inner {
             {
                 return Ok(true);
             }
-            let letter = self.read_dead_letter(task).await?;
-            if letter.and_then(|letter| letter.envelope).as_ref().is_some_and(theirs) {
+            let names = &self.broker.names;
+            let letter = read::last_on_subject(&self.broker, &names.dead_stream(), &names.dead(task)).await?;
+            if let Some(letter) = letter
+                && DeadLetter::decode(letter.payload)
+                    .map_or(true, |letter| letter.envelope.as_ref().is_some_and(theirs))
+            {
                 return Ok(true);
             }
         }

@@ -39,21 +39,8 @@ impl Inner {
                 return Ok(found);
             }
             offset += page.len() as u64;
-            let mut unnamed: HashSet<String> = page.into_iter().collect();
-            let mut pages = Pages::new(&self.broker, &queue.name, store, sweep.pace);
-            while let Some(records) = pages.next().await? {
-                for record in records {
-                    if let Ok(Named { nuid }) = serde_json::from_slice(&record.payload) {
-                        unnamed.remove(&format!("{prefix}{nuid}"));
-                    }
-                }
-            }
+            let Some(unnamed) = self.unnamed(queue, store, page, before_ms, sweep).await? else { return Ok(found) };
             for subject in unnamed {
-                // The last piece says when there was life: an upload under way has a young one.
-                let last = read::last_on_subject(&self.broker, &stream, &subject).await?;
-                if last.is_none_or(|last| last.time_ms > before_ms) {
-                    continue;
-                }
                 found += 1;
                 if sweep.action == SweepAction::Delete {
                     self.purge(&stream, &subject).await?;
@@ -63,10 +50,70 @@ impl Inner {
         }
     }
 
+    /// Those of a page that no record names and that are old enough; `None`: it cannot be told now.
+    ///
+    /// Records are read from any replica. One that is behind, or was just restored, gives fewer than there are, and what
+    /// it leaves out must not cost a blob its pieces: so the leader counts them, before and after.
+    async fn unnamed(
+        &self,
+        queue: &Queue,
+        store: Store,
+        page: Vec<String>,
+        before_ms: i64,
+        sweep: &Sweep,
+    ) -> Result<Option<Vec<String>>, ApiError> {
+        let name = self.broker.names.object_store(store, &queue.name);
+        let (stream, prefix, records) = (format!("OBJ_{name}"), format!("$O.{name}.C."), format!("$O.{name}.M.>"));
+        let before = ask::count(&self.broker, &stream, &records).await?;
+        let mut unnamed: HashSet<String> = page.into_iter().collect();
+        let mut read = 0;
+        let mut pages = Pages::new(&self.broker, &queue.name, store, sweep.pace);
+        while let Some(records) = pages.next().await? {
+            read += records.len() as u64;
+            for record in records {
+                if let Ok(Named { nuid }) = serde_json::from_slice(&record.payload) {
+                    unnamed.remove(&format!("{prefix}{nuid}"));
+                }
+            }
+        }
+        let mut old = Vec::new();
+        for subject in unnamed {
+            // The last piece says when there was life: an upload under way has a young one.
+            let last = read::last_on_subject(&self.broker, &stream, &subject).await?;
+            if last.is_some_and(|last| last.time_ms <= before_ms) {
+                old.push(subject);
+            }
+        }
+        if !old.is_empty() && !is_complete(read, before, ask::count(&self.broker, &stream, &records).await?) {
+            tracing::warn!(store = name, read, "pieces are not swept now: not every record of the store was read");
+            return Ok(None);
+        }
+        Ok(Some(old))
+    }
+
     async fn purge(&self, stream: &str, subject: &str) -> Result<(), ApiError> {
         let handle = self.broker.jetstream.get_stream_no_info(stream).await;
         let handle = handle.map_err(|error| unavailable(error.to_string()))?;
         handle.purge().filter(subject).await.map_err(|error| unavailable(error.to_string()))?;
         Ok(())
+    }
+}
+
+/// Whether so many records may be all that the leader had. What came or went meanwhile is in one of its counts alone.
+fn is_complete(read: u64, before: u64, after: u64) -> bool {
+    read >= before.min(after)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_complete;
+
+    #[test]
+    fn fewer_records_than_the_leader_has_are_not_taken_for_all() {
+        for (read, before, after, complete) in
+            [(5, 5, 5, true), (4, 5, 5, false), (5, 5, 9, true), (3, 5, 3, true), (2, 5, 3, false), (0, 0, 0, true)]
+        {
+            assert_eq!(is_complete(read, before, after), complete, "{read} of {before}, then {after}");
+        }
     }
 }

@@ -209,3 +209,55 @@ async fn an_upload_that_breaks_off_leaves_nothing() {
     eventually("its pieces are deleted", async || (stored(&place).await == 0).then_some(())).await;
     assert_eq!(place.dispatcher.get_blob(&id).await.expect_err("none").code, Code::UnknownBlob);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_has_at_most_half_of_its_store() {
+    let place = Place::start("payload_bytes_max = 1000000\nblobs_bytes_max = 1048576\n").await;
+    let id: BlobId = "thumbnail_large".parse().expect("an id");
+    for length in [Some(600_000), None] {
+        let refused = place.dispatcher.put_blob(&id, length, pieces(600_000, 1)).await.expect_err("too large");
+        assert_eq!(refused.code, Code::PayloadTooLarge, "{length:?}");
+    }
+    assert_eq!(stored(&place).await, 0);
+    place.dispatcher.put_blob(&id, None, pieces(500_000, 1)).await.expect("less than half");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_many_uploads_of_one_new_name_at_once_one_is_stored_and_each_hears_what_it_came_to() {
+    let place = Place::start("").await;
+    let id: BlobId = "thumbnail_dunes.jpg".parse().expect("an id");
+    let uploads = (0..24).map(|n| {
+        let (dispatcher, id) = (place.dispatcher.clone(), id.clone());
+        async move { (n % 2, dispatcher.put_blob(&id, None, pieces(300_000, n % 2)).await) }
+    });
+    let outcomes = futures::future::join_all(uploads).await;
+    let winner = outcomes.iter().find(|(_, outcome)| matches!(outcome, Ok(Put::New(_)))).expect("one is new").0;
+    let new = outcomes.iter().filter(|(_, outcome)| matches!(outcome, Ok(Put::New(_)))).count();
+    assert_eq!(new, 1);
+    for (seed, outcome) in outcomes {
+        match outcome {
+            Ok(_) => assert_eq!(seed, winner),
+            Err(error) => assert_eq!((error.code, seed != winner), (Code::Conflict, true), "{error:?}"),
+        }
+    }
+    eventually("three pieces and a record are left", async || (stored(&place).await == 4).then_some(())).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn more_reads_at_once_than_the_dispatcher_allows_are_told_to_come_again() {
+    let place = Place::start("").await;
+    let id: BlobId = "thumbnail_dunes.jpg".parse().expect("an id");
+    place.dispatcher.put_blob(&id, None, pieces(300_000, 1)).await.expect("stored");
+    let mut reads = Vec::new();
+    for _ in 0..workfleet_dispatcher::limits::BLOBS_READ_MAX {
+        reads.push(place.dispatcher.get_blob(&id).await.expect("a place"));
+    }
+    let refused = place.dispatcher.get_blob(&id).await.expect_err("no place");
+    assert_eq!((refused.code, refused.retry_after_ms.is_some()), (Code::RateLimited, true));
+    for read in reads {
+        assert!(read.pieces.try_collect::<Vec<Bytes>>().await.expect("pieces").concat() == picture(300_000, 1));
+    }
+    let freed = async || place.dispatcher.get_blob(&id).await.ok();
+    let read = eventually("there are places again", freed).await;
+    drop(read);
+}

@@ -88,6 +88,18 @@ async fn a_payload_lives_while_a_copy_or_a_dead_letter_names_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_payload_stays_where_its_dead_letter_cannot_be_read() {
+    let place = Place::start("").await;
+    let failed = task();
+    let payload = BlobId::input(&failed, 1);
+    put(&place, &payload).await;
+    publish(&place, place.dispatcher.broker().names.dead(&failed), b"\xff of a version to come".to_vec()).await;
+    end(&place, &failed, State::Failed, None).await;
+    assert_eq!(sweep(&place, &OLD).await.inputs, 0);
+    assert!(is_there(&place, &payload).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_output_lives_while_its_task_lives_or_its_result_names_it() {
     let place = Place::start("").await;
     let living = place.dispatcher.submit(crate::place::wide(1, None, Options::default())).await.expect("stored").task;
