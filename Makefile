@@ -29,11 +29,12 @@ test: tools ## run every test; ARGS go to cargo test
 
 kill-test: tools ## 1,000 tasks, and 500 of 1 MB, while workers are killed and frozen: one result each (minutes)
 	cargo build $(LOCKED) --workspace --bins --tests
-	WORKFLEET_KILL_TEST=full cargo test $(LOCKED) -p workfleet-tests --test e2e -- --nocapture --test-threads=1 exactly_one large_storm
+	@# `--workspace`, or cargo would choose other features of many crates, and build them once more.
+	WORKFLEET_KILL_TEST=full cargo test $(LOCKED) --workspace --test e2e -- --nocapture --test-threads=1 exactly_one large_storm
 
 list-bench: tools ## list a million waiting and a million ended tasks: times of first pages, memory (minutes)
-	cargo build $(LOCKED) --release --workspace --bins --tests
-	WORKFLEET_LIST_BENCH=full cargo test $(LOCKED) --release -p workfleet-tests --test e2e lists::a_first_page -- --nocapture
+	cargo build $(LOCKED) --workspace --bins --tests
+	WORKFLEET_LIST_BENCH=full cargo test $(LOCKED) --workspace --test e2e -- --nocapture lists::a_first_page
 
 model-deep: ## explore the model of settlement with more of everything at once (seven minutes)
 	cargo test $(LOCKED) -p workfleet-tests --test model -- --ignored --nocapture
