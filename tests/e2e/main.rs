@@ -65,6 +65,9 @@ mod webhook;
 /// Exactly one result per task, whatever dies.
 mod exactly_one;
 
+/// Pairs of the caller's own, kept through everything.
+mod labels;
+
 /// Lists of tasks, and what they cost.
 mod lists;
 
