@@ -13,7 +13,7 @@ TOOLS := deploy/local/tools
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test kill-test list-bench model-deep check build fleet jaeger tools lint-tools clean-tools
+.PHONY: help demo test kill-test list-bench model-deep check build fleet jaeger tools lint-tools images clean-tools
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -55,6 +55,9 @@ fleet: tools build ## start a fleet on this machine and keep it up; ARGS go to `
 
 jaeger: ## build a real Jaeger into .tools (needs Go; minutes, once), so that traces are kept: an API, no web pages
 	@$(TOOLS)/jaeger
+
+images: ## make container images into .images, with docker or buildah; deploy/images/README.md has the variables
+	@deploy/images/build
 
 tools: ## get the NATS server into .tools
 	@$(TOOLS)/nats-server
