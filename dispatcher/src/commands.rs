@@ -23,6 +23,8 @@ mod task;
 mod tasks;
 mod watch;
 
+use std::sync::LazyLock;
+
 use clap::{Parser, Subcommand};
 
 pub(crate) use fault::{Fault, Form};
@@ -42,9 +44,17 @@ Examples, in the checkout, with a fleet that `make fleet` has started:
   workfleet call thumbnail --field image=@deploy/local/samples/julia.png --field width_px=64 --field height_px=64
   workfleet queues --json | jq '.queues[].waiting'";
 
+/// What `--version` says after the name. The build of images gives the revision, and labels the image with the same; an
+/// ordinary build has none, since it would be compiled again for every commit.
+static VERSION: LazyLock<String> = LazyLock::new(|| {
+    let revision = option_env!("WORKFLEET_REVISION").filter(|revision| !revision.is_empty());
+    let version = env!("CARGO_PKG_VERSION");
+    revision.map_or_else(|| version.to_owned(), |revision| format!("{version} (revision {revision})"))
+});
+
 /// Durable tasks and direct calls over NATS, with one trace for each.
 #[derive(Debug, Parser)]
-#[command(name = "workfleet", version, after_help = EXIT_CODES, max_term_width = 110)]
+#[command(name = "workfleet", version = VERSION.as_str(), after_help = EXIT_CODES, max_term_width = 110)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     command: Command,

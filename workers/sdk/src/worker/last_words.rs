@@ -14,8 +14,9 @@ A Workfleet worker: it takes tasks of one kind until it is stopped. It takes no 
 ";
 /// Its end, after the lines about variables of the worker's own.
 const HELP_END: &str = "\ndocs/configuration.md lists all of them.\n";
-/// What `--version` says.
-const VERSION: &str = concat!("workfleet-sdk ", env!("CARGO_PKG_VERSION"), "\n");
+/// What the program was built from: the build of images says it, and labels the image with the same.
+/// None otherwise, or every commit would compile this crate and all workers again.
+const REVISION: Option<&str> = option_env!("WORKFLEET_REVISION");
 /// Exit code for wrong use, as that of `workfleet`.
 const EXIT_WRONG_USE: i32 = 2;
 
@@ -34,7 +35,7 @@ impl LastWords {
         let first = arguments.into_iter().next()?;
         Some(match first.to_string_lossy().as_ref() {
             "--help" | "-h" => Self::Answer(format!("{HELP}{own_help}{HELP_END}")),
-            "--version" | "-V" => Self::Answer(VERSION.to_owned()),
+            "--version" | "-V" => Self::Answer(version(REVISION)),
             unknown => Self::Mistake(format!(
                 "unknown argument {unknown:?}: a worker is configured by variables; --help names them\n"
             )),
@@ -57,9 +58,18 @@ impl LastWords {
     }
 }
 
+/// What `--version` says.
+fn version(revision: Option<&str>) -> String {
+    let version = env!("CARGO_PKG_VERSION");
+    match revision.filter(|revision| !revision.is_empty()) {
+        Some(revision) => format!("workfleet-sdk {version} (revision {revision})\n"),
+        None => format!("workfleet-sdk {version}\n"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{HELP, HELP_END, LastWords, VERSION};
+    use super::{HELP, HELP_END, LastWords, REVISION, version};
 
     const OWN: &str = "  ACME_PIXELS_MAX  largest picture\n";
 
@@ -73,11 +83,19 @@ mod tests {
         for help in ["--help", "-h"] {
             assert_eq!(to(&[help]), Some(LastWords::Answer(format!("{HELP}{OWN}{HELP_END}"))));
         }
-        for version in ["--version", "-V"] {
-            assert_eq!(to(&[version]), Some(LastWords::Answer(VERSION.to_owned())));
+        for asked in ["--version", "-V"] {
+            assert_eq!(to(&[asked]), Some(LastWords::Answer(version(REVISION))));
         }
         for unknown in ["--slots=4", "thumbnail", ""] {
             assert!(matches!(to(&[unknown]), Some(LastWords::Mistake(text)) if text.contains(unknown)));
+        }
+    }
+
+    #[test]
+    fn the_version_names_the_revision_where_one_is_known() {
+        assert!(version(Some("4f2a-dirty")).ends_with(" (revision 4f2a-dirty)\n"));
+        for unknown in [None, Some("")] {
+            assert!(!version(unknown).contains("revision"));
         }
     }
 }
