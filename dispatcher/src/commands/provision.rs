@@ -61,7 +61,8 @@ pub(super) async fn connect(config: &BrokerConfig, form: Form) -> Result<Broker,
     }
     if form == Form::Words {
         // Where it cannot be written, there is nobody who could wonder.
-        let _ = writeln!(std::io::stderr(), "workfleet: no NATS server answers yet, trying for 30 s");
+        let time = humantime::format_duration(config.connect_timeout);
+        let _ = writeln!(std::io::stderr(), "workfleet: no NATS server answers yet, trying for {time}");
     }
     connecting.await
 }
@@ -83,8 +84,9 @@ fn word(change: Change) -> &'static str {
 impl From<BrokerError> for Fault {
     fn from(error: BrokerError) -> Self {
         match error {
-            BrokerError::Unreachable { .. } => Self::Unreachable(error.to_string()),
+            BrokerError::Refused { .. } => Self::Denied(error.to_string()),
             BrokerError::Address { .. } | BrokerError::Credentials { .. } => Self::Usage(error.to_string()),
+            _ => Self::Unreachable(error.to_string()),
         }
     }
 }

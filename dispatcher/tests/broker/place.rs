@@ -103,12 +103,7 @@ impl Place {
 }
 
 fn config(port: u16, login: &str) -> BrokerConfig {
-    BrokerConfig {
-        url: format!("nats://{login}127.0.0.1:{port}"),
-        prefix: Default::default(),
-        credentials_file: None,
-        name: "test".to_owned(),
-    }
+    BrokerConfig::new(format!("nats://{login}127.0.0.1:{port}"), "test")
 }
 
 /// A submit to `thumbnail` of a thumbnail so wide.

@@ -3,28 +3,40 @@
 //! One place sets the options that cost others days: a short ping, so that a half-open link is noticed; the first
 //! connect retried, since in a cluster a broker may come up later; and permission violations logged, which show
 //! nowhere else but as a time-out. See also [`Broker::close`].
+//!
+//! # TLS and its rotation
+//!
+//! The client reads the files of [`TlsFiles`] anew at each connect. So a new authority, or a new certificate of this
+//! client, needs no restart: it counts from the next reconnect on, and connections that stand are left alone. To change
+//! an authority, trust the old and the new one in one file first, then replace the servers' certificates, then take the
+//! old one out.
 
-use std::fmt;
-use std::path::PathBuf;
+mod config;
+mod error;
+mod login;
+
+pub use config::{BrokerConfig, CONNECT_TIMEOUT_DEFAULT, InboxPrefix, InboxPrefixError, TlsFiles};
+pub use error::BrokerError;
+pub use login::{Login, Seed, SeedError};
+
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_nats::jetstream::{self, context::ContextBuilder};
 use async_nats::{Client, ConnectOptions, Event, HeaderMap, ServerAddr};
-use percent_encoding::percent_decode_str;
 use tokio::sync::{Semaphore, watch};
 use workfleet_proto::limits::BLOB_CHUNK_BYTES;
-use workfleet_proto::names::{Names, Prefix};
+use workfleet_proto::names::Names;
 use workfleet_proto::wire::Headers;
 
-use crate::config::Vars;
-
-/// How long the first connect is tried.
-const CONNECT_TIME_MAX: Duration = Duration::from_secs(30);
+/// Pause between two tries of the first connect.
+const CONNECT_PAUSE: Duration = Duration::from_millis(500);
+/// How often it is logged that they still fail for the same reason.
+const CONNECT_LOG_INTERVAL: Duration = Duration::from_secs(15);
 /// How long an answer of JetStream is waited for.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(5);
-/// How long the last bytes may take on the way out.
-const CLOSE_TIME_MAX: Duration = Duration::from_secs(5);
+/// How long the last bytes may take on the way out: the longest time of [`Broker::close`].
+pub const CLOSE_TIME_MAX: Duration = Duration::from_secs(5);
 /// How often the link is checked.
 const PING_INTERVAL: Duration = Duration::from_secs(10);
 /// Longest wait between two tries to reconnect.
@@ -34,51 +46,6 @@ const RECONNECT_DELAY_MAX: Duration = Duration::from_secs(2);
 pub(crate) const BLOB_CHUNKS_ASKED_MAX: usize = (16 << 20) / BLOB_CHUNK_BYTES;
 /// Acknowledgements of publishes that may be on their way at once.
 const PUBLISHES_INFLIGHT_MAX: usize = 4_096;
-
-/// Where the broker is and who asks.
-#[derive(Clone)]
-pub struct BrokerConfig {
-    /// `nats://host:port`, or several with commas; `nats://user:password@host` or `nats://token@host` to log in.
-    pub url: String,
-    /// What stands before every name.
-    pub prefix: Prefix,
-    /// A NATS credentials file.
-    pub credentials_file: Option<PathBuf>,
-    /// The client's name, as the server shows it.
-    pub name: String,
-}
-
-impl BrokerConfig {
-    /// Reads `WORKFLEET_NATS_URL`, `WORKFLEET_PREFIX` and `WORKFLEET_NATS_CREDENTIALS_FILE`.
-    pub fn read(vars: &mut Vars, name: &str) -> Self {
-        Self {
-            url: vars.text("WORKFLEET_NATS_URL", "nats://127.0.0.1:4222"),
-            prefix: vars.parsed("WORKFLEET_PREFIX", Prefix::default()),
-            credentials_file: vars.optional_text("WORKFLEET_NATS_CREDENTIALS_FILE").map(PathBuf::from),
-            name: name.to_owned(),
-        }
-    }
-}
-
-impl BrokerConfig {
-    /// Where the broker is, without user and password.
-    #[must_use]
-    pub fn address(&self) -> String {
-        redacted(&self.url)
-    }
-}
-
-impl fmt::Debug for BrokerConfig {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { url, prefix, credentials_file, name } = self;
-        f.debug_struct("BrokerConfig")
-            .field("url", &redacted(url))
-            .field("prefix", prefix)
-            .field("credentials_file", credentials_file)
-            .field("name", name)
-            .finish()
-    }
-}
 
 /// A connection, with the names of the fleet it belongs to. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -96,29 +63,18 @@ pub struct Broker {
 }
 
 impl Broker {
-    /// Connects, and keeps trying for 30 s.
+    /// Connects, and keeps trying for the time that the configuration gives.
+    ///
+    /// A server that does not trust us, or whom we do not trust, is tried again too: while a fleet is being set up,
+    /// certificates and users may come later than the processes that use them.
     ///
     /// # Errors
-    /// When the address or the credentials are no good, or no server answers in that time.
+    /// When the address or the credentials are no good, or no server takes us in that time.
     pub async fn connect(config: &BrokerConfig) -> Result<Self, BrokerError> {
         let (reconnected, reconnects) = watch::channel(0);
         let (closing, closed) = watch::channel(false);
         let callback = event_callback(reconnected, closing);
-        let addresses = addresses(&config.url)?;
-        let deadline = tokio::time::Instant::now() + CONNECT_TIME_MAX;
-        let client = loop {
-            let options = options(config, &addresses, callback.clone()).await?;
-            match options.connect(addresses.as_slice()).await {
-                Ok(client) => break client,
-                Err(error) if tokio::time::Instant::now() >= deadline => {
-                    return Err(BrokerError::Unreachable { url: redacted(&config.url), reason: error.to_string() });
-                }
-                Err(error) => {
-                    tracing::warn!(url = redacted(&config.url), %error, "no broker yet, trying again");
-                    tokio::time::sleep(Duration::from_millis(500)).await;
-                }
-            }
-        };
+        let client = first_connect(config, &callback).await?;
         let jetstream = ContextBuilder::new()
             .timeout(ANSWER_TIME_MAX)
             .max_ack_inflight(PUBLISHES_INFLIGHT_MAX)
@@ -152,36 +108,38 @@ impl Broker {
     }
 }
 
+async fn first_connect(config: &BrokerConfig, callback: &Callback) -> Result<Client, BrokerError> {
+    let addresses = addresses(&config.url)?;
+    let began = Instant::now();
+    let mut logged: Option<(String, Instant)> = None;
+    loop {
+        let options = options(config, &addresses, Arc::clone(callback)).await?;
+        let error = match options.connect(addresses.as_slice()).await {
+            Ok(client) => return Ok(client),
+            Err(error) => BrokerError::of_try(config, &error),
+        };
+        if began.elapsed() >= config.connect_timeout {
+            return Err(error);
+        }
+        let words = error.to_string();
+        let is_news = |(last, at): &(String, Instant)| *last != words || at.elapsed() >= CONNECT_LOG_INTERVAL;
+        if logged.as_ref().is_none_or(is_news) {
+            tracing::warn!(error = words, "no broker yet, trying again");
+            logged = Some((words, Instant::now()));
+        }
+        tokio::time::sleep(CONNECT_PAUSE).await;
+    }
+}
+
 fn addresses(url: &str) -> Result<Vec<ServerAddr>, BrokerError> {
     url.split(',')
         .map(|part| {
-            part.trim()
-                .parse()
-                .map_err(|error: std::io::Error| BrokerError::Address { url: redacted(url), reason: error.to_string() })
+            part.trim().parse().map_err(|error: std::io::Error| BrokerError::Address {
+                url: config::redacted(url),
+                reason: error.to_string(),
+            })
         })
         .collect()
-}
-
-/// The address without user, password and token, for logs and errors. What cannot be told apart from a password goes
-/// with it.
-fn redacted(url: &str) -> String {
-    let mut parts: Vec<&str> = url.split('@').collect();
-    let host = parts.pop().unwrap_or_default();
-    let hidden = parts.iter().map(|part| {
-        let scheme_ends = part.find("://").map_or(0, |at| at + "://".len());
-        format!("{}***@", &part[..scheme_ends])
-    });
-    hidden.chain([host.to_owned()]).collect()
-}
-
-/// What an address says of who connects. The client takes it from its options alone.
-fn log_in(options: ConnectOptions, address: &ServerAddr) -> ConnectOptions {
-    let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
-    match (address.username().map(decoded), address.password().map(decoded)) {
-        (Some(user), Some(password)) => options.user_and_password(user, password),
-        (Some(token), None) => options.token(token),
-        (None, _) => options,
-    }
 }
 
 type Callback = Arc<dyn Fn(Event) + Send + Sync>;
@@ -208,8 +166,9 @@ async fn options(
     addresses: &[ServerAddr],
     callback: Callback,
 ) -> Result<ConnectOptions, BrokerError> {
-    let options = ConnectOptions::new()
+    let mut options = ConnectOptions::new()
         .name(&config.name)
+        .custom_inbox_prefix(config.inbox_prefix.as_str())
         .ping_interval(PING_INTERVAL)
         .reconnect_delay_callback(|tries| {
             Duration::from_millis(50 * (1 << tries.min(6)) as u64).min(RECONNECT_DELAY_MAX)
@@ -218,17 +177,13 @@ async fn options(
             callback(event);
             async {}
         });
-    match &config.credentials_file {
-        Some(path) => options
-            .credentials_file(path)
-            .await
-            .map_err(|error| BrokerError::Credentials { path: path.clone(), reason: error.to_string() }),
-        // One login for all of them: a cluster names servers that no address here names.
-        None => Ok(match addresses.iter().find(|address| address.has_user_pass()) {
-            Some(address) => log_in(options, address),
-            None => options,
-        }),
+    if let Some(path) = &config.tls.ca_file {
+        options = options.add_root_certificates(path.clone()).require_tls(true);
     }
+    if let Some((certificate, key)) = &config.tls.client_pair {
+        options = options.add_client_certificate(certificate.clone(), key.clone());
+    }
+    login::log_in(options, &config.login, addresses).await
 }
 
 /// Headers as the contract reads them.
@@ -238,56 +193,5 @@ pub struct NatsHeaders<'a>(pub &'a HeaderMap);
 impl Headers for NatsHeaders<'_> {
     fn value(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(async_nats::HeaderValue::as_str)
-    }
-}
-
-/// Why there is no connection.
-#[derive(Debug, Clone, thiserror::Error)]
-pub enum BrokerError {
-    /// The address cannot be read.
-    #[error("WORKFLEET_NATS_URL={url:?} is not an address: {reason}")]
-    Address {
-        /// The address.
-        url: String,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// The credentials cannot be read.
-    #[error("the credentials file {path} cannot be used: {reason}")]
-    Credentials {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// Nobody answers.
-    #[error("no NATS server answers at {url}: {reason}; is it running, and is WORKFLEET_NATS_URL right?")]
-    Unreachable {
-        /// The address.
-        url: String,
-        /// What the last try said.
-        reason: String,
-    },
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{BrokerConfig, redacted};
-
-    #[test]
-    fn no_secret_is_left_of_an_address() {
-        assert_eq!(redacted("nats://127.0.0.1:4222"), "nats://127.0.0.1:4222");
-        assert_eq!(redacted("nats://me:secret@a:4222"), "nats://***@a:4222");
-        assert_eq!(redacted("secret@a, tls://secret@b"), "***@a, tls://***@b");
-        for url in ["nats://me:se@cret@a", "nats://me:x://secret@a", "nats://me:x,secret@a,nats://me:secret@b"] {
-            let config = BrokerConfig {
-                url: url.to_owned(),
-                prefix: workfleet_proto::names::Prefix::default(),
-                credentials_file: None,
-                name: "test".to_owned(),
-            };
-            let shown = format!("{config:?}");
-            assert!(!shown.contains("secret") && !shown.contains("cret@"), "{shown}");
-        }
     }
 }

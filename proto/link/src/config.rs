@@ -5,8 +5,11 @@
 
 use std::collections::HashMap;
 use std::fmt::Display;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
+
+use crate::tls;
 
 /// Variables by name, and the mistakes found in them so far.
 #[derive(Debug, Default)]
@@ -92,6 +95,31 @@ impl Vars {
     #[must_use]
     pub fn switch(&mut self, name: &str, default: bool) -> bool {
         self.parsed(name, default)
+    }
+
+    /// What a file holds whose path the variable gives; `None` where it is not set, or no good. The error is told with
+    /// the file's name, and must not repeat what the file holds.
+    #[must_use]
+    pub fn file<T, E: Display>(&mut self, name: &str, read: impl FnOnce(&Path) -> Result<T, E>) -> Option<T> {
+        let path = PathBuf::from(self.optional_text(name)?);
+        read(&path).map_err(|error| self.mistakes.push(format!("{name}={}: {error}", path.display()))).ok()
+    }
+
+    /// The paths of a certificate and of its key, which are set both or neither and fit together.
+    #[must_use]
+    pub fn pair(&mut self, certificate: &str, key: &str) -> Option<(PathBuf, PathBuf)> {
+        let [certificate_file, key_file] = [certificate, key].map(|name| self.optional_text(name).map(PathBuf::from));
+        match (certificate_file, key_file) {
+            (Some(certificate_file), Some(key_file)) => match tls::pair(&certificate_file, &key_file) {
+                Ok(_) => return Some((certificate_file, key_file)),
+                Err(error) => self.mistakes.push(format!("{certificate} and {key}: {error}")),
+            },
+            (None, None) => {}
+            (Some(_), None) | (None, Some(_)) => {
+                self.mistakes.push(format!("{certificate} and {key}: set both or neither"));
+            }
+        }
+        None
     }
 
     /// Notes a mistake that only the caller can see.

@@ -11,6 +11,7 @@
 //! - [`telemetry`]: traces, metrics and logs.
 //! - [`admin`]: health and metrics over HTTP, for processes that have no other HTTP.
 //! - [`ready`]: where a process listens, for whoever started it.
+//! - [`tls`]: certificates and keys in files.
 //! - [`time`]: the clock that people read.
 //!
 //! The alternative was to let each side write its own; docs/decisions/0002-one-link-crate.md says why not.
@@ -26,3 +27,4 @@ pub mod read;
 pub mod ready;
 pub mod telemetry;
 pub mod time;
+pub mod tls;

@@ -26,8 +26,8 @@ use prometheus::{Registry, TextEncoder};
 use crate::config::Vars;
 use sampler::LinkAware;
 
-/// How long the last spans may take on the way out.
-const STOP_TIME_MAX: Duration = Duration::from_secs(5);
+/// How long the last spans and metrics may take on the way out: the longest time of [`Telemetry::stop`].
+pub const STOP_TIME_MAX: Duration = Duration::from_secs(5);
 /// Spans that wait to be exported; more are dropped and counted by the SDK.
 const SPANS_WAITING_MAX: usize = 8_192;
 /// Spans in one export.

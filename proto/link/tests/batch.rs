@@ -45,7 +45,7 @@ impl Server {
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         };
-        let config = BrokerConfig { url, prefix: Default::default(), credentials_file: None, name: "test".to_owned() };
+        let config = BrokerConfig::new(url, "test");
         let broker = Broker::connect(&config).await.expect("a connection");
         let config = Config {
             name: "LETTERS".to_owned(),

@@ -8,13 +8,38 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
+use workfleet_link::{broker, telemetry};
 
 use crate::station::Station;
+use crate::{health, presence};
 
-/// How long the loops may take to hand back what was on its way to them.
+/// Loops that bring new work: pulls and direct calls.
+pub(crate) const LOOPS: u32 = 2;
+/// How long each of the loops may take to hand back what was on its way to them.
 const STOP_TIME_MAX: Duration = Duration::from_secs(5);
 /// How long everything that was cut may take to be handed back and settled.
 const SETTLE_TIME_MAX: Duration = Duration::from_secs(10);
+
+/// Longest time from SIGTERM to the end of a worker process, beyond its `WORKFLEET_DRAIN_TIMEOUT`.
+///
+/// Whoever kills processes that take long to stop must wait for the drain timeout and for this: in Kubernetes,
+/// `terminationGracePeriodSeconds` is the sum of both. It is the sum of the longest times of all that comes on the way
+/// out one after the other: the loops stop, what was cut is handed back, the worker's record is struck off, the
+/// connection to the broker closes, the admin address closes, and the last spans and metrics leave. Usually all of it
+/// takes a few milliseconds.
+///
+/// ```
+/// let drain_timeout = std::time::Duration::from_secs(25);
+/// let grace_s = (drain_timeout + workfleet_sdk::SHUTDOWN_MARGIN).as_secs();
+/// assert!(grace_s > 25);
+/// ```
+pub const SHUTDOWN_MARGIN: Duration = STOP_TIME_MAX
+    .saturating_mul(LOOPS)
+    .saturating_add(SETTLE_TIME_MAX)
+    .saturating_add(presence::WRITE_TIME_MAX)
+    .saturating_add(broker::CLOSE_TIME_MAX)
+    .saturating_add(health::STOP_TIME_MAX)
+    .saturating_add(telemetry::STOP_TIME_MAX);
 
 /// How it ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,9 +51,9 @@ pub(crate) enum Drained {
 }
 
 /// Drains; `loops` are those that bring new work.
-pub(crate) async fn drain<const N: usize>(
+pub(crate) async fn drain(
     station: &Arc<Station>,
-    loops: [JoinHandle<()>; N],
+    loops: [JoinHandle<()>; LOOPS as usize],
     timeout: Duration,
 ) -> Drained {
     station.drain.draining.cancel();

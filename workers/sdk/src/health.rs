@@ -27,7 +27,7 @@ const DEAF_TIME_MAX: Duration = Duration::from_secs(30);
 /// longest, fit into it.
 const IDLE_TIME_MAX: Duration = Duration::from_secs(300);
 /// How long the last answers may take.
-const STOP_TIME_MAX: Duration = Duration::from_secs(1);
+pub(crate) const STOP_TIME_MAX: Duration = Duration::from_secs(1);
 
 /// What the process says about itself.
 #[derive(Debug)]

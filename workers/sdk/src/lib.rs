@@ -101,6 +101,7 @@ pub mod testing;
 pub use blobs::{BlobError, BlobStream};
 pub use child::Child;
 pub use context::Context;
+pub use drain::SHUTDOWN_MARGIN;
 pub use error::{ResultExt, TaskError};
 pub use handler::{Handler, HandlerService};
 pub use outcome::{Delivery, Outcome};

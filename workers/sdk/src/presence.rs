@@ -19,7 +19,7 @@ use crate::station::Station;
 /// How often the record is written; the bucket keeps it for about three times as long.
 const RENEW_INTERVAL: Duration = Duration::from_secs(3);
 /// How long a write may take before it is given up.
-const WRITE_TIME_MAX: Duration = Duration::from_secs(2);
+pub(crate) const WRITE_TIME_MAX: Duration = Duration::from_secs(2);
 /// Longest part of the host's name in the id.
 const HOST_LENGTH_MAX: usize = 40;
 
