@@ -48,8 +48,12 @@ pub enum Code {
     DeadlineExceeded,
     /// The idempotency key was used with another payload.
     Conflict,
+    /// It is not known who asks: no token, or one that is not good.
+    Unauthenticated,
     /// Whoever asks may not do this.
     Forbidden,
+    /// It cannot be checked now who asks.
+    KeysUnavailable,
     /// The task has not ended yet, so it has no output.
     NotEnded,
     /// The task ended without an output.
@@ -84,7 +88,7 @@ const fn row(code: Code, name: &'static str, status: u16, grpc: tonic::Code, tit
 
 /// In the order of [`Code`]; a test holds them together.
 #[rustfmt::skip]
-const TABLE: [Row; 25] = [
+const TABLE: [Row; 27] = [
     row(Code::UnknownQueue,         "unknown_queue",          404, tonic::Code::NotFound,           "Unknown queue"),
     row(Code::UnknownTask,          "unknown_task",           404, tonic::Code::NotFound,           "Unknown task"),
     row(Code::UnknownBlob,          "unknown_blob",           404, tonic::Code::NotFound,           "Unknown blob"),
@@ -100,7 +104,9 @@ const TABLE: [Row; 25] = [
     row(Code::Busy,                 "busy",                   429, tonic::Code::ResourceExhausted,  "Every worker is busy"),
     row(Code::DeadlineExceeded,     "deadline_exceeded",      504, tonic::Code::DeadlineExceeded,   "No answer in time"),
     row(Code::Conflict,             "conflict",               409, tonic::Code::AlreadyExists,      "Conflict"),
+    row(Code::Unauthenticated,      "unauthenticated",        401, tonic::Code::Unauthenticated,    "Not authenticated"),
     row(Code::Forbidden,            "forbidden",              403, tonic::Code::PermissionDenied,   "Not allowed"),
+    row(Code::KeysUnavailable,      "keys_unavailable",       503, tonic::Code::Unavailable,        "Tokens cannot be checked now"),
     row(Code::NotEnded,             "not_ended",              409, tonic::Code::FailedPrecondition, "The task has not ended"),
     row(Code::NoOutput,             "no_output",              409, tonic::Code::FailedPrecondition, "The task ended without an output"),
     row(Code::CallRejected,         "call_rejected",          422, tonic::Code::FailedPrecondition, "The handler refused the call"),

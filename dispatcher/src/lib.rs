@@ -1,7 +1,7 @@
 //! The dispatcher: takes tasks, stores them in NATS JetStream, and says what became of them.
 //!
 //! In the order in which a task meets them:
-//! - [`accept`]: HTTP and gRPC, bytes to [`Submit`].
+//! - [`accept`]: HTTP and gRPC, bytes to [`Submit`]. [`auth`]: who asks, and what they may do.
 //! - [`admit`]: a submit to an envelope, or a refusal; pure. With `kinds` and `transcode`, JSON to protobuf and back.
 //! - `stow`: a large payload to its store. `publish`: an envelope to JetStream's acknowledgement. With `idempotency`, one
 //!   task for one key.
@@ -38,6 +38,7 @@
 
 pub mod accept;
 pub mod admit;
+pub mod auth;
 pub mod config;
 pub mod error;
 pub mod limits;
