@@ -21,6 +21,9 @@ const NATS_IMAGE: &str = "nats:2.15.1";
 /// Jaeger, which is the collector too, with its tag.
 const JAEGER_IMAGE: &str = "jaegertracing/jaeger:2.13.0";
 
+/// Who has a certificate, in overlays with TLS: its Secret is `tls-<name>`.
+pub(crate) const TLS_NAMES: [&str; 5] = ["nats", "dispatcher", "jaeger", "otel-collector", "keda"];
+
 /// What every template sees.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Context {
@@ -34,6 +37,8 @@ pub(crate) struct Context {
     production: SiteContext,
     workers: Vec<WorkerContext>,
     roles: Vec<String>,
+    /// Who has a certificate, in overlays with TLS.
+    tls_names: [&'static str; 5],
 }
 
 /// What templates of a worker see beside that, as `worker`.
@@ -110,6 +115,7 @@ impl Context {
             production: site(fleet, &fleet.production),
             workers: fleet.workers.iter().map(|one| worker(one, margin)).collect(),
             roles: fleet.roles(),
+            tls_names: TLS_NAMES,
         }
     }
 
