@@ -13,10 +13,10 @@ TOOLS := deploy/local/tools
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test kill-test list-bench model-deep check build fleet jaeger tools lint-tools images clean-tools
+.PHONY: help demo test kill-test k8s-test list-bench model-deep check build fleet jaeger tools lint-tools images clean-tools
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: tools build ## show the whole fleet at work on this machine, end to end
 	@target/release/workfleet-local demo $(ARGS)
@@ -31,6 +31,10 @@ kill-test: tools ## 1,000 tasks, and 500 of 1 MB, while workers are killed and f
 	cargo build $(LOCKED) --workspace --bins --tests
 	@# `--workspace`, or cargo would choose other features of many crates, and build them once more.
 	WORKFLEET_KILL_TEST=full cargo test $(LOCKED) --workspace --test e2e -- --nocapture --test-threads=1 exactly_one large_storm
+
+k8s-test: ## try the manifests on the cluster of KUBECONFIG; IMAGE_LOAD brings an image's tar into it, SCENARIO=a,c chooses
+	cargo build $(LOCKED) --workspace --bins --tests
+	cargo test $(LOCKED) --workspace --test kubernetes -- --ignored --nocapture
 
 list-bench: tools ## list a million waiting and a million ended tasks: times of first pages, memory (minutes)
 	cargo build $(LOCKED) --workspace --bins --tests

@@ -43,20 +43,24 @@ impl Jaeger {
     /// The spans of a trace as its query API tells them (OTLP as JSON), one value per span with its service's name
     /// under `service`; empty as long as it knows none.
     pub async fn spans(&self, trace: &str) -> Vec<Value> {
-        let url = format!("http://127.0.0.1:{}/api/v3/traces/{trace}", self.query_port);
-        let Ok(response) = reqwest::get(url).await else { return Vec::new() };
-        let Ok(answer) = response.json::<Value>().await else { return Vec::new() };
-        let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
-        let mut spans = Vec::new();
-        for resource in list(&answer["result"]["resourceSpans"]) {
-            let service = attribute(&resource["resource"], "service.name");
-            for mut span in list(&resource["scopeSpans"]).iter().flat_map(|scope| list(&scope["spans"])) {
-                span["service"] = service.clone().into();
-                spans.push(span);
-            }
-        }
-        spans
+        spans(&format!("http://127.0.0.1:{}", self.query_port), trace).await
     }
+}
+
+/// The same of any Jaeger whose query API is at `url`.
+pub async fn spans(url: &str, trace: &str) -> Vec<Value> {
+    let Ok(response) = reqwest::get(format!("{url}/api/v3/traces/{trace}")).await else { return Vec::new() };
+    let Ok(answer) = response.json::<Value>().await else { return Vec::new() };
+    let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
+    let mut spans = Vec::new();
+    for resource in list(&answer["result"]["resourceSpans"]) {
+        let service = attribute(&resource["resource"], "service.name");
+        for mut span in list(&resource["scopeSpans"]).iter().flat_map(|scope| list(&scope["spans"])) {
+            span["service"] = service.clone().into();
+            spans.push(span);
+        }
+    }
+    spans
 }
 
 /// A string attribute of a span or a resource, whatever its type was; empty if it is not there.

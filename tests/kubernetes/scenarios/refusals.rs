@@ -1,0 +1,124 @@
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use async_nats::{Client, ConnectOptions, Event};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use crate::cluster::Cluster;
+use crate::kubectl::{Forwarding, get, list};
+use crate::table::Row;
+
+const ROLE: &str = "worker-thumbnail";
+/// What a worker of `thumbnail` may never publish to.
+const PUBLISHES: [&str; 10] = [
+    // Another queue's tasks, results and blobs.
+    "$JS.API.CONSUMER.MSG.NEXT.TASKS_probe.WORK_m",
+    "$JS.API.STREAM.MSG.GET.RESULTS_probe",
+    "$JS.API.DIRECT.GET.OBJ_IN_probe",
+    "wf.result.probe.q.probe_x",
+    // Streams, its own included.
+    "$JS.API.STREAM.CREATE.MINE",
+    "$JS.API.STREAM.PURGE.TASKS_thumbnail",
+    "$JS.API.STREAM.DELETE.TASKS_thumbnail",
+    // Its own settings; tasks past the dispatcher; children of queues that are not listed.
+    "$KV.QUEUES.thumbnail",
+    "wf.task.thumbnail.q.m.thumbnail_x",
+    "wf.submit.probe",
+];
+/// What it may never hear.
+const SUBSCRIBES: [&str; 4] = ["wf.task.>", "wf.done.>", "_INBOX_dispatcher.>", "$JS.EVENT.>"];
+const ANSWER_TIME_MAX: Duration = Duration::from_secs(10);
+const LOOK_PAUSE: Duration = Duration::from_millis(50);
+
+/// What the server has said.
+type Said = Arc<Mutex<Vec<String>>>;
+
+/// i: the broker refuses what a role has no business with, and the namespace what is not `restricted`.
+pub(crate) async fn run(cluster: &Cluster) -> Result<Vec<Row>> {
+    let broker = Forwarding::start(&["port-forward", "service/nats", ":4222"]).await?;
+    let tried = refused(broker.port).await;
+    broker.stop().await;
+    tried?;
+    Ok(vec![
+        Row::passed(
+            "i",
+            format!("the key of {ROLE} on the cluster's NATS"),
+            format!(
+                "{} publishes and {} subscriptions refused, no login without a key",
+                PUBLISHES.len(),
+                SUBSCRIBES.len()
+            ),
+            "all refused, its own stream read",
+        ),
+        restricted(cluster).await?,
+    ])
+}
+
+async fn refused(port: u16) -> Result<()> {
+    let address = format!("nats://127.0.0.1:{port}");
+    let bare = async_nats::connect(&address).await;
+    ensure!(bare.is_err(), "the broker lets in a client without a key");
+    let (client, said) = login(&address).await?;
+    // First what it may do, or the refusals below would prove nothing.
+    let own = client.request("$JS.API.STREAM.MSG.GET.TASKS_thumbnail", r#"{"seq":1}"#.into());
+    tokio::time::timeout(ANSWER_TIME_MAX, own).await.context("its own stream")?.context("its own stream")?;
+    for subject in PUBLISHES {
+        client.publish(subject, "{}".into()).await?;
+        denied(&said, "Publish", subject).await?;
+    }
+    for subject in SUBSCRIBES {
+        let _subscription = client.subscribe(subject).await?;
+        denied(&said, "Subscription", subject).await?;
+    }
+    Ok(())
+}
+
+async fn login(address: &str) -> Result<(Client, Said)> {
+    let secret = get(&["secret", &format!("nats-key-{ROLE}")]).await?;
+    let seed = STANDARD.decode(secret["data"]["seed.nk"].as_str().context("the Secret has a seed")?)?;
+    let said = Said::default();
+    let hears = Arc::clone(&said);
+    let options = ConnectOptions::with_nkey(String::from_utf8(seed)?.trim().to_owned())
+        .custom_inbox_prefix(format!("_INBOX_{ROLE}"))
+        .ignore_discovered_servers()
+        .event_callback(move |event| {
+            if let Event::ServerError(error) = event {
+                hears.lock().unwrap_or_else(PoisonError::into_inner).push(error.to_string());
+            }
+            std::future::ready(())
+        });
+    Ok((options.connect(address).await.context("the worker's key logs in")?, said))
+}
+
+/// Waits until the server has refused exactly this.
+async fn denied(said: &Said, what: &str, subject: &str) -> Result<()> {
+    let (what, subject) = (format!("permissions violation for {what} to").to_lowercase(), subject.to_lowercase());
+    let begun = Instant::now();
+    loop {
+        let heard = said.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let is_this = |line: &String| line.to_lowercase().contains(&what) && line.to_lowercase().contains(&subject);
+        if heard.iter().any(is_this) {
+            return Ok(());
+        }
+        ensure!(begun.elapsed() < ANSWER_TIME_MAX, "{what} {subject} was not refused; the broker said {heard:?}");
+        tokio::time::sleep(LOOK_PAUSE).await;
+    }
+}
+
+/// Pod Security has let everything in without a word.
+async fn restricted(cluster: &Cluster) -> Result<Row> {
+    let events = list(&["events"]).await?;
+    let message = |event: &serde_json::Value| event["message"].as_str().unwrap_or_default().to_owned();
+    let violations: Vec<String> = events.iter().map(message).filter(|text| text.contains("PodSecurity")).collect();
+    ensure!(cluster.warnings.is_empty(), "the API server warned: {:?}", cluster.warnings);
+    ensure!(violations.is_empty(), "pods were refused: {violations:?}");
+    let pods = list(&["pods"]).await?.len();
+    Ok(Row::passed(
+        "i",
+        "a namespace that enforces `restricted`",
+        "0 warnings, 0 refusals",
+        format!("0 and 0, {pods} pods"),
+    ))
+}
