@@ -128,7 +128,7 @@ impl Kinds {
         let Some(settings) = read::queue_settings(&self.broker, name).await? else { return Ok(None) };
         let kind = match kinds::record(&self.broker, name).await? {
             Some(record) => {
-                let schema = self.schema(&record.service, &record.schema).await?;
+                let schema = self.schema(name, &record.service, &record.schema).await?;
                 schema.map(|schema| Kind { record, schema })
             }
             None => None,
@@ -138,11 +138,11 @@ impl Kinds {
     }
 
     /// The schema under a hash.
-    async fn schema(&self, service: &str, hash: &str) -> Result<Option<KindSchema>, ApiError> {
+    async fn schema(&self, queue: &QueueName, service: &str, hash: &str) -> Result<Option<KindSchema>, ApiError> {
         if let Some(schema) = lock(&self.schemas).get(hash) {
             return Ok(Some(schema.clone()));
         }
-        let Some(descriptors) = kinds::schema(&self.broker, hash).await? else { return Ok(None) };
+        let Some(descriptors) = kinds::schema(&self.broker, queue, hash).await? else { return Ok(None) };
         let schema = KindSchema::read(&descriptors, service).map_err(KindError::from)?;
         let mut schemas = lock(&self.schemas);
         if schemas.len() >= SCHEMAS_MAX {
@@ -155,7 +155,7 @@ impl Kinds {
     /// A stored output as JSON, read with the schema it was written with; nothing where that is not possible.
     pub(crate) async fn output_json(&self, queue: &Queue, hash: &str, output: &Bytes) -> Option<Box<RawValue>> {
         let kind = queue.kind.as_ref()?;
-        let schema = match self.schema(&kind.record.service, hash).await {
+        let schema = match self.schema(&queue.name, &kind.record.service, hash).await {
             Ok(Some(schema)) => schema,
             Ok(None) => kind.schema.clone(),
             Err(error) => {

@@ -3,6 +3,7 @@
 //! One place, because these names are the protocol: who greps for a subject or a header finds it here and nowhere else.
 //! `docs/protocol.md` says what travels on each.
 
+mod everywhere;
 pub mod header;
 mod part;
 mod token;
@@ -263,9 +264,16 @@ impl Names {
         format!("kind.{queue}")
     }
 
-    /// Key in `KINDS` of a descriptor set: `schema.<hash>`.
+    /// Key in `KINDS` of a descriptor set: `schema.<q>.<hash>`. The queue is in it so that the broker's permissions can
+    /// keep a worker from another queue's.
     #[must_use]
-    pub fn schema_key(&self, hash: &str) -> String {
+    pub fn schema_key(&self, queue: &QueueName, hash: &str) -> String {
+        format!("schema.{queue}.{hash}")
+    }
+
+    /// Where it was before queues were in it: `schema.<hash>`. Only read, for fleets from before.
+    #[must_use]
+    pub fn schema_key_shared(&self, hash: &str) -> String {
         format!("schema.{hash}")
     }
 

@@ -34,6 +34,8 @@ use crate::limits::{BROKER_RETRY_AFTER_MS, FLEET_SUBMIT_BYTES_MAX, FLEET_SUBMITS
 
 /// How long a refusal may take on its way out: without a broker it waits, and so would whatever comes behind it.
 const REFUSAL_TIME_MAX: Duration = Duration::from_secs(1);
+/// How a subject begins that an answer may go to: an inbox, under whatever prefix.
+const INBOX: &str = "_INBOX";
 /// When a submit that met too many others should come again.
 const RETRY_AFTER_MS: u64 = 100;
 
@@ -116,9 +118,14 @@ struct Asked {
 }
 
 impl Asked {
-    /// `None` where nobody would learn what came of it: such a submit is not taken.
+    /// `None` where nobody would learn what came of it: such a submit is not taken. Nor is one whose answer is wanted
+    /// anywhere but in an inbox: the broker lets us publish where it does not let a worker, into other queues for one.
     fn read(mut message: Message) -> Option<Self> {
         let reply = message.reply.take()?;
+        if !reply.starts_with(INBOX) {
+            tracing::warn!(subject = %message.subject, %reply, "a submit whose answer is wanted elsewhere than in an inbox");
+            return None;
+        }
         Some(Self { reply, message })
     }
 
@@ -177,7 +184,7 @@ async fn send(dispatcher: &Dispatcher, reply: Subject, submitted: Result<&Task, 
 
 #[cfg(test)]
 mod tests {
-    use super::{FLEET_SUBMIT_BYTES_MAX, read};
+    use super::{Asked, FLEET_SUBMIT_BYTES_MAX, read};
     use crate::error::{ApiError, Code};
     use async_nats::Message;
     use bytes::Bytes;
@@ -211,6 +218,21 @@ mod tests {
         }
         let other = refused(&asked(SubmitRequest { queue: "post".to_owned(), ..request() }));
         assert_eq!((other.code, other.field.as_deref()), (Code::InvalidOption, Some("queue")));
+    }
+
+    #[test]
+    fn an_answer_goes_to_an_inbox_and_nowhere_else() {
+        for inbox in ["_INBOX.1", "_INBOX_worker-mail.1.2"] {
+            let asked = Asked::read(Message { reply: Some(inbox.into()), ..asked(request()) }).expect("it is taken");
+            assert_eq!(asked.reply.as_str(), inbox);
+        }
+        for elsewhere in ["wf.task.mail.q.m.mail_01h455vb4pex5vsknk084sn02q", "$JS.API.STREAM.PURGE.TASKS_mail", "x"] {
+            assert!(
+                Asked::read(Message { reply: Some(elsewhere.into()), ..asked(request()) }).is_none(),
+                "{elsewhere}"
+            );
+        }
+        assert!(Asked::read(Message { reply: None, ..asked(request()) }).is_none());
     }
 
     #[test]

@@ -215,7 +215,8 @@ fn bucket(name: &str, age_ns: i64, replicas: u32) -> Config {
         "max_age": age_ns,
         "max_msgs_per_subject": 1,
         "duplicate_window": window_ns,
-        "allow_rollup_hdrs": true,
+        // All queues share it, and with roll-ups whoever may write one key may wipe the others.
+        "allow_rollup_hdrs": false,
         "deny_delete": true,
         "allow_direct": true,
         "num_replicas": replicas,

@@ -2,8 +2,10 @@
 //!
 //! `provision` registers the kinds it knows, a worker registers its own when it starts; both go through [`register`], so
 //! that an incompatible change is refused in either way, with the reason.
+//!
+//! Written by plain publishes, not by the client's key-value store: that asks for the whole bucket's state first, which a
+//! worker need not be allowed to.
 
-use async_nats::jetstream::kv;
 use bytes::Bytes;
 use prost::Message as _;
 use workfleet_proto::id::QueueName;
@@ -11,6 +13,7 @@ use workfleet_proto::schema::{KindSchema, SchemaError, SchemaHash};
 use workfleet_proto::v1::KindRecord;
 
 use crate::broker::Broker;
+use crate::pipeline::{Publish, PublishError, send_next};
 use crate::read::{self, ReadError};
 
 /// How often a registration is tried that meets another one.
@@ -28,24 +31,24 @@ pub async fn register(
     descriptors: &[u8],
 ) -> Result<SchemaHash, KindError> {
     let schema = KindSchema::read(descriptors, service)?;
-    let bucket = bucket(broker).await?;
+    let names = &broker.names;
     for _ in 0..TRIES_MAX {
-        let stored = read::key_value(broker, &bucket.name, &broker.names.kind_key(queue)).await?;
+        let stored = read::key_value(broker, &names.kinds_bucket(), &names.kind_key(queue)).await?;
         let known = stored.as_ref().map(|entry| decode(queue, entry.payload.clone())).transpose()?;
         if known.as_ref().is_some_and(|known| known.schema == schema.hash.as_str()) {
             return Ok(schema.hash);
         }
         if let Some(known) = &known {
-            check(broker, known, &schema).await?;
+            check(broker, queue, known, &schema).await?;
         }
         // The bytes first: a record must never name a schema that is not there.
-        let key = broker.names.schema_key(schema.hash.as_str());
-        bucket.put(key, Bytes::copy_from_slice(descriptors)).await.map_err(|error| KindError::store(&error))?;
+        let key = names.schema_key(queue, schema.hash.as_str());
+        put(broker, &key, Bytes::copy_from_slice(descriptors), None).await.map_err(|error| KindError::store(&error))?;
         let record = replace(queue, service, known, &schema).encode_to_vec();
         let revision = stored.map_or(0, |entry| entry.sequence);
-        match bucket.update(broker.names.kind_key(queue), record.into(), revision).await {
-            Ok(_) => return Ok(schema.hash),
-            Err(error) if error.kind() == kv::UpdateErrorKind::WrongLastRevision => {}
+        match put(broker, &names.kind_key(queue), record.into(), Some(revision)).await {
+            Ok(()) => return Ok(schema.hash),
+            Err(PublishError::Lost | PublishError::InFlight) => {}
             Err(error) => return Err(KindError::store(&error)),
         }
     }
@@ -61,26 +64,37 @@ pub async fn record(broker: &Broker, queue: &QueueName) -> Result<Option<KindRec
     stored.map(|entry| decode(queue, entry.payload)).transpose()
 }
 
-/// The descriptor set with this hash.
+/// The queue's descriptor set with this hash.
 ///
 /// # Errors
-/// When the bucket is not there or does not answer.
-pub async fn schema(broker: &Broker, hash: &str) -> Result<Option<Bytes>, KindError> {
+/// When the bucket is not there or does not answer, or what is there has another hash.
+pub async fn schema(broker: &Broker, queue: &QueueName, hash: &str) -> Result<Option<Bytes>, KindError> {
     // A hash comes from headers that anybody may have written; what is no hash is no key.
     if hash.is_empty() || !hash.bytes().all(|c| c.is_ascii_hexdigit()) {
         return Ok(None);
     }
-    let key = broker.names.schema_key(hash);
-    Ok(read::key_value(broker, &broker.names.kinds_bucket(), &key).await?.map(|entry| entry.payload))
+    let (names, bucket) = (&broker.names, broker.names.kinds_bucket());
+    let stored = match read::key_value(broker, &bucket, &names.schema_key(queue, hash)).await? {
+        Some(stored) => Some(stored),
+        None => read::key_value(broker, &bucket, &names.schema_key_shared(hash)).await?,
+    };
+    match stored {
+        Some(stored) if SchemaHash::of(&stored.payload).as_str() != hash => {
+            Err(ReadError::Garbled { place: stored.subject, reason: "its hash is another".to_owned() }.into())
+        }
+        stored => Ok(stored.map(|entry| entry.payload)),
+    }
 }
 
-async fn bucket(broker: &Broker) -> Result<kv::Store, KindError> {
-    let name = broker.names.kinds_bucket();
-    broker.jetstream.get_key_value(name).await.map_err(|error| KindError::store(&error))
+/// Writes a key; with a revision, only if that is the last one.
+async fn put(broker: &Broker, key: &str, value: Bytes, revision: Option<u64>) -> Result<(), PublishError> {
+    let subject = format!("$KV.{}.{key}", broker.names.kinds_bucket());
+    let message = Publish { expected_sequence: revision, ..Publish::new(subject, value) };
+    send_next(&broker.jetstream, message).await?.await.map(drop)
 }
 
-async fn check(broker: &Broker, known: &KindRecord, newer: &KindSchema) -> Result<(), KindError> {
-    let Some(descriptors) = schema(broker, &known.schema).await? else {
+async fn check(broker: &Broker, queue: &QueueName, known: &KindRecord, newer: &KindSchema) -> Result<(), KindError> {
+    let Some(descriptors) = schema(broker, queue, &known.schema).await? else {
         return Err(KindError::Store(format!("the schema {} is missing", known.schema)));
     };
     newer.check_replaces(&KindSchema::read(&descriptors, &known.service)?)?;
