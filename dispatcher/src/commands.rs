@@ -1,11 +1,12 @@
 //! The commands for people and scripts.
 //!
-//! `serve`, `provision`, `queue` and `blob sweep` speak to the broker; every other command speaks to a dispatcher over
-//! REST, as any client would. A second way in, straight to the broker, would be faster and would also be a second admission that could
-//! disagree with the first.
+//! `serve`, `provision`, `queue` and `blob sweep` speak to the broker, `credentials` to nobody; every other command speaks
+//! to a dispatcher over REST, as any client would. A second way in, straight to the broker, would be faster and would
+//! also be a second admission that could disagree with the first.
 
 mod blob;
 mod call;
+mod credentials;
 mod fault;
 mod follow;
 mod get;
@@ -64,6 +65,7 @@ pub(crate) struct Cli {
 enum Command {
     Serve(serve::Serve),
     Provision(provision::Provision),
+    Credentials(credentials::Credentials),
     Submit(submit::Submit),
     Call(call::Call),
     Get(get::Get),
@@ -80,6 +82,7 @@ impl Cli {
         let json = match &self.command {
             Command::Serve(_) => false,
             Command::Provision(provision) => provision.json,
+            Command::Credentials(credentials) => credentials.json,
             Command::Submit(submit) => submit.remote.json,
             Command::Call(call) => call.remote.json,
             Command::Get(get) => get.remote.json,
@@ -97,6 +100,7 @@ impl Cli {
         match self.command {
             Command::Serve(serve) => serve.run().await,
             Command::Provision(provision) => provision.run().await,
+            Command::Credentials(credentials) => credentials.run(),
             Command::Submit(submit) => submit.run().await,
             Command::Call(call) => call.run().await,
             Command::Get(get) => get.run().await,
