@@ -9,10 +9,10 @@ use serde_json::{Value, json};
 use workfleet_tests::workspace;
 
 use crate::kubectl::{NAMESPACE, apply, apply_folder, get, kubectl, kubectl_within, list};
-use crate::load::{Load, Plan, TOKEN_SECRET};
+use crate::load::{LOAD_SECRET, Load, Plan};
 use crate::manifests::{Manifests, Overlay};
 
-/// Says that a namespace was made by this test, and so may be deleted by it.
+/// The label that a patch of the test gives the namespace: it may be deleted by it.
 const OURS: &str = "workfleet.dev/test";
 /// How long everything may take to be Ready.
 const READY_TIME_MAX: Duration = Duration::from_secs(300);
@@ -33,15 +33,21 @@ pub(crate) struct Cluster {
 impl Cluster {
     /// Applies an overlay in a namespace that enforces `restricted`, and waits until everything is Ready.
     pub(crate) async fn start(manifests: &Manifests, overlay: Overlay) -> Result<Self> {
-        make_namespace().await?;
+        remove_namespace().await?;
         let mut cluster = Self { overlay, warnings: Vec::new(), ready_after: Duration::ZERO };
         let begun = Instant::now();
         cluster.apply(manifests, overlay).await?;
-        let secret = json!({
-            "apiVersion": "v1", "kind": "Secret", "metadata": { "name": TOKEN_SECRET },
-            "stringData": { "token": manifests.token(overlay)? },
+        let mut secret = json!({
+            "apiVersion": "v1", "kind": "Secret", "metadata": { "name": LOAD_SECRET },
+            "stringData": { "token": manifests.credential(overlay, "tokens/app.token")? },
         });
+        if overlay.has_tls() {
+            secret["stringData"]["ca.crt"] = json!(manifests.credential(overlay, "tls/ca.crt")?);
+        }
         apply(&secret).await?;
+        let namespace = get(&["namespace", NAMESPACE]).await?;
+        let enforced = &namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"];
+        ensure!(*enforced == "restricted", "the namespace enforces {enforced}, not `restricted`");
         all_ready().await?;
         cluster.ready_after = begun.elapsed();
         Ok(cluster)
@@ -109,18 +115,6 @@ pub(crate) async fn remove_namespace() -> Result<()> {
         "there is a namespace {NAMESPACE} that this test has not made; it is left as it is"
     );
     kubectl_within(LEAVE_TIME_MAX, &["delete", "namespace", NAMESPACE]).await?;
-    Ok(())
-}
-
-/// By `create` and `label`, so that applying the manifests' own Namespace takes nothing away.
-async fn make_namespace() -> Result<()> {
-    remove_namespace().await?;
-    kubectl(&["create", "namespace", NAMESPACE]).await?;
-    let pod_security = ["enforce", "warn", "audit"].map(|mode| format!("pod-security.kubernetes.io/{mode}=restricted"));
-    let ours = format!("{OURS}=true");
-    let labels = pod_security.iter().map(String::as_str).chain([ours.as_str()]);
-    let arguments: Vec<&str> = ["label", "--overwrite", "namespace", NAMESPACE].into_iter().chain(labels).collect();
-    kubectl(&arguments).await?;
     Ok(())
 }
 

@@ -10,8 +10,8 @@ use workfleet_tests::Probe;
 
 use crate::kubectl::{apply, get, kubectl};
 
-/// The Secret with the token that the load clients bring.
-pub(crate) const TOKEN_SECRET: &str = "load-token";
+/// The Secret with what the load clients bring: `token`, and with TLS `ca.crt`.
+pub(crate) const LOAD_SECRET: &str = "load";
 /// How often a pod's log is read.
 const LOOK_PAUSE: Duration = Duration::from_secs(1);
 /// How long a client may need beyond the time that it gives its tasks.
@@ -175,7 +175,7 @@ fn manifest(pod: &str, version: &str, tls: bool, plan: &Plan) -> Value {
     let scheme = if tls { "https" } else { "http" };
     let mut arguments = vec![
         format!("--url={scheme}://dispatcher:8080"),
-        "--token-file=/etc/workfleet/token/token".to_owned(),
+        "--token-file=/etc/workfleet/load/token".to_owned(),
         format!("--run={pod}"),
         format!("--queue={}", plan.queue),
         format!("--tasks={}", plan.tasks),
@@ -183,12 +183,8 @@ fn manifest(pod: &str, version: &str, tls: bool, plan: &Plan) -> Value {
         format!("--wait-s={}", plan.wait.as_secs()),
     ];
     arguments.extend(plan.input.as_ref().map(|input| format!("--input={input}")));
-    let mut volumes = vec![json!({ "name": "token", "secret": { "secretName": TOKEN_SECRET, "defaultMode": 0o440 } })];
-    let mut mounts = vec![json!({ "name": "token", "mountPath": "/etc/workfleet/token", "readOnly": true })];
     if tls {
-        arguments.push("--ca-file=/etc/workfleet/ca/ca.crt".to_owned());
-        volumes.push(json!({ "name": "ca", "configMap": { "name": "workfleet-ca" } }));
-        mounts.push(json!({ "name": "ca", "mountPath": "/etc/workfleet/ca", "readOnly": true }));
+        arguments.push("--ca-file=/etc/workfleet/load/ca.crt".to_owned());
     }
     json!({
         "apiVersion": "v1", "kind": "Pod",
@@ -210,9 +206,9 @@ fn manifest(pod: &str, version: &str, tls: bool, plan: &Plan) -> Value {
                     "allowPrivilegeEscalation": false, "readOnlyRootFilesystem": true, "capabilities": { "drop": ["ALL"] },
                 },
                 "resources": { "requests": { "cpu": "10m", "memory": "32Mi" }, "limits": { "memory": "256Mi" } },
-                "volumeMounts": mounts,
+                "volumeMounts": [{ "name": "load", "mountPath": "/etc/workfleet/load", "readOnly": true }],
             }],
-            "volumes": volumes,
+            "volumes": [{ "name": "load", "secret": { "secretName": LOAD_SECRET, "defaultMode": 0o440 } }],
         },
     })
 }

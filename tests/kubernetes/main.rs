@@ -141,7 +141,7 @@ async fn scenario(name: &str, cluster: &mut Cluster, manifests: &Manifests) -> R
         "f" => trace::run(cluster).await,
         "g" => keda::run(cluster, manifests).await,
         "h" => broker::three(cluster).await,
-        "i" => refusals::run(cluster).await,
+        "i" => refusals::run(cluster, manifests).await,
         other => anyhow::bail!("there is no scenario {other}"),
     }
 }

@@ -26,6 +26,9 @@ scale_to_zero = true
 
 /// Two cores have to do: what pods ask for is for a real cluster, and so is where they have to be.
 const RELAXED: &str = "
+- target: { kind: Namespace }
+  patch: |-
+    - { op: add, path: /metadata/labels/workfleet.dev~1test, value: \"true\" }
 - target: { kind: Deployment|StatefulSet|Job }
   patch: |-
     - { op: add, path: /spec/template/spec/containers/0/resources/requests/cpu, value: 10m }
@@ -106,11 +109,11 @@ impl Manifests {
         Ok(folder)
     }
 
-    /// The token that `docs/kubernetes.md` gives to an application.
-    pub(crate) fn token(&self, overlay: Overlay) -> Result<String> {
-        let path = self.root().join("overlays").join(overlay.base()).join("credentials/tokens/app.token");
-        let token = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
-        Ok(token.trim().to_owned())
+    /// A file of an overlay's credentials, such as `tokens/app.token`, `nats/<role>.nk` or `tls/ca.crt`.
+    pub(crate) fn credential(&self, overlay: Overlay, file: &str) -> Result<String> {
+        let path = self.root().join("overlays").join(overlay.base()).join("credentials").join(file);
+        let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+        Ok(text.trim().to_owned())
     }
 
     fn root(&self) -> PathBuf {

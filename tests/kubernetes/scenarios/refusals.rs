@@ -3,11 +3,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use async_nats::{Client, ConnectOptions, Event};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 
 use crate::cluster::Cluster;
-use crate::kubectl::{Forwarding, get, list};
+use crate::kubectl::{Forwarding, list};
+use crate::manifests::{Manifests, Overlay};
 use crate::table::Row;
 
 const ROLE: &str = "worker-thumbnail";
@@ -36,9 +35,9 @@ const LOOK_PAUSE: Duration = Duration::from_millis(50);
 type Said = Arc<Mutex<Vec<String>>>;
 
 /// i: the broker refuses what a role has no business with, and the namespace what is not `restricted`.
-pub(crate) async fn run(cluster: &Cluster) -> Result<Vec<Row>> {
+pub(crate) async fn run(cluster: &Cluster, manifests: &Manifests) -> Result<Vec<Row>> {
     let broker = Forwarding::start(&["port-forward", "service/nats", ":4222"]).await?;
-    let tried = refused(broker.port).await;
+    let tried = refused(broker.port, manifests.credential(Overlay::Local, &format!("nats/{ROLE}.nk"))?).await;
     broker.stop().await;
     tried?;
     Ok(vec![
@@ -56,11 +55,11 @@ pub(crate) async fn run(cluster: &Cluster) -> Result<Vec<Row>> {
     ])
 }
 
-async fn refused(port: u16) -> Result<()> {
+async fn refused(port: u16, seed: String) -> Result<()> {
     let address = format!("nats://127.0.0.1:{port}");
     let bare = async_nats::connect(&address).await;
     ensure!(bare.is_err(), "the broker lets in a client without a key");
-    let (client, said) = login(&address).await?;
+    let (client, said) = login(&address, seed).await?;
     // First what it may do, or the refusals below would prove nothing.
     let own = client.request("$JS.API.STREAM.MSG.GET.TASKS_thumbnail", r#"{"seq":1}"#.into());
     tokio::time::timeout(ANSWER_TIME_MAX, own).await.context("its own stream")?.context("its own stream")?;
@@ -75,12 +74,10 @@ async fn refused(port: u16) -> Result<()> {
     Ok(())
 }
 
-async fn login(address: &str) -> Result<(Client, Said)> {
-    let secret = get(&["secret", &format!("nats-key-{ROLE}")]).await?;
-    let seed = STANDARD.decode(secret["data"]["seed.nk"].as_str().context("the Secret has a seed")?)?;
+async fn login(address: &str, seed: String) -> Result<(Client, Said)> {
     let said = Said::default();
     let hears = Arc::clone(&said);
-    let options = ConnectOptions::with_nkey(String::from_utf8(seed)?.trim().to_owned())
+    let options = ConnectOptions::with_nkey(seed)
         .custom_inbox_prefix(format!("_INBOX_{ROLE}"))
         .ignore_discovered_servers()
         .event_callback(move |event| {
