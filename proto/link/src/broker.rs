@@ -71,10 +71,18 @@ impl Broker {
     /// # Errors
     /// When the address or the credentials are no good, or no server takes us in that time.
     pub async fn connect(config: &BrokerConfig) -> Result<Self, BrokerError> {
+        Self::connect_telling(config, |_| ()).await
+    }
+
+    /// The same, and `tell` hears why each try failed that is not the last, so that a process can say what it waits for.
+    ///
+    /// # Errors
+    /// As [`connect`](Self::connect).
+    pub async fn connect_telling(config: &BrokerConfig, tell: impl Fn(&BrokerError)) -> Result<Self, BrokerError> {
         let (reconnected, reconnects) = watch::channel(0);
         let (closing, closed) = watch::channel(false);
         let callback = event_callback(reconnected, closing);
-        let client = first_connect(config, &callback).await?;
+        let client = first_connect(config, &callback, tell).await?;
         let jetstream = ContextBuilder::new()
             .timeout(ANSWER_TIME_MAX)
             .max_ack_inflight(PUBLISHES_INFLIGHT_MAX)
@@ -108,7 +116,11 @@ impl Broker {
     }
 }
 
-async fn first_connect(config: &BrokerConfig, callback: &Callback) -> Result<Client, BrokerError> {
+async fn first_connect(
+    config: &BrokerConfig,
+    callback: &Callback,
+    tell: impl Fn(&BrokerError),
+) -> Result<Client, BrokerError> {
     let addresses = addresses(&config.url)?;
     let began = Instant::now();
     let mut logged: Option<(String, Instant)> = None;
@@ -121,6 +133,7 @@ async fn first_connect(config: &BrokerConfig, callback: &Callback) -> Result<Cli
         if began.elapsed() >= config.connect_timeout {
             return Err(error);
         }
+        tell(&error);
         let words = error.to_string();
         let is_news = |(last, at): &(String, Instant)| *last != words || at.elapsed() >= CONNECT_LOG_INTERVAL;
         if logged.as_ref().is_none_or(is_news) {
@@ -180,8 +193,8 @@ async fn options(
     if let Some(path) = &config.tls.ca_file {
         options = options.add_root_certificates(path.clone()).require_tls(true);
     }
-    if let Some((certificate, key)) = &config.tls.client_pair {
-        options = options.add_client_certificate(certificate.clone(), key.clone());
+    if let Some(files) = &config.tls.client_pair {
+        options = options.add_client_certificate(files.certificate.clone(), files.key.clone());
     }
     login::log_in(options, &config.login, addresses).await
 }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
-use crate::tls;
+use crate::tls::PairFiles;
 
 /// Variables by name, and the mistakes found in them so far.
 #[derive(Debug, Default)]
@@ -63,11 +63,18 @@ impl Vars {
         T: FromStr,
         T::Err: Display,
     {
-        let Some(text) = self.optional_text(name) else { return default };
-        text.parse().unwrap_or_else(|error| {
-            self.mistakes.push(format!("{name}={text:?}: {error}"));
-            default
-        })
+        self.optional_parsed(name).unwrap_or(default)
+    }
+
+    /// The same, or nothing where it is absent or empty.
+    #[must_use]
+    pub fn optional_parsed<T>(&mut self, name: &str) -> Option<T>
+    where
+        T: FromStr,
+        T::Err: Display,
+    {
+        let text = self.optional_text(name)?;
+        text.parse().map_err(|error| self.mistakes.push(format!("{name}={text:?}: {error}"))).ok()
     }
 
     /// A whole number within bounds, both included.
@@ -105,15 +112,18 @@ impl Vars {
         read(&path).map_err(|error| self.mistakes.push(format!("{name}={}: {error}", path.display()))).ok()
     }
 
-    /// The paths of a certificate and of its key, which are set both or neither and fit together.
+    /// A certificate and its key, which are set both or neither and fit together.
     #[must_use]
-    pub fn pair(&mut self, certificate: &str, key: &str) -> Option<(PathBuf, PathBuf)> {
+    pub fn pair(&mut self, certificate: &str, key: &str) -> Option<PairFiles> {
         let [certificate_file, key_file] = [certificate, key].map(|name| self.optional_text(name).map(PathBuf::from));
         match (certificate_file, key_file) {
-            (Some(certificate_file), Some(key_file)) => match tls::pair(&certificate_file, &key_file) {
-                Ok(_) => return Some((certificate_file, key_file)),
-                Err(error) => self.mistakes.push(format!("{certificate} and {key}: {error}")),
-            },
+            (Some(certificate_file), Some(key_file)) => {
+                let files = PairFiles { certificate: certificate_file, key: key_file };
+                match files.read() {
+                    Ok(_) => return Some(files),
+                    Err(error) => self.mistakes.push(format!("{certificate} and {key}: {error}")),
+                }
+            }
             (None, None) => {}
             (Some(_), None) | (None, Some(_)) => {
                 self.mistakes.push(format!("{certificate} and {key}: set both or neither"));

@@ -44,16 +44,27 @@ pub fn authorities(path: &Path) -> Result<RootCertStore, TlsError> {
     Ok(roots)
 }
 
-/// A certificate with its chain, and the key that belongs to it.
-///
-/// # Errors
-/// When a file cannot be read, or the two do not fit together.
-pub fn pair(certificate_file: &Path, key_file: &Path) -> Result<CertifiedKey, TlsError> {
-    let chain = certificates(certificate_file)?;
-    let key = PrivateKeyDer::from_pem_file(key_file).map_err(|error| TlsError::pem(key_file, &error))?;
-    CertifiedKey::from_der(chain, key, &provider()).map_err(|error| {
-        TlsError::new(key_file, format!("it is not the key of {}: {error}", certificate_file.display()))
-    })
+/// Where a certificate with its chain is, and the key that belongs to it; both PEM.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PairFiles {
+    /// The certificate, then whoever vouches for it.
+    pub certificate: PathBuf,
+    /// Its key.
+    pub key: PathBuf,
+}
+
+impl PairFiles {
+    /// Reads both.
+    ///
+    /// # Errors
+    /// When one cannot be read, or they do not fit together.
+    pub fn read(&self) -> Result<CertifiedKey, TlsError> {
+        let chain = certificates(&self.certificate)?;
+        let key = PrivateKeyDer::from_pem_file(&self.key).map_err(|error| TlsError::pem(&self.key, &error))?;
+        CertifiedKey::from_der(chain, key, &provider()).map_err(|error| {
+            TlsError::new(&self.key, format!("it is not the key of {}: {error}", self.certificate.display()))
+        })
+    }
 }
 
 /// How a client of ours makes sure with whom it speaks: by the authorities of this file, or the system's.

@@ -8,10 +8,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
-use workfleet_link::{broker, telemetry};
+use workfleet_link::{admin, broker, telemetry};
 
+use crate::presence;
 use crate::station::Station;
-use crate::{health, presence};
 
 /// Loops that bring new work: pulls and direct calls.
 pub(crate) const LOOPS: u32 = 2;
@@ -38,7 +38,7 @@ pub const SHUTDOWN_MARGIN: Duration = STOP_TIME_MAX
     .saturating_add(SETTLE_TIME_MAX)
     .saturating_add(presence::WRITE_TIME_MAX)
     .saturating_add(broker::CLOSE_TIME_MAX)
-    .saturating_add(health::STOP_TIME_MAX)
+    .saturating_add(admin::STOP_TIME_MAX)
     .saturating_add(telemetry::STOP_TIME_MAX);
 
 /// How it ended.

@@ -8,10 +8,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::net::TcpListener;
-use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
-use workfleet_link::admin::{self, HealthCheck};
+use workfleet_link::admin::{Admin, HealthCheck};
 use workfleet_link::broker::Broker;
 use workfleet_link::ready;
 use workfleet_link::telemetry::Telemetry;
@@ -26,8 +23,6 @@ const DEAF_TIME_MAX: Duration = Duration::from_secs(30);
 /// Longest time in which all slots are taken and no handler runs. Looks, waits for slots and stores, all at their
 /// longest, fit into it.
 const IDLE_TIME_MAX: Duration = Duration::from_secs(300);
-/// How long the last answers may take.
-pub(crate) const STOP_TIME_MAX: Duration = Duration::from_secs(1);
 
 /// What the process says about itself.
 #[derive(Debug)]
@@ -127,32 +122,14 @@ impl HealthCheck for Health {
     }
 }
 
-/// The running HTTP server.
-pub(crate) struct Admin {
-    shutdown: CancellationToken,
-    running: JoinHandle<std::io::Result<()>>,
-}
-
 /// Serves health and metrics, and tells whoever started this process where.
 pub(crate) async fn serve(address: SocketAddr, health: Arc<Health>, telemetry: Telemetry) -> Result<Admin, RunError> {
+    let admin = Admin::start(address, health, telemetry).await;
     let what = || format!("WORKFLEET_ADMIN_ADDR={address}: cannot listen");
-    let listener = TcpListener::bind(address).await.map_err(|source| RunError::system(what(), source))?;
-    let bound = listener.local_addr().map_err(|source| RunError::system(what(), source))?;
-    ready::announce(&[("admin", bound)])
+    let admin = admin.map_err(|source| RunError::system(what(), source))?;
+    ready::announce(&[("admin", admin.address())])
         .map_err(|source| RunError::system("cannot write the file that WORKFLEET_ADDR_FILE names", source))?;
-    let shutdown = CancellationToken::new();
-    let running = tokio::spawn(admin::serve(listener, health, telemetry, shutdown.clone().cancelled_owned()));
-    tracing::info!(address = %bound, "health and metrics");
-    Ok(Admin { shutdown, running })
-}
-
-impl Admin {
-    pub(crate) async fn stop(self) {
-        self.shutdown.cancel();
-        if tokio::time::timeout(STOP_TIME_MAX, self.running).await.is_err() {
-            tracing::debug!("a reader of health or metrics does not hang up");
-        }
-    }
+    Ok(admin)
 }
 
 #[cfg(test)]

@@ -77,7 +77,12 @@ pub(crate) async fn start(
     let spawned = thread.spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let result = match runtime {
-            Ok(runtime) => runtime.block_on(io.run()),
+            Ok(runtime) => {
+                let result = runtime.block_on(io.run());
+                // A look-up of a name that nobody answers must not hold up the end.
+                runtime.shutdown_background();
+                result
+            }
             Err(source) => Err(RunError::system("cannot start the io runtime", source)),
         };
         // Where nobody waits any more, nobody wants to know.
@@ -144,7 +149,8 @@ impl Io {
     }
 
     async fn work(&self, pulse: Pulse, health: &Arc<Health>, stop: &CancellationToken) -> Result<Drained, RunError> {
-        let Some(broker) = stop.run_until_cancelled(Broker::connect(&self.config.broker)).await else {
+        let connecting = Broker::connect_telling(&self.config.broker, |error| health.waiting(error.to_string()));
+        let Some(broker) = stop.run_until_cancelled(connecting).await else {
             return Ok(Drained::Clean);
         };
         let broker = broker?;

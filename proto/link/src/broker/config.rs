@@ -9,7 +9,7 @@ use workfleet_proto::names::Prefix;
 
 use super::login::{self, Login};
 use crate::config::Vars;
-use crate::tls;
+use crate::tls::{self, PairFiles};
 
 /// How long the first connect is tried where nothing else is said.
 pub const CONNECT_TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
@@ -40,7 +40,7 @@ pub struct TlsFiles {
     /// Authorities that are trusted instead of the system's. With them, a server without TLS is refused.
     pub ca_file: Option<PathBuf>,
     /// A certificate with its chain, and its key.
-    pub client_pair: Option<(PathBuf, PathBuf)>,
+    pub client_pair: Option<PairFiles>,
 }
 
 impl BrokerConfig {
@@ -103,11 +103,14 @@ impl fmt::Debug for BrokerConfig {
 }
 
 /// The first tokens of every subject on which this client waits for answers. With one of its own for each role, the
-/// server can keep a role from reading answers that are not for it.
+/// server can keep a role from reading answers that are not for it. It begins with `_INBOX`: a dispatcher answers nowhere
+/// else.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InboxPrefix(String);
 
 impl InboxPrefix {
+    /// How all of them begin.
+    const BEGINNING: &str = "_INBOX";
     /// Longest, in bytes.
     const LENGTH_MAX: usize = 128;
 
@@ -120,7 +123,7 @@ impl InboxPrefix {
 
 impl Default for InboxPrefix {
     fn default() -> Self {
-        Self("_INBOX".to_owned())
+        Self(Self::BEGINNING.to_owned())
     }
 }
 
@@ -130,7 +133,7 @@ impl FromStr for InboxPrefix {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let plain = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'*' | b'>');
         let token = |token: &str| !token.is_empty() && token.bytes().all(plain);
-        if text.len() > Self::LENGTH_MAX || !text.split('.').all(token) {
+        if text.len() > Self::LENGTH_MAX || !text.starts_with(Self::BEGINNING) || !text.split('.').all(token) {
             return Err(InboxPrefixError);
         }
         Ok(Self(text.to_owned()))
@@ -139,7 +142,9 @@ impl FromStr for InboxPrefix {
 
 /// Why a text cannot stand before a subject.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("must be 1 to 128 visible ASCII characters without * and >, with no empty part between dots")]
+#[error(
+    "must begin with _INBOX and be at most 128 visible ASCII characters, without * and > and empty parts between dots"
+)]
 pub struct InboxPrefixError;
 
 /// The address without user, password and token, for logs and errors. What cannot be told apart from a password goes
@@ -172,10 +177,12 @@ mod tests {
 
     #[test]
     fn what_stands_before_a_subject_has_no_wildcard_and_no_gap() {
-        for good in ["_INBOX", "_INBOX_worker-mail", "a.b"] {
+        for good in ["_INBOX", "_INBOX_worker-mail", "_INBOX.b"] {
             assert_eq!(good.parse::<InboxPrefix>().expect("a prefix").as_str(), good);
         }
-        for bad in ["", "a..b", ".a", "a.", "a.*", "a.>", "a b", "ä", &"a".repeat(129)] {
+        for bad in
+            ["", "wf", "_INBOX..b", "_INBOX.", "_INBOX.*", "_INBOX.>", "_INBOX b", "_INBOXä", &"_INBOX".repeat(22)]
+        {
             assert!(bad.parse::<InboxPrefix>().is_err(), "{bad}");
         }
     }
