@@ -61,6 +61,18 @@ impl Metrics {
             in_flight: meter.i64_up_down_counter("workfleet.task.in_flight").with_unit("{task}").build(),
             base,
         }
+        .with_zeroes()
+    }
+
+    /// Series that alerts are about are there from the start: a counter that first shows up as 1 has, for Prometheus, not
+    /// risen, and the first failure would go unseen.
+    fn with_zeroes(self) -> Self {
+        self.rebuilds.add(0, &self.base);
+        self.in_flight.add(0, &self.base);
+        for outcome in Ended::ALL {
+            self.attempts.add(0, &self.with([KeyValue::new(attribute::TASK_OUTCOME, outcome.word())]));
+        }
+        self
     }
 
     fn with<const N: usize>(&self, more: [KeyValue; N]) -> Vec<KeyValue> {
@@ -156,6 +168,18 @@ pub(crate) enum Ended {
 }
 
 impl Ended {
+    const ALL: [Self; 9] = [
+        Self::Completed,
+        Self::Failed,
+        Self::Retry,
+        Self::HandedBack,
+        Self::Dropped,
+        Self::DeadLetter,
+        Self::Superseded,
+        Self::Left,
+        Self::Released,
+    ];
+
     pub(crate) fn of(plan: Plan, settled: Settled) -> Self {
         match (settled, plan) {
             (Settled::Superseded, _) => Self::Superseded,
