@@ -1,8 +1,8 @@
 //! The commands for people and scripts.
 //!
-//! `serve`, `provision`, `queue` and `blob sweep` speak to the broker, `credentials` to nobody; every other command speaks
-//! to a dispatcher over REST, as any client would. A second way in, straight to the broker, would be faster and would
-//! also be a second admission that could disagree with the first.
+//! `serve`, `provision`, `queue` and `blob sweep` speak to the broker, `credentials` and `token` to nobody; every other
+//! command speaks to a dispatcher over REST, as any client would. A second way in, straight to the broker, would be
+//! faster and would also be a second admission that could disagree with the first.
 
 mod blob;
 mod call;
@@ -22,6 +22,7 @@ mod sse;
 mod submit;
 mod task;
 mod tasks;
+mod token;
 mod watch;
 
 use std::sync::LazyLock;
@@ -66,6 +67,7 @@ enum Command {
     Serve(serve::Serve),
     Provision(provision::Provision),
     Credentials(credentials::Credentials),
+    Token(token::Token),
     Submit(submit::Submit),
     Call(call::Call),
     Get(get::Get),
@@ -83,6 +85,7 @@ impl Cli {
             Command::Serve(_) => false,
             Command::Provision(provision) => provision.json,
             Command::Credentials(credentials) => credentials.json,
+            Command::Token(token) => token.json,
             Command::Submit(submit) => submit.remote.json,
             Command::Call(call) => call.remote.json,
             Command::Get(get) => get.remote.json,
@@ -101,6 +104,7 @@ impl Cli {
             Command::Serve(serve) => serve.run().await,
             Command::Provision(provision) => provision.run().await,
             Command::Credentials(credentials) => credentials.run(),
+            Command::Token(token) => token.run(),
             Command::Submit(submit) => submit.run().await,
             Command::Call(call) => call.run().await,
             Command::Get(get) => get.run().await,
