@@ -22,6 +22,8 @@ backlog_per_slot = 1
 timeout = "1m"
 drain = "5s"
 scale_to_zero = true
+# Streams reserve their sizes on the servers' volumes.
+queue = { tasks_bytes_max = 268_435_456, results_bytes_max = 268_435_456, blobs_bytes_max = 536_870_912 }
 "#;
 
 /// Two cores have to do: what pods ask for is for a real cluster, and so is where they have to be.
@@ -40,8 +42,14 @@ const RELAXED: &str = "
     - { op: replace, path: /spec/volumeClaimTemplates/0/spec/resources/requests/storage, value: 1Gi }
 ";
 
-/// The autoscaler in a hurry; shipped are 300 s, and for a reason (see `components/keda`).
+/// The autoscaler in a hurry; shipped are 300 s, and for a reason (see `components/keda`). There is no mail server, so
+/// nobody may start a worker for mails.
 const HURRIED: &str = "
+- patch: |-
+    apiVersion: keda.sh/v1alpha1
+    kind: ScaledObject
+    metadata: { name: worker-email, namespace: workfleet }
+    $patch: delete
 - target: { kind: ScaledObject, name: worker-probe }
   patch: |-
     - { op: add, path: /spec/pollingInterval, value: 5 }

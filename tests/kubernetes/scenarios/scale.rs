@@ -17,7 +17,7 @@ pub(crate) async fn run(cluster: &Cluster) -> Result<Vec<Row>> {
     let selector = pods::worker("thumbnail");
     pods::scale(WORKER, 1).await?;
     pods::ready(&selector, 1, READY_TIME_MAX).await?;
-    let load = cluster.load(Plan::images(TASKS).per_second(40.0)).await?;
+    let load = cluster.load(Plan::images(TASKS).per_second(25.0)).await?;
     load.accepted(100).await?;
     pods::scale(WORKER, 4).await?;
     pods::ready(&selector, 4, READY_TIME_MAX).await?;
