@@ -11,17 +11,18 @@ export PATH := $(CURDIR)/.tools/bin:$(PATH)
 LOCKED := $(if $(CI),--locked)
 TOOLS := deploy/local/tools
 ARGS ?=
+OVERLAY ?= local
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test kill-test k8s-test list-bench model-deep check build fleet jaeger tools lint-tools images clean-tools
+.PHONY: help demo test kill-test k8s-test list-bench model-deep check build fleet jaeger tools lint-tools images manifests credentials manifest-tools clean-tools
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: tools build ## show the whole fleet at work on this machine, end to end
 	@target/release/workfleet-local demo $(ARGS)
 
-test: tools ## run every test; ARGS go to cargo test
+test: tools manifest-tools ## run every test; ARGS go to cargo test
 	@# The tests start the fleet's programs, and `cargo test` alone builds only those of the crate under test. With
 	@# `--tests`, since cargo would choose other features of many crates without, and build them all twice.
 	cargo build $(LOCKED) --workspace --bins --tests
@@ -63,8 +64,18 @@ jaeger: ## build a real Jaeger into .tools (needs Go; minutes, once), so that tr
 images: ## make container images into .images, with docker or buildah; deploy/images/README.md has the variables
 	@deploy/images/build
 
+manifests: ## render the manifests anew from deploy/kubernetes/fleet.toml and its templates
+	cargo run $(LOCKED) --quiet -p workfleet-kubernetes -- render
+
+credentials: ## make the secrets of OVERLAY (local, production) that are not there yet; ARGS="--rotate app" makes one anew
+	cargo run $(LOCKED) --quiet -p workfleet-kubernetes -- credentials --overlay "$(OVERLAY)" $(ARGS)
+
 tools: ## get the NATS server into .tools
 	@$(TOOLS)/nats-server
+
+manifest-tools: ## get what checks the manifests into .tools: the schemas of Kubernetes, and kustomize where there is no kubectl
+	@deploy/kubernetes/tools/kustomize
+	@deploy/kubernetes/tools/kubernetes-validate
 
 lint-tools: ## get what `make check` needs beside cargo into .tools
 	@$(TOOLS)/lint-tools

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::credentials::{self, Line, MakeError, Turn, What};
 use crate::render::{self, RenderError, Rendered};
 
 /// The manifests of a fleet, from one file of numbers.
@@ -21,6 +22,8 @@ pub struct Cli {
 pub enum Command {
     /// Write the manifests anew from fleet.toml and the templates
     Render(RenderArgs),
+    /// Make the secrets of an overlay that are not there: keys, tokens, certificates
+    Credentials(CredentialsArgs),
 }
 
 /// What is rendered.
@@ -34,23 +37,46 @@ pub struct RenderArgs {
     pub check: bool,
 }
 
+/// Which credentials are made.
+///
+/// A key or a token is changed without a pause in two steps: --rotate makes a new one, and both are good; once everybody has
+/// the new one, --finish ends the old one. Apply after each step. Certificates have one step.
+#[derive(Debug, Args)]
+pub struct CredentialsArgs {
+    /// Folder with fleet.toml and overlays/
+    #[arg(long, value_name = "DIR", default_value = "deploy/kubernetes")]
+    pub dir: PathBuf,
+    /// Name of a folder below overlays/
+    #[arg(long, value_name = "NAME")]
+    pub overlay: String,
+    /// Make a new one: a role of the broker (provision, dispatcher, sys, worker-<queue>), a token (admin, app, scale), or tls
+    #[arg(long, value_name = "WHAT", conflicts_with = "finish")]
+    pub rotate: Option<What>,
+    /// End the old one of a role or a token
+    #[arg(long, value_name = "WHAT")]
+    pub finish: Option<What>,
+}
+
 /// Does it, and says how it went.
 #[must_use]
 pub fn main(cli: Cli) -> ExitCode {
-    let Command::Render(args) = cli.command;
-    match run(&args) {
+    let done = match cli.command {
+        Command::Render(args) => render(&args).map_err(|error| error.to_string()),
+        Command::Credentials(args) => make(args).map_err(|error| error.to_string()),
+    };
+    match done {
         Ok(said) => {
             println(&said);
             ExitCode::SUCCESS
         }
         Err(error) => {
-            eprintln(&error.to_string());
+            eprintln(&error);
             ExitCode::FAILURE
         }
     }
 }
 
-fn run(args: &RenderArgs) -> Result<String, RenderError> {
+fn render(args: &RenderArgs) -> Result<String, RenderError> {
     let rendered = Rendered::read(&args.dir)?;
     if args.check {
         rendered.check(&args.dir)?;
@@ -61,6 +87,13 @@ fn run(args: &RenderArgs) -> Result<String, RenderError> {
         [] => "nothing differs".to_owned(),
         paths => render::list("written or removed", paths),
     })
+}
+
+fn make(args: CredentialsArgs) -> Result<String, MakeError> {
+    let turn = args.rotate.map(Turn::begin).or(args.finish.map(Turn::finish));
+    let lines = credentials::make(&args.dir, &args.overlay, turn.as_ref())?;
+    let shown = |line: &Line| format!("{:<24} {:<9} {}", line.what, line.change, line.note).trim_end().to_owned();
+    Ok(lines.iter().map(shown).collect::<Vec<_>>().join("\n"))
 }
 
 #[expect(clippy::print_stdout, reason = "a command for people")]

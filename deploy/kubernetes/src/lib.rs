@@ -5,7 +5,8 @@
 //! templates make files of it that are committed, read and reviewed as any others.
 //!
 //! In reading order: [`fleet`] is the file and its mistakes; `queues` makes the queues files of it; `context` is what templates
-//! see, with all that is derived; [`render`] writes the files, or says which differ.
+//! see, with all that is derived; [`render`] writes the files, or says which differ. [`credentials`] makes the
+//! secrets of an overlay.
 //!
 //! Rejected: a Helm chart, whose templates run at every user's desk and are seen by nobody before; kustomize's own
 //! replacements, which can copy a number but not add a margin to it.
@@ -18,5 +19,7 @@ mod queues;
 
 mod context;
 pub mod render;
+
+pub mod credentials;
 
 pub use cli::{Cli, main};

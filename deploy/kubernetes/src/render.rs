@@ -7,11 +7,11 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Serde;
 use minijinja::{AutoEscape, Environment, UndefinedBehavior, Value, context};
+use workfleet_sdk::SHUTDOWN_MARGIN;
 
 use crate::context::Context;
 use crate::fleet::{Fleet, FleetError, Site};
@@ -21,8 +21,6 @@ use crate::queues;
 pub const MARK: &str = "Rendered by `make manifests`";
 /// Part of a path that becomes a worker's name.
 const NAME: &str = "NAME";
-/// What a worker takes to stop beyond its drain.
-const SHUTDOWN_MARGIN: Duration = Duration::from_secs(20);
 
 /// Why nothing was rendered, or what differs.
 #[derive(Debug, thiserror::Error)]
