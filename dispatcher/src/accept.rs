@@ -4,3 +4,10 @@
 pub mod fleet;
 pub mod grpc;
 pub mod http;
+
+mod certificate;
+mod listener;
+mod stream;
+
+pub use certificate::Certificate;
+pub use listener::{Listener, Protocol};

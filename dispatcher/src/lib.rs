@@ -52,6 +52,7 @@ mod ask;
 mod blobs;
 mod call;
 mod dispatcher;
+mod health;
 mod idempotency;
 mod kinds;
 mod large;

@@ -160,10 +160,10 @@ async fn a_worker_tells_that_it_lives_and_what_it_does() {
     fleet.completed(&id).await;
     let admin = fleet.workers[0].admin();
     for path in ["livez", "readyz"] {
-        let answer = reqwest::get(format!("http://{admin}/{path}")).await.expect("an answer");
+        let answer = workfleet_tests::get(format!("http://{admin}/{path}")).await.expect("an answer");
         assert_eq!(answer.status(), 200, "{path}");
     }
-    let metrics = reqwest::get(format!("http://{admin}/metrics")).await.expect("an answer");
+    let metrics = workfleet_tests::get(format!("http://{admin}/metrics")).await.expect("an answer");
     let metrics = metrics.text().await.expect("text");
     assert!(metrics.contains("messaging_process_duration_seconds"), "{metrics}");
     assert!(!metrics.contains(&id), "no task id ever becomes a label");
@@ -183,9 +183,9 @@ async fn a_worker_waits_for_its_queue_and_makes_none() {
     let mut fleet = Fleet::builder().workers("probe", 0).start().await;
     fleet.launch_worker("thumbnail");
     let admin = fleet.workers[0].listening().await;
-    let answer = reqwest::get(format!("http://{admin}/readyz")).await.expect("an answer");
+    let answer = workfleet_tests::get(format!("http://{admin}/readyz")).await.expect("an answer");
     assert_eq!(answer.status(), 503);
-    let alive = reqwest::get(format!("http://{admin}/livez")).await.expect("an answer");
+    let alive = workfleet_tests::get(format!("http://{admin}/livez")).await.expect("an answer");
     assert_eq!(alive.status(), 200, "nothing that a restart would mend");
     let streams = fleet.jetstream().await.get_stream("TASKS_thumbnail").await;
     assert!(streams.is_err(), "only `provision` makes streams");

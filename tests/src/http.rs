@@ -1,11 +1,31 @@
 //! The REST edge as a client sees it.
 
 use std::net::SocketAddr;
+use std::path::Path;
 
 use bytes::Bytes;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use workfleet_link::tls;
+
+/// Where every client of a test begins: it trusts the authorities of this file, or the system's.
+///
+/// # Panics
+/// When the file cannot be used.
+#[must_use]
+pub fn client(ca_file: Option<&Path>) -> reqwest::ClientBuilder {
+    let tls = tls::client(ca_file).unwrap_or_else(|error| panic!("{error}"));
+    reqwest::Client::builder().tls_backend_preconfigured(tls)
+}
+
+/// A GET by a client of its own, from whoever listens on this machine.
+///
+/// # Errors
+/// When nobody answers.
+pub async fn get(url: impl AsRef<str>) -> reqwest::Result<reqwest::Response> {
+    client(None).build()?.get(url.as_ref()).send().await
+}
 
 /// Speaks to one dispatcher.
 #[derive(Debug, Clone)]
@@ -16,7 +36,7 @@ pub struct Http {
 
 impl Http {
     pub(crate) fn new(address: SocketAddr) -> Self {
-        Self { address, client: reqwest::Client::new() }
+        Self { address, client: client(None).build().expect("its settings fit together") }
     }
 
     /// The start of every URL.

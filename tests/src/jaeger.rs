@@ -1,5 +1,7 @@
 //! A real Jaeger, where `make jaeger` has built one.
 
+mod shipped;
+
 use std::path::Path;
 
 use serde_json::Value;
@@ -7,6 +9,8 @@ use serde_json::Value;
 use crate::place::{free_port, tool, workspace};
 use crate::process::{Process, Spec};
 use crate::wait::eventually;
+
+pub use shipped::{Role, Shipped};
 
 /// A Jaeger that keeps traces in memory.
 #[derive(Debug)]
@@ -49,7 +53,7 @@ impl Jaeger {
 
 /// The same of any Jaeger whose query API is at `url`.
 pub async fn spans(url: &str, trace: &str) -> Vec<Value> {
-    let Ok(response) = reqwest::get(format!("{url}/api/v3/traces/{trace}")).await else { return Vec::new() };
+    let Ok(response) = crate::http::get(format!("{url}/api/v3/traces/{trace}")).await else { return Vec::new() };
     let Ok(answer) = response.json::<Value>().await else { return Vec::new() };
     let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
     let mut spans = Vec::new();

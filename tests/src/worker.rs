@@ -41,7 +41,7 @@ impl Worker {
         self.admin = eventually(&what, async || {
             self.process.must_run();
             let admin = address(&file, "admin")?;
-            let answer = reqwest::get(format!("http://{admin}/readyz")).await.ok()?;
+            let answer = crate::http::get(format!("http://{admin}/readyz")).await.ok()?;
             answer.status().is_success().then_some(admin)
         })
         .await;

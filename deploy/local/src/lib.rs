@@ -48,6 +48,8 @@ use terminal::Terminal;
 #[must_use]
 pub fn main(cli: Cli) -> ExitCode {
     let terminal = Terminal::default();
+    // The clients here speak plain HTTP to this machine, and cannot be made without.
+    let _ = tokio_rustls::rustls::crypto::ring::default_provider().install_default();
     let done = match cli.command {
         Command::Guard(args) => Err(LocalError::Guard(guard::become_program(&args))),
         Command::Up(args) => block_on(up::up(args, terminal.clone())),

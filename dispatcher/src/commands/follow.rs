@@ -142,7 +142,7 @@ mod tests {
             format!("{HEAD}{}", event("1.1.end", "completed")),
         ];
         let serving = tokio::spawn(serve(listener, answers));
-        let client = Remote { url, json: false }.client().expect("a client");
+        let client = Remote { url, token_file: None, ca_file: None, json: false }.client().expect("a client");
         let mut states = Vec::new();
         let task = follow(&client, "a_1", |task| {
             states.push(task.fields.state.clone());
@@ -162,7 +162,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let url = format!("http://{}/", listener.local_addr().expect("an address")).parse().expect("a URL");
         drop(listener);
-        let client = Remote { url, json: false }.client().expect("a client");
+        let client = Remote { url, token_file: None, ca_file: None, json: false }.client().expect("a client");
         let fault = follow(&client, "a_1", |_| Ok(())).await.expect_err("nobody listens");
         assert!(matches!(&fault, Fault::Unreachable(text) if text.contains("workfleet serve")), "{fault}");
     }

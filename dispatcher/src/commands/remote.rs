@@ -1,11 +1,14 @@
 //! The dispatcher at the other end of a URL.
 
 use std::net::IpAddr;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
+use reqwest::header::{HeaderMap, HeaderValue};
 use reqwest::{Method, RequestBuilder, Response, StatusCode, Url, header};
 use serde_json::Value;
+use workfleet_link::tls;
 
 use super::fault::{Fault, Problem};
 
@@ -17,9 +20,15 @@ const EVENTS_SILENCE_MS_MAX: u64 = 45_000;
 /// Which dispatcher, and in which form to print.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Remote {
-    /// Where the dispatcher listens; plain HTTP
+    /// Where the dispatcher listens: http:// or https://
     #[arg(long, env = "WORKFLEET_URL", default_value = "http://127.0.0.1:8080")]
     pub(super) url: Url,
+    /// A file with the token that says who you are
+    #[arg(long, value_name = "FILE", env = "WORKFLEET_TOKEN_FILE", hide_env_values = true)]
+    pub(super) token_file: Option<PathBuf>,
+    /// PEM file with the authorities to trust instead of the system's
+    #[arg(long, value_name = "FILE", env = "WORKFLEET_CA_FILE", hide_env_values = true)]
+    pub(super) ca_file: Option<PathBuf>,
     /// Print what the dispatcher answered, as JSON and unshortened
     #[arg(long)]
     pub(crate) json: bool,
@@ -28,17 +37,42 @@ pub(crate) struct Remote {
 impl Remote {
     /// A client for it; connects with the first request.
     pub(crate) fn client(&self) -> Result<Client, Fault> {
-        if self.url.scheme() != "http" {
-            return Err(Fault::Usage(format!("--url must begin with http://, not {}://", self.url.scheme())));
+        let tls = match self.url.scheme() {
+            "http" => tls::nobody(),
+            "https" => tls::client(self.ca_file.as_deref())
+                .map_err(|error| Fault::Usage(format!("--ca-file or WORKFLEET_CA_FILE: {error}")))?,
+            other => {
+                return Err(Fault::Usage(format!("--url must begin with http:// or https://, not {other}://")));
+            }
+        };
+        let mut builder = reqwest::Client::builder()
+            .tls_backend_preconfigured(tls)
+            .connect_timeout(Duration::from_millis(CONNECT_TIMEOUT_MS));
+        if let Some(path) = &self.token_file {
+            builder = builder.default_headers(HeaderMap::from_iter([(header::AUTHORIZATION, bearer(path)?)]));
         }
-        let mut builder = reqwest::Client::builder().connect_timeout(Duration::from_millis(CONNECT_TIMEOUT_MS));
         if is_loopback(&self.url) {
             // A proxy, set for the wide world in HTTP_PROXY, cannot reach this machine's own loopback.
             builder = builder.no_proxy();
         }
         let http = builder.build().map_err(|error| Fault::Usage(describe(&error)))?;
-        Ok(Client { http, url: self.url.clone() })
+        Ok(Client { http, url: self.url.clone(), token_file: self.token_file.clone() })
     }
+}
+
+/// What the file holds, as a header that no log shows.
+fn bearer(path: &Path) -> Result<HeaderValue, Fault> {
+    let wrong = |reason: &dyn std::fmt::Display| {
+        Fault::Usage(format!("--token-file or WORKFLEET_TOKEN_FILE: {}: {reason}", path.display()))
+    };
+    let text = std::fs::read_to_string(path).map_err(|error| wrong(&error))?;
+    let token = text.trim();
+    if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(wrong(&"there is no token in it, which would be one line without blanks"));
+    }
+    let mut header = HeaderValue::from_str(&format!("Bearer {token}")).map_err(|error| wrong(&error))?;
+    header.set_sensitive(true);
+    Ok(header)
 }
 
 /// Makes requests and turns everything that is not a success into a [`Fault`].
@@ -46,6 +80,7 @@ impl Remote {
 pub(crate) struct Client {
     http: reqwest::Client,
     url: Url,
+    token_file: Option<PathBuf>,
 }
 
 impl Client {
@@ -87,12 +122,28 @@ impl Client {
     /// Sends a request; an answer that is not a success is a fault.
     pub(crate) async fn send(&self, request: RequestBuilder) -> Result<Response, Fault> {
         let response = request.send().await.map_err(|error| self.unreachable(&error))?;
-        if response.status().is_success() { Ok(response) } else { Err(refusal(response).await) }
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        let mut problem = refusal(response).await;
+        if problem.status == StatusCode::UNAUTHORIZED.as_u16() {
+            problem.detail.push_str(&match &self.token_file {
+                Some(path) => format!("; the token is that of {}", path.display()),
+                None => "; --token-file or WORKFLEET_TOKEN_FILE names a file with a token".to_owned(),
+            });
+        }
+        Err(Fault::Refused(problem))
     }
 
     /// In words that say what to do.
     pub(crate) fn unreachable(&self, error: &reqwest::Error) -> Fault {
         let url = self.url.as_str().trim_end_matches('/');
+        if let Some(reason) = tls::reason(error) {
+            return Fault::Usage(format!(
+                "no TLS with the dispatcher at {url}: {reason}; its certificate must be for this name, and --ca-file or \
+                 WORKFLEET_CA_FILE must name whoever signed it, unless this system trusts them"
+            ));
+        }
         Fault::Unreachable(if error.is_connect() {
             format!(
                 "no dispatcher at {url}: is it running? `make fleet` starts a whole fleet on this machine, \
@@ -100,6 +151,8 @@ impl Client {
             )
         } else if error.is_timeout() {
             format!("the dispatcher at {url} did not answer in time; what it was asked for may have happened")
+        } else if is_parse(error) {
+            format!("what listens at {url} does not answer in HTTP; where it speaks TLS, the URL begins with https://")
         } else {
             format!("the connection to the dispatcher at {url} broke: {}", describe(error))
         })
@@ -115,7 +168,7 @@ pub(crate) async fn next_bytes(response: &mut Response, client: &Client) -> Resu
     }
 }
 
-async fn refusal(response: Response) -> Fault {
+async fn refusal(response: Response) -> Box<Problem> {
     let status = response.status();
     let body = response.bytes().await.unwrap_or_default();
     let mut problem: Problem = serde_json::from_slice(&body).unwrap_or_default();
@@ -126,12 +179,24 @@ async fn refusal(response: Response) -> Fault {
         "http_error".clone_into(&mut problem.code);
     }
     problem.status = status.as_u16();
-    Fault::Refused(Box::new(problem))
+    Box::new(problem)
 }
 
 fn is_loopback(url: &Url) -> bool {
     let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
     host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+/// Whether what came back is no HTTP.
+fn is_parse(error: &reqwest::Error) -> bool {
+    let mut cause: Option<&dyn std::error::Error> = Some(error);
+    while let Some(error) = cause {
+        if error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_parse) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }
 
 /// The innermost cause: `reqwest` names the URL three times around it.
@@ -145,7 +210,22 @@ fn describe(error: &reqwest::Error) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::is_loopback;
+    use super::{bearer, is_loopback};
+
+    #[test]
+    fn a_token_is_sent_as_its_file_has_it_and_shown_to_nobody() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("token");
+        std::fs::write(&path, "wf_secret\n").expect("a file");
+        let header = bearer(&path).expect("a token");
+        assert_eq!(header.to_str().expect("text"), "Bearer wf_secret");
+        assert!(!format!("{header:?}").contains("secret"));
+        for wrong in ["", " \n", "wf_secret wf_secret", "wf_secret\nwf_secret", "wf_sécret"] {
+            std::fs::write(&path, wrong).expect("a file");
+            let fault = bearer(&path).expect_err("no token").to_string();
+            assert!(fault.contains("--token-file") && !fault.contains("cret"), "{fault}");
+        }
+    }
 
     #[test]
     fn only_this_machine_is_reached_without_a_proxy() {

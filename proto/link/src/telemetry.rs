@@ -13,10 +13,12 @@ mod metrics;
 mod sampler;
 pub mod trace;
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use opentelemetry::{KeyValue, global};
-use opentelemetry_otlp::{SpanExporter, WithExportConfig as _};
+use opentelemetry_otlp::tonic_types::transport::{Certificate, ClientTlsConfig};
+use opentelemetry_otlp::{SpanExporter, WithExportConfig as _, WithTonicConfig as _};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::metrics::SdkMeterProvider;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
@@ -24,6 +26,7 @@ use opentelemetry_sdk::trace::{BatchConfigBuilder, BatchSpanProcessor, SdkTracer
 use prometheus::{Registry, TextEncoder};
 
 use crate::config::Vars;
+use crate::tls;
 use sampler::LinkAware;
 
 /// How long the last spans and metrics may take on the way out: the longest time of [`Telemetry::stop`].
@@ -40,13 +43,14 @@ const EXPORT_DELAY: Duration = Duration::from_secs(1);
 pub struct TelemetryConfig {
     traces_endpoint: Option<String>,
     metrics_endpoint: Option<String>,
+    ca_file: Option<PathBuf>,
     sampler: LinkAware,
     log: logs::LogConfig,
 }
 
 impl TelemetryConfig {
     /// Reads `OTEL_EXPORTER_OTLP_ENDPOINT`, `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT`,
-    /// `OTEL_EXPORTER_OTLP_METRICS_ENDPOINT`, `OTEL_TRACES_EXPORTER`, `OTEL_SDK_DISABLED`, `OTEL_TRACES_SAMPLER` with its
+    /// `OTEL_EXPORTER_OTLP_METRICS_ENDPOINT`, `OTEL_EXPORTER_OTLP_CERTIFICATE`, `OTEL_TRACES_EXPORTER`, `OTEL_SDK_DISABLED`, `OTEL_TRACES_SAMPLER` with its
     /// `_ARG`, `RUST_LOG` and `WORKFLEET_LOG`. The SDK itself reads `OTEL_RESOURCE_ATTRIBUTES`, `OTEL_SERVICE_NAME` and
     /// `OTEL_BSP_*`.
     pub fn read(vars: &mut Vars) -> Self {
@@ -56,6 +60,9 @@ impl TelemetryConfig {
         Self {
             traces_endpoint: traces_endpoint.filter(|_| !off),
             metrics_endpoint: vars.optional_text("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT").filter(|_| !off),
+            ca_file: vars.file("OTEL_EXPORTER_OTLP_CERTIFICATE", |path| {
+                tls::authorities(path).map(|_| path.to_owned()).map_err(|error| error.reason)
+            }),
             sampler: LinkAware::read(vars),
             log: logs::LogConfig::read(vars),
         }
@@ -79,13 +86,17 @@ pub fn start(config: &TelemetryConfig, service: &str) -> Result<Telemetry, Telem
     let resource = resource(service);
     let mut builder = SdkTracerProvider::builder().with_sampler(config.sampler.clone()).with_resource(resource.clone());
     if let Some(endpoint) = &config.traces_endpoint {
-        let exporter = SpanExporter::builder().with_tonic().with_endpoint(endpoint).build();
-        let exporter = exporter.map_err(|error| TelemetryError::endpoint(endpoint, &error))?;
+        let mut exporter = SpanExporter::builder().with_tonic().with_endpoint(endpoint);
+        if let Some(tls) = client_tls(endpoint, config.ca_file.as_deref())? {
+            exporter = exporter.with_tls_config(tls);
+        }
+        let exporter = exporter.build().map_err(|error| TelemetryError::endpoint(endpoint, &error))?;
         builder = builder
             .with_span_processor(BatchSpanProcessor::builder(exporter).with_batch_config(batch_config()).build());
     }
     let traces = builder.build();
-    let (metrics, registry) = metrics::provider(resource, config.metrics_endpoint.as_deref())?;
+    let (metrics, registry) =
+        metrics::provider(resource, config.metrics_endpoint.as_deref(), config.ca_file.as_deref())?;
     global::set_tracer_provider(traces.clone());
     global::set_meter_provider(metrics.clone());
     global::set_text_map_propagator(TraceContextPropagator::new());
@@ -120,14 +131,42 @@ impl Telemetry {
     }
 }
 
+/// How whoever collects at an `https://` endpoint is told from somebody else; `None` where it is spoken to in clear.
+/// The file is read once: a new authority counts from the next start on.
+fn client_tls(endpoint: &str, ca_file: Option<&Path>) -> Result<Option<ClientTlsConfig>, TelemetryError> {
+    if !endpoint.starts_with("https://") {
+        return Ok(None);
+    }
+    let tls = ClientTlsConfig::new();
+    Ok(Some(match ca_file {
+        Some(path) => {
+            let pem =
+                std::fs::read(path).map_err(|error| TelemetryError::endpoint(&path.display().to_string(), &error))?;
+            tls.ca_certificate(Certificate::from_pem(pem))
+        }
+        None => tls.with_native_roots(),
+    }))
+}
+
 fn resource(service: &str) -> Resource {
     let instance = format!("{}-{}", host(), std::process::id());
-    let builder = Resource::builder().with_attribute(KeyValue::new("service.instance.id", instance));
+    let version = KeyValue::new("service.version", version());
+    let builder = Resource::builder().with_attributes([KeyValue::new("service.instance.id", instance), version]);
     // The standard variable stands above our own name for the process.
     if std::env::var_os("OTEL_SERVICE_NAME").is_some() {
         return builder.build();
     }
     builder.with_service_name(service.to_owned()).build()
+}
+
+/// The version of this build, and behind a `+` the revision that it was made from, which the build of images gives.
+#[must_use]
+pub fn version() -> String {
+    let version = env!("CARGO_PKG_VERSION");
+    match option_env!("WORKFLEET_REVISION").filter(|revision| !revision.is_empty()) {
+        Some(revision) => format!("{version}+{revision}"),
+        None => version.to_owned(),
+    }
 }
 
 /// The name of this machine, or pod.

@@ -4,6 +4,8 @@
 //! The provider of cryptography is always ring, named at each place: what a process has installed as its default is up
 //! to whoever embeds us.
 
+use std::error::Error;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -11,7 +13,7 @@ use tokio_rustls::rustls::crypto::{CryptoProvider, ring};
 use tokio_rustls::rustls::pki_types::pem::{Error as PemError, PemObject as _};
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::sign::CertifiedKey;
-use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+use tokio_rustls::rustls::{self, ClientConfig, RootCertStore};
 
 /// Everything that is encrypted or signed here.
 #[must_use]
@@ -76,12 +78,37 @@ pub fn client(ca_file: Option<&Path>) -> Result<ClientConfig, TlsError> {
         Some(path) => authorities(path)?,
         None => system_authorities(),
     };
-    let config = ClientConfig::builder_with_provider(provider())
+    Ok(trusting(roots))
+}
+
+/// For clients that speak plain HTTP alone, and have to be given something.
+#[must_use]
+pub fn nobody() -> ClientConfig {
+    trusting(RootCertStore::empty())
+}
+
+fn trusting(roots: RootCertStore) -> ClientConfig {
+    ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
         .expect("ring speaks TLS 1.2 and 1.3")
         .with_root_certificates(roots)
-        .with_no_client_auth();
-    Ok(config)
+        .with_no_client_auth()
+}
+
+/// What TLS says against a connection, where it is TLS that stands behind an error.
+#[must_use]
+pub fn reason<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        // An io error hides what it was made of from `source`.
+        let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        let inner = inner.and_then(|inner| inner.downcast_ref()).or_else(|| error.downcast_ref());
+        if inner.is_some() {
+            return inner;
+        }
+        cause = error.source();
+    }
+    None
 }
 
 /// Where the system has none, nobody is trusted, and the first connection says so.

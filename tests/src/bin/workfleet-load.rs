@@ -101,7 +101,7 @@ async fn main() -> ExitCode {
 impl Run {
     fn new(load: Load) -> Result<Self, String> {
         let read = |path: &Path| std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()));
-        let builder = Client::builder().timeout(REQUEST_TIME_MAX);
+        let builder = workfleet_tests::client(load.ca_file.as_deref()).timeout(REQUEST_TIME_MAX);
         let token = load.token_file.as_deref().map(read).transpose()?;
         let token = token.map(|bytes| String::from_utf8_lossy(&bytes).trim().to_owned());
         let client = builder.build().map_err(|error| error.to_string())?;

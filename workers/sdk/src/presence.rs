@@ -10,7 +10,7 @@ use async_nats::HeaderMap;
 use bytes::Bytes;
 use prost::Message as _;
 use tokio::task::JoinHandle;
-use workfleet_link::telemetry::host;
+use workfleet_link::telemetry::{host, version};
 use workfleet_link::time::now_ms;
 use workfleet_proto::v1::WorkerRecord;
 
@@ -70,7 +70,7 @@ fn record(station: &Station, started_at_ms: i64) -> WorkerRecord {
         id: station.worker.clone(),
         queue: station.queue.to_string(),
         host: host(),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
+        version: version(),
         slots: station.slots.total(),
         busy: station.slots.busy(),
         started_at_ms,

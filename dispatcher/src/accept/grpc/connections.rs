@@ -1,7 +1,7 @@
 //! Connections, a bounded number of them: the next one waits in the listener's backlog until another has gone.
 //!
-//! One that does not begin to speak HTTP/2 is closed. Keep-alive pings begin only behind the preface, so without that a
-//! stranger could hold every place by saying nothing.
+//! One that does not begin to speak HTTP/2 is closed, and so is one that comes to no end with its TLS handshake.
+//! Keep-alive pings begin only behind the preface, so without that a stranger could hold every place by saying nothing.
 
 use std::io;
 use std::pin::Pin;
@@ -9,14 +9,14 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use futures::Stream;
 use futures::stream;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Sleep;
-use tonic::transport::server::Connected;
+use tonic::transport::server::{Connected, TcpConnectInfo};
 
+use super::super::{listener::Listener, stream::Stream};
 use crate::limits::{CONNECTIONS_MAX, HEADER_READ_TIMEOUT};
 
 /// Pause after an accept that failed, most often for want of file descriptors.
@@ -25,7 +25,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 const PREFACE_BYTES: usize = 24;
 
 /// The connections that `listener` takes.
-pub(super) fn accept(listener: TcpListener) -> impl Stream<Item = io::Result<Connection>> {
+pub(super) fn accept(listener: Listener) -> impl futures::Stream<Item = io::Result<Connection>> {
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     stream::unfold((listener, places), |(listener, places)| async move {
         let place = Arc::clone(&places).acquire_owned().await.ok()?;
@@ -34,14 +34,10 @@ pub(super) fn accept(listener: TcpListener) -> impl Stream<Item = io::Result<Con
     })
 }
 
-async fn next(listener: &TcpListener) -> TcpStream {
+async fn next(listener: &Listener) -> Stream {
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => {
-                // A socket that cannot be set to send small answers at once still sends them.
-                let _ = stream.set_nodelay(true);
-                return stream;
-            }
+            Ok(stream) => return stream,
             Err(error) => {
                 tracing::warn!(%error, "a gRPC connection could not be accepted");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -52,7 +48,7 @@ async fn next(listener: &TcpListener) -> TcpStream {
 
 /// A connection and its place among those that there may be.
 pub(super) struct Connection {
-    stream: TcpStream,
+    stream: Stream,
     /// How long the preface may still take; none once it is there.
     preface: Option<Pin<Box<Sleep>>>,
     read_bytes: usize,
@@ -60,9 +56,20 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    fn new(stream: TcpStream, place: OwnedSemaphorePermit) -> Self {
+    fn new(stream: Stream, place: OwnedSemaphorePermit) -> Self {
         let preface = Some(Box::pin(tokio::time::sleep(HEADER_READ_TIMEOUT)));
         Self { stream, preface, read_bytes: 0, _place: place }
+    }
+
+    /// An error once the time for the preface is over.
+    fn poll_late(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
+        let Some(preface) = &mut self.preface else { return Poll::Pending };
+        preface.as_mut().poll(cx).map(|()| io::ErrorKind::TimedOut.into())
+    }
+
+    /// The same for a write: it waits for a handshake, and nothing else would end it.
+    fn poll_late_greeting(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
+        if self.stream.is_greeting() { self.poll_late(cx) } else { Poll::Pending }
     }
 }
 
@@ -70,21 +77,22 @@ impl Connected for Connection {
     type ConnectInfo = <TcpStream as Connected>::ConnectInfo;
 
     fn connect_info(&self) -> Self::ConnectInfo {
-        self.stream.connect_info()
+        self.stream.tcp().map_or(TcpConnectInfo { local_addr: None, remote_addr: None }, TcpStream::connect_info)
     }
 }
 
 impl AsyncRead for Connection {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let Some(preface) = &mut self.preface else { return Pin::new(&mut self.stream).poll_read(cx, buffer) };
-        if preface.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        if let Poll::Ready(error) = self.poll_late(cx) {
+            return Poll::Ready(Err(error));
         }
         let before = buffer.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
-        self.read_bytes += buffer.filled().len() - before;
-        if self.read_bytes >= PREFACE_BYTES {
-            self.preface = None;
+        if self.preface.is_some() {
+            self.read_bytes += buffer.filled().len() - before;
+            if self.read_bytes >= PREFACE_BYTES {
+                self.preface = None;
+            }
         }
         read
     }
@@ -92,6 +100,9 @@ impl AsyncRead for Connection {
 
 impl AsyncWrite for Connection {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(error) = self.poll_late_greeting(cx) {
+            return Poll::Ready(Err(error));
+        }
         Pin::new(&mut self.stream).poll_write(cx, bytes)
     }
 
@@ -108,6 +119,9 @@ impl AsyncWrite for Connection {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(error) = self.poll_late_greeting(cx) {
+            return Poll::Ready(Err(error));
+        }
         Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
     }
 

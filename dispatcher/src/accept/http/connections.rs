@@ -1,5 +1,5 @@
 //! Connections: bounded in number, in the time that a request's head may take, and in the time they may take to finish
-//! once the dispatcher stops. `axum::serve` has none of the three.
+//! once the dispatcher stops. `axum::serve` has none of the three. A TLS handshake is within the time for the first head.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,16 +8,16 @@ use axum::Router;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
+use super::super::{listener::Listener, stream::Stream};
 use crate::limits::{CONNECTIONS_MAX, HEADER_READ_TIMEOUT, SHUTDOWN_GRACE};
 
 /// Pause after a connection could not be accepted, most often for lack of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-pub(super) async fn serve(listener: TcpListener, router: Router, shutdown: CancellationToken) {
+pub(super) async fn serve(listener: Listener, router: Router, shutdown: CancellationToken) {
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let graceful = GracefulShutdown::new();
     loop {
@@ -46,14 +46,10 @@ pub(super) async fn serve(listener: TcpListener, router: Router, shutdown: Cance
     }
 }
 
-async fn accept(listener: &TcpListener, places: &Arc<Semaphore>) -> Option<(TcpStream, OwnedSemaphorePermit)> {
+async fn accept(listener: &Listener, places: &Arc<Semaphore>) -> Option<(Stream, OwnedSemaphorePermit)> {
     let place = Arc::clone(places).acquire_owned().await.ok()?;
     match listener.accept().await {
-        Ok((stream, _)) => {
-            // Answers are small; waiting for more of them only makes them late.
-            let _ = stream.set_nodelay(true);
-            Some((stream, place))
-        }
+        Ok(stream) => Some((stream, place)),
         Err(error) => {
             tracing::warn!(%error, "a connection cannot be accepted");
             tokio::time::sleep(ACCEPT_PAUSE).await;

@@ -1,13 +1,12 @@
 //! Why there is no connection, in words that say what to look at.
 
 use std::error::Error as _;
-use std::io;
 use std::path::PathBuf;
 
 use async_nats::{ConnectError, ConnectErrorKind};
-use tokio_rustls::rustls;
 
 use super::BrokerConfig;
+use crate::tls;
 
 /// Why there is no connection.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -86,11 +85,10 @@ impl BrokerError {
 
 /// What TLS has to say, where it was TLS that failed.
 fn tls_reason(error: &ConnectError) -> Option<String> {
-    let source = error.source()?;
-    // An io error hides what it was made of from `source`.
-    let tls = source.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-    if let Some(tls) = tls.and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-        return Some(tls.to_string());
+    if let Some(reason) = tls::reason(error) {
+        return Some(reason.to_string());
     }
-    (error.kind() == ConnectErrorKind::Tls).then(|| source.to_string())
+    // A file that cannot be used now, for one.
+    (error.kind() == ConnectErrorKind::Tls)
+        .then(|| error.source().map_or_else(|| error.to_string(), ToString::to_string))
 }

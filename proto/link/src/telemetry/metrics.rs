@@ -1,15 +1,18 @@
 //! Metrics: pulled as Prometheus text by default, pushed over OTLP as well where an endpoint is set.
 
-use opentelemetry_otlp::{MetricExporter, WithExportConfig as _};
+use std::path::Path;
+
+use opentelemetry_otlp::{MetricExporter, WithExportConfig as _, WithTonicConfig as _};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::metrics::{PeriodicReader, SdkMeterProvider};
 use prometheus::Registry;
 
-use super::TelemetryError;
+use super::{TelemetryError, client_tls};
 
 pub(super) fn provider(
     resource: Resource,
     push_to: Option<&str>,
+    ca_file: Option<&Path>,
 ) -> Result<(SdkMeterProvider, Registry), TelemetryError> {
     let registry = Registry::new();
     let pull = opentelemetry_prometheus::exporter()
@@ -19,8 +22,11 @@ pub(super) fn provider(
         .map_err(|error| TelemetryError::Metrics(error.to_string()))?;
     let mut builder = SdkMeterProvider::builder().with_resource(resource).with_reader(pull);
     if let Some(endpoint) = push_to {
-        let exporter = MetricExporter::builder().with_tonic().with_endpoint(endpoint).build();
-        let exporter = exporter.map_err(|error| TelemetryError::endpoint(endpoint, &error))?;
+        let mut exporter = MetricExporter::builder().with_tonic().with_endpoint(endpoint);
+        if let Some(tls) = client_tls(endpoint, ca_file)? {
+            exporter = exporter.with_tls_config(tls);
+        }
+        let exporter = exporter.build().map_err(|error| TelemetryError::endpoint(endpoint, &error))?;
         builder = builder.with_reader(PeriodicReader::builder(exporter).build());
     }
     Ok((builder.build(), registry))
