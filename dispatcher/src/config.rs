@@ -7,6 +7,8 @@ use workfleet_link::broker::BrokerConfig;
 use workfleet_link::config::{ConfigError, Vars};
 use workfleet_link::telemetry::TelemetryConfig;
 
+use workfleet_link::tls::PairFiles;
+
 /// Everything that [`serve`](crate::serve()) needs to know.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -16,6 +18,10 @@ pub struct Config {
     pub http_addr: SocketAddr,
     /// Where gRPC is served.
     pub grpc_addr: SocketAddr,
+    /// The certificate of both; none: they are served in clear.
+    pub tls: Option<PairFiles>,
+    /// Where health and metrics are served, for probes and scrapers; none: they are at the REST address alone.
+    pub admin_addr: Option<SocketAddr>,
     /// Provision from this file at start.
     pub queues_file: Option<PathBuf>,
     /// Whether callers' trace contexts are believed.
@@ -44,6 +50,8 @@ impl Config {
             broker: BrokerConfig::read(&mut vars, "workfleet-dispatcher"),
             http_addr: vars.parsed("WORKFLEET_HTTP_ADDR", SocketAddr::from(([127, 0, 0, 1], 8080))),
             grpc_addr: vars.parsed("WORKFLEET_GRPC_ADDR", SocketAddr::from(([127, 0, 0, 1], 8081))),
+            tls: vars.pair("WORKFLEET_TLS_CERT_FILE", "WORKFLEET_TLS_KEY_FILE"),
+            admin_addr: vars.optional_parsed("WORKFLEET_ADMIN_ADDR"),
             queues_file: vars.optional_text("WORKFLEET_QUEUES_FILE").map(PathBuf::from),
             callers: if trusted { Callers::Trusted } else { Callers::Strangers },
             telemetry: TelemetryConfig::read(&mut vars),

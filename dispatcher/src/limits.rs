@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use workfleet_link::{admin, broker, telemetry};
+
 /// What a JSON body may have beside the base64 of its payload, in bytes: the names around it.
 pub const JSON_MARGIN_BYTES: usize = 64 * 1024;
 /// Bodies and outputs over [`INLINE_BYTES_MAX`](workfleet_proto::limits::INLINE_BYTES_MAX) that are whole in memory at
@@ -63,6 +65,12 @@ pub const BODY_STALL_TIMEOUT: Duration = Duration::from_secs(15);
 pub const CONNECTIONS_MAX: usize = 20_000;
 /// How long requests in flight may take once the dispatcher is asked to stop.
 pub const SHUTDOWN_GRACE: Duration = Duration::from_secs(10);
+/// Longest time from SIGTERM to the end of a dispatcher: requests finish, then the connection to the broker closes, then
+/// the admin address, and the last spans leave. In Kubernetes, `terminationGracePeriodSeconds` is not shorter.
+pub const SHUTDOWN_TIME_MAX: Duration = SHUTDOWN_GRACE
+    .saturating_add(broker::CLOSE_TIME_MAX)
+    .saturating_add(admin::STOP_TIME_MAX)
+    .saturating_add(telemetry::STOP_TIME_MAX);
 /// How long a kind is used before its record is read again.
 pub const KIND_FRESH: Duration = Duration::from_secs(2);
 /// How long nobody is to submit to a lane before it is looked at for the last time and goes: settings may be used for

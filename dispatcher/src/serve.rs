@@ -1,18 +1,21 @@
-//! The dispatcher as a process: connect, provision if asked to, listen, and leave in order.
+//! The dispatcher as a process: say how it is, connect, provision if asked to, listen, and leave in order.
 
 use std::future::Future;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
-use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use workfleet_link::admin::Admin;
 use workfleet_link::broker::{Broker, BrokerError};
 use workfleet_link::ready;
 use workfleet_link::telemetry::{self, Telemetry, TelemetryError};
+use workfleet_link::tls::TlsError;
 
-use crate::accept::{self, fleet::Submits};
+use crate::accept::{self, Certificate, Listener, Protocol, fleet::Submits};
 use crate::config::Config;
 use crate::dispatcher::Dispatcher;
+use crate::health::Health;
 use crate::limits::SHUTDOWN_GRACE;
 use crate::queues_file::{QueuesFile, QueuesFileError};
 use crate::streams::{self, Change, ProvisionError};
@@ -37,11 +40,28 @@ pub async fn serve(config: Config, shutdown: impl Future<Output = ()> + Send + '
 }
 
 async fn run(config: &Config, telemetry: &Telemetry, stop: &CancellationToken) -> Result<(), ServeError> {
-    let broker = tokio::select! {
-        broker = Broker::connect(&config.broker) => broker?,
-        () = stop.cancelled() => return Ok(()),
-    };
-    let served = with_broker(config, telemetry, stop, &broker).await;
+    let health = Arc::new(Health::new(stop.clone()));
+    let Some(address) = config.admin_addr else { return connected(config, telemetry, stop, &health, None).await };
+    let admin = Admin::start(address, Arc::clone(&health) as _, telemetry.clone()).await;
+    let admin = admin.map_err(|source| ServeError::Listen { address, source })?;
+    let bound = admin.address();
+    ready::announce(&[("admin", bound)]).map_err(ServeError::Announce)?;
+    let served = connected(config, telemetry, stop, &health, Some(bound)).await;
+    admin.stop().await;
+    served
+}
+
+async fn connected(
+    config: &Config,
+    telemetry: &Telemetry,
+    stop: &CancellationToken,
+    health: &Health,
+    admin: Option<SocketAddr>,
+) -> Result<(), ServeError> {
+    let connecting = Broker::connect_telling(&config.broker, |error| health.waiting(error.to_string()));
+    let Some(broker) = stop.run_until_cancelled(connecting).await else { return Ok(()) };
+    let broker = broker?;
+    let served = with_broker(config, telemetry, stop, &broker, health, admin).await;
     broker.close().await;
     served
 }
@@ -51,14 +71,17 @@ async fn with_broker(
     telemetry: &Telemetry,
     stop: &CancellationToken,
     broker: &Broker,
+    health: &Health,
+    admin: Option<SocketAddr>,
 ) -> Result<(), ServeError> {
     if let Some(path) = &config.queues_file {
+        health.waiting("the queues are being made".to_owned());
         let report = streams::provision(broker, &QueuesFile::read(path)?).await?;
         let changed = report.lines.iter().filter(|line| line.change != Change::Unchanged).count();
         tracing::info!(path = %path.display(), checked = report.lines.len(), changed, "provisioned");
     }
-    let (http, http_addr) = listen(config.http_addr).await?;
-    let (grpc, grpc_addr) = listen(config.grpc_addr).await?;
+    let (http, grpc) = listen(config, stop).await?;
+    let addresses = [Some(("http", http.address())), Some(("grpc", grpc.address())), admin.map(|at| ("admin", at))];
     let dispatcher = Dispatcher::new(broker.clone());
     tokio::spawn(upkeep::run(dispatcher.clone(), stop.clone()));
     let mut servers = JoinSet::new();
@@ -75,8 +98,11 @@ async fn with_broker(
     });
     let grpc = accept::grpc::serve(grpc, dispatcher, config.callers, stop.clone());
     servers.spawn(async { grpc.await.map_err(ServeError::Grpc) });
-    ready::announce(&[("http", http_addr), ("grpc", grpc_addr)]).map_err(ServeError::Announce)?;
-    tracing::info!(http = %http_addr, grpc = %grpc_addr, "serving");
+    let addresses: Vec<_> = addresses.into_iter().flatten().collect();
+    ready::announce(&addresses).map_err(ServeError::Announce)?;
+    health.serving(broker.clone());
+    let scheme = if config.tls.is_some() { "https" } else { "http" };
+    tracing::info!(scheme, ?addresses, "serving");
     finish(servers, stop).await
 }
 
@@ -98,11 +124,19 @@ async fn finish(mut servers: JoinSet<Result<(), ServeError>>, stop: &Cancellatio
     outcome
 }
 
-async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), ServeError> {
-    let failed = |source| ServeError::Listen { address, source };
-    let listener = TcpListener::bind(address).await.map_err(failed)?;
-    let bound = listener.local_addr().map_err(failed)?;
-    Ok((listener, bound))
+/// The ports for REST and gRPC, with a certificate that is as new as its files for as long as they are open.
+async fn listen(config: &Config, stop: &CancellationToken) -> Result<(Listener, Listener), ServeError> {
+    let certificate = config.tls.clone().map(Certificate::read).transpose()?;
+    let bind = async |address, protocol| {
+        let listener = Listener::bind(address, protocol, certificate.as_ref()).await;
+        listener.map_err(|source| ServeError::Listen { address, source })
+    };
+    let http = bind(config.http_addr, Protocol::Http).await?;
+    let grpc = bind(config.grpc_addr, Protocol::Grpc).await?;
+    if let Some(certificate) = certificate {
+        tokio::spawn(certificate.follow(stop.clone()));
+    }
+    Ok((http, grpc))
 }
 
 /// Why the dispatcher cannot serve.
@@ -114,6 +148,9 @@ pub enum ServeError {
     /// There is no broker.
     #[error(transparent)]
     Broker(#[from] BrokerError),
+    /// The certificate cannot be used.
+    #[error("WORKFLEET_TLS_CERT_FILE and WORKFLEET_TLS_KEY_FILE: {0}")]
+    Tls(#[from] TlsError),
     /// The queues file has mistakes.
     #[error(transparent)]
     QueuesFile(#[from] QueuesFileError),

@@ -124,7 +124,7 @@ impl FleetBuilder {
         let (http, grpc) = eventually("the dispatcher is ready", async || {
             process.must_run();
             let http = address(&addresses, "http")?;
-            let answer = reqwest::get(format!("http://{http}/readyz")).await.ok()?;
+            let answer = crate::http::get(format!("http://{http}/readyz")).await.ok()?;
             answer.status().is_success().then_some((http, address(&addresses, "grpc")?))
         })
         .await;

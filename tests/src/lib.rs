@@ -46,7 +46,7 @@ mod wait;
 mod worker;
 
 pub use fleet::{Fleet, FleetBuilder};
-pub use http::{Answer, Http, Request};
+pub use http::{Answer, Http, Request, client, get};
 pub use mail_sink::MailSink;
 pub use nats::Nats;
 pub use observer::Observer;

@@ -13,7 +13,6 @@ mod trace;
 
 use std::time::Duration;
 
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 use tonic_health::ServingStatus;
@@ -22,6 +21,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use workfleet_proto::v1;
 use workfleet_proto::v1::dispatcher_server::DispatcherServer;
 
+use super::Listener;
 use crate::config::Callers;
 use crate::dispatcher::Dispatcher;
 use crate::limits;
@@ -47,7 +47,7 @@ const SERVICE_NAME: &str = "workfleet.v1.Dispatcher";
 /// # Errors
 /// When the listener fails.
 pub async fn serve(
-    listener: TcpListener,
+    listener: Listener,
     dispatcher: Dispatcher,
     callers: Callers,
     shutdown: CancellationToken,

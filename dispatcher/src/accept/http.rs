@@ -18,11 +18,11 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::routing::{get, post};
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 use workfleet_link::telemetry::Telemetry;
 
+use super::Listener;
 use crate::config::Callers;
 use crate::dispatcher::Dispatcher;
 
@@ -31,6 +31,8 @@ use crate::dispatcher::Dispatcher;
 pub(crate) struct Edge {
     dispatcher: Dispatcher,
     callers: Callers,
+    /// How URLs of this port begin.
+    scheme: &'static str,
     telemetry: Arc<Telemetry>,
     /// Streams of events end with it, since no answer would ever be finished otherwise.
     shutdown: CancellationToken,
@@ -39,13 +41,15 @@ pub(crate) struct Edge {
 /// Serves until `shutdown`, then finishes what is in flight within
 /// [`SHUTDOWN_GRACE`](crate::limits::SHUTDOWN_GRACE).
 pub fn serve(
-    listener: TcpListener,
+    listener: Listener,
     dispatcher: Dispatcher,
     callers: Callers,
     telemetry: Telemetry,
     shutdown: CancellationToken,
 ) -> impl Future<Output = ()> + Send {
-    let edge = Edge { dispatcher, callers, telemetry: Arc::new(telemetry), shutdown: shutdown.clone() };
+    let scheme = listener.scheme();
+    let telemetry = Arc::new(telemetry);
+    let edge = Edge { dispatcher, callers, scheme, telemetry, shutdown: shutdown.clone() };
     connections::serve(listener, router(edge), shutdown)
 }
 

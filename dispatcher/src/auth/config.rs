@@ -117,7 +117,7 @@ fn client(vars: &mut Vars) -> Option<reqwest::Client> {
         Some(_) => vars.file(KEYS_CA, |path| tls::client(Some(path))),
         None => tls::client(None).map_err(|error| vars.mistake(format!("{KEYS_URL}: {error}"))).ok(),
     };
-    let client = reqwest::Client::builder().redirect(Policy::none()).build();
+    let client = reqwest::Client::builder().tls_backend_preconfigured(tls?).redirect(Policy::none()).build();
     client.map_err(|error| vars.mistake(format!("{KEYS_URL}: {error}"))).ok()
 }
 

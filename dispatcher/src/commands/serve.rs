@@ -38,7 +38,7 @@ impl Serve {
     /// Runs the command.
     pub(crate) async fn run(self) -> Result<(), Fault> {
         let config = self.config()?;
-        let (http, grpc) = (config.http_addr, config.grpc_addr);
+        let (http, grpc, admin) = (config.http_addr, config.grpc_addr, config.admin_addr);
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         let shutdown = async move {
@@ -48,7 +48,7 @@ impl Serve {
             }
         };
         workfleet_dispatcher::serve(config, shutdown).await.map_err(|error| match error {
-            ServeError::Listen { address, .. } => listen_fault(&error, address, http, grpc),
+            ServeError::Listen { address, .. } => listen_fault(&error, address, http, grpc, admin),
             error => error.into(),
         })
     }
@@ -64,9 +64,19 @@ impl Serve {
 }
 
 /// Names the option that chooses another address.
-fn listen_fault(error: &ServeError, address: SocketAddr, http: SocketAddr, grpc: SocketAddr) -> Fault {
-    let options = [(http, "--http or WORKFLEET_HTTP_ADDR"), (grpc, "--grpc or WORKFLEET_GRPC_ADDR")];
-    let fitting: Vec<&str> = options.iter().filter(|(of, _)| *of == address).map(|(_, option)| *option).collect();
+fn listen_fault(
+    error: &ServeError,
+    address: SocketAddr,
+    http: SocketAddr,
+    grpc: SocketAddr,
+    admin: Option<SocketAddr>,
+) -> Fault {
+    let options = [
+        (Some(http), "--http or WORKFLEET_HTTP_ADDR"),
+        (Some(grpc), "--grpc or WORKFLEET_GRPC_ADDR"),
+        (admin, "WORKFLEET_ADMIN_ADDR"),
+    ];
+    let fitting: Vec<&str> = options.iter().filter(|(of, _)| *of == Some(address)).map(|(_, option)| *option).collect();
     Fault::Usage(format!("{error}; choose another address with {}", fitting.join(", or with ")))
 }
 
@@ -76,6 +86,7 @@ impl From<ServeError> for Fault {
             ServeError::Broker(error) => error.into(),
             ServeError::Provision(error) => error.into(),
             ServeError::Telemetry(_)
+            | ServeError::Tls(_)
             | ServeError::QueuesFile(_)
             | ServeError::Listen { .. }
             | ServeError::Announce(_) => Self::Usage(error.to_string()),
@@ -91,13 +102,14 @@ mod tests {
 
     #[test]
     fn an_address_that_is_taken_comes_with_the_option_to_choose_another() {
-        let [http, grpc] = [8080, 8081].map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
+        let [http, grpc, admin] = [8080, 8081, 9090].map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
         let hint = |address, grpc| {
             let source = std::io::Error::from(std::io::ErrorKind::AddrInUse);
-            listen_fault(&ServeError::Listen { address, source }, address, http, grpc).to_string()
+            listen_fault(&ServeError::Listen { address, source }, address, http, grpc, Some(admin)).to_string()
         };
         assert!(hint(http, grpc).ends_with("choose another address with --http or WORKFLEET_HTTP_ADDR"));
         assert!(hint(grpc, grpc).ends_with("choose another address with --grpc or WORKFLEET_GRPC_ADDR"));
+        assert!(hint(admin, grpc).ends_with("choose another address with WORKFLEET_ADMIN_ADDR"));
         assert!(hint(http, http).contains("--http") && hint(http, http).contains("--grpc"));
     }
 }

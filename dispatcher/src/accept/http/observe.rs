@@ -27,7 +27,7 @@ pub(super) async fn observe(State(edge): State<Edge>, request: Request, next: Ne
         KeyValue::new("http.request.method", method),
         KeyValue::new("http.route", route.clone()),
         KeyValue::new("url.path", request.uri().path().chars().take(200).collect::<String>()),
-        KeyValue::new("url.scheme", "http"),
+        KeyValue::new("url.scheme", edge.scheme),
     ];
     let span = spans::server(name, edge.callers, &caller, attributes);
     let answer = next.run(request).with_context(span.context().clone()).await;
