@@ -17,7 +17,7 @@ const OURS: &str = "workfleet.dev/test";
 /// How long everything may take to be Ready.
 const READY_TIME_MAX: Duration = Duration::from_secs(300);
 /// How long the namespace may take to go; workers drain, NATS leaves in lame-duck mode.
-const LEAVE_TIME_MAX: Duration = Duration::from_secs(180);
+const LEAVE_TIME_MAX: Duration = Duration::from_secs(240);
 /// Lines of each container's log that are kept when something has failed.
 const LOG_LINES_MAX: &str = "--tail=3000";
 

@@ -40,6 +40,9 @@ const RELAXED: &str = "
 - target: { kind: StatefulSet }
   patch: |-
     - { op: replace, path: /spec/volumeClaimTemplates/0/spec/resources/requests/storage, value: 1Gi }
+- target: { kind: PersistentVolumeClaim }
+  patch: |-
+    - { op: replace, path: /spec/resources/requests/storage, value: 1Gi }
 ";
 
 /// The autoscaler in a hurry; shipped are 300 s, and for a reason (see `components/keda`). There is no mail server, so

@@ -43,11 +43,11 @@ pub(crate) async fn three(cluster: &Cluster) -> Result<Vec<Row>> {
 }
 
 async fn delete_all(cluster: &Cluster, rate: f64) -> Result<String> {
-    let before = pods::restarts(FLEET).await?;
     let servers = pods::names(NATS).await?;
     let probe = Probe::echo("steady").sleeps_ms(TASK_MS);
     let load = cluster.load(Plan::probes(TASKS, &probe).per_second(rate).lost_after(LOST_AFTER)).await?;
     load.ended(20).await?;
+    let before = pods::restarts(FLEET).await?;
     for server in &servers {
         kubectl_within(SERVER_TIME_MAX, &["delete", "pod", server]).await?;
         pods::ready(NATS, servers.len(), SERVER_TIME_MAX).await?;
