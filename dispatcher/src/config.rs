@@ -6,8 +6,9 @@ use std::path::PathBuf;
 use workfleet_link::broker::BrokerConfig;
 use workfleet_link::config::{ConfigError, Vars};
 use workfleet_link::telemetry::TelemetryConfig;
-
 use workfleet_link::tls::PairFiles;
+
+use crate::auth::AuthConfig;
 
 /// Everything that [`serve`](crate::serve()) needs to know.
 #[derive(Debug, Clone)]
@@ -24,6 +25,8 @@ pub struct Config {
     pub admin_addr: Option<SocketAddr>,
     /// Provision from this file at start.
     pub queues_file: Option<PathBuf>,
+    /// How callers are known, and what they may do.
+    pub auth: AuthConfig,
     /// Whether callers' trace contexts are believed.
     pub callers: Callers,
     /// Traces, metrics, logs.
@@ -53,9 +56,12 @@ impl Config {
             tls: vars.pair("WORKFLEET_TLS_CERT_FILE", "WORKFLEET_TLS_KEY_FILE"),
             admin_addr: vars.optional_parsed("WORKFLEET_ADMIN_ADDR"),
             queues_file: vars.optional_text("WORKFLEET_QUEUES_FILE").map(PathBuf::from),
+            auth: AuthConfig::read(&mut vars),
             callers: if trusted { Callers::Trusted } else { Callers::Strangers },
             telemetry: TelemetryConfig::read(&mut vars),
         };
+        let addresses = [("WORKFLEET_HTTP_ADDR", config.http_addr), ("WORKFLEET_GRPC_ADDR", config.grpc_addr)];
+        AuthConfig::must_cover(&mut vars, &addresses);
         vars.finish(config)
     }
 }

@@ -130,6 +130,10 @@ pub const RETENTION_MIN: Duration = Duration::from_secs(600);
 pub const DRAIN_BYTES_MAX: usize = 16 << 20;
 /// Time for that.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+/// The same for callers who are not known: they are to cost nothing.
+pub const STRANGER_DRAIN_BYTES_MAX: usize = 256 << 10;
+/// Time for that.
+pub const STRANGER_DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 /// Pulls that may wait at a lane's consumer at once: each worker process has one there while it has free slots. Left
 /// alone the server allows 512, and more processes than that would be refused in turn.
 pub const PULLS_WAITING_MAX: u32 = 16_384;

@@ -29,6 +29,7 @@ pub(crate) struct Metrics {
     workers: Gauge<u64>,
     oldest_age: Gauge<f64>,
     connected: Gauge<u64>,
+    callers_refused: Counter<u64>,
     blobs_refused: Counter<u64>,
     blobs_swept: Counter<u64>,
     blobs: Gauge<u64>,
@@ -58,6 +59,7 @@ impl Metrics {
             dead: meter.u64_gauge("workfleet.queue.dead").with_unit("{task}").build(),
             workers: meter.u64_gauge("workfleet.queue.workers").with_unit("{worker}").build(),
             oldest_age: meter.f64_gauge("workfleet.queue.oldest_age").with_unit("s").build(),
+            callers_refused: meter.u64_counter("workfleet.auth.rejected").with_unit("{request}").build(),
             blobs_refused: meter.u64_counter("workfleet.blob.rejected").with_unit("{blob}").build(),
             blobs_swept: meter.u64_counter("workfleet.blob.swept").with_unit("{blob}").build(),
             blobs: meter.u64_gauge("workfleet.blob.stored").with_unit("{blob}").build(),
@@ -93,6 +95,11 @@ impl Metrics {
         self.dead.record(view.dead, &attributes);
         self.workers.record(view.workers.len() as u64, &attributes);
         self.oldest_age.record(oldest.as_secs_f64(), &attributes);
+    }
+
+    /// A request that was refused for who sent it.
+    pub(crate) fn caller_refused(&self, reason: &'static str) {
+        self.callers_refused.add(1, &[KeyValue::new("reason", reason)]);
     }
 
     /// An upload that was refused. The queue is a label where there is one: what is unknown is a stranger's text.

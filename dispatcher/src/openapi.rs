@@ -35,8 +35,10 @@ pub fn document(kinds: &[(QueueName, KindSchema)]) -> Value {
             "description": DESCRIPTION,
         },
         "tags": tags(kinds),
+        "security": [{ "bearer": [] }],
         "paths": paths,
         "components": {
+            "securitySchemes": { "bearer": { "type": "http", "scheme": "bearer", "description": BEARER } },
             "schemas": schemas,
             "parameters": parts::parameters(),
             "headers": parts::headers(),
@@ -48,6 +50,9 @@ pub fn document(kinds: &[(QueueName, KindSchema)]) -> Value {
 const DESCRIPTION: &str = "Takes tasks, stores them in NATS JetStream, and says what became of them. \
 JSON is snake_case, times are RFC 3339 in UTC, `bytes` are base64, durations are written `1500ms`, `10s`, `5m`. \
 Payloads may be sent as protobuf (`application/x-protobuf`) too.";
+
+const BEARER: &str = "A static token, or a JWT with the claim `workfleet`. Each call needs a permission (`submit`, `read`, \
+`scale`) for the queue that it is about. A dispatcher that is reached on loopback may be set up to ask for none.";
 
 fn tags(kinds: &[(QueueName, KindSchema)]) -> Vec<Value> {
     let mut tags = vec![

@@ -13,6 +13,7 @@ use workfleet_link::telemetry::{self, Telemetry, TelemetryError};
 use workfleet_link::tls::TlsError;
 
 use crate::accept::{self, Certificate, Listener, Protocol, fleet::Submits};
+use crate::auth::Auth;
 use crate::config::Config;
 use crate::dispatcher::Dispatcher;
 use crate::health::Health;
@@ -84,8 +85,11 @@ async fn with_broker(
     let addresses = [Some(("http", http.address())), Some(("grpc", grpc.address())), admin.map(|at| ("admin", at))];
     let dispatcher = Dispatcher::new(broker.clone());
     tokio::spawn(upkeep::run(dispatcher.clone(), stop.clone()));
+    let auth = Auth::new(&config.auth);
+    tokio::spawn(auth.clone().keep_fresh(stop.clone()));
     let mut servers = JoinSet::new();
-    let rest = accept::http::serve(http, dispatcher.clone(), config.callers, telemetry.clone(), stop.clone());
+    let rest =
+        accept::http::serve(http, dispatcher.clone(), config.callers, telemetry.clone(), auth.clone(), stop.clone());
     servers.spawn(async {
         rest.await;
         Ok(())
@@ -96,7 +100,7 @@ async fn with_broker(
         fleet.await;
         Ok(())
     });
-    let grpc = accept::grpc::serve(grpc, dispatcher, config.callers, stop.clone());
+    let grpc = accept::grpc::serve(grpc, dispatcher, config.callers, auth, stop.clone());
     servers.spawn(async { grpc.await.map_err(ServeError::Grpc) });
     let addresses: Vec<_> = addresses.into_iter().flatten().collect();
     ready::announce(&addresses).map_err(ServeError::Announce)?;

@@ -6,6 +6,7 @@
 mod blobs;
 mod bulk;
 mod connections;
+mod gate;
 pub(super) mod request;
 mod service;
 mod status;
@@ -22,10 +23,12 @@ use workfleet_proto::v1;
 use workfleet_proto::v1::dispatcher_server::DispatcherServer;
 
 use super::Listener;
+use crate::auth::Auth;
 use crate::config::Callers;
 use crate::dispatcher::Dispatcher;
 use crate::limits;
 
+use gate::Gate;
 use service::Service;
 
 /// Largest message, in and out: gRPC's usual bound. Larger payloads go by `PutBlob`, or over REST.
@@ -50,6 +53,7 @@ pub async fn serve(
     listener: Listener,
     dispatcher: Dispatcher,
     callers: Callers,
+    auth: Auth,
     shutdown: CancellationToken,
 ) -> Result<(), tonic::transport::Error> {
     let (health, health_service) = tonic_health::server::health_reporter();
@@ -59,12 +63,14 @@ pub async fn serve(
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         .build_v1()
         .expect("the descriptors were made by the compiler");
+    let gate = Gate::new(auth, dispatcher.clone());
     let service = DispatcherServer::new(Service::new(dispatcher, callers, shutdown.clone()))
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
         .max_encoding_message_size(MESSAGE_BYTES_MAX);
     let serving = Server::builder()
         .layer(tower::util::MapResponseLayer::new(status::name_the_other_ways))
         .layer(CatchPanicLayer::custom(status::panicked))
+        .layer(gate)
         .max_concurrent_streams(STREAMS_PER_CONNECTION_MAX)
         .concurrency_limit_per_connection(REQUESTS_PER_CONNECTION_MAX)
         .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))

@@ -6,11 +6,13 @@ mod body;
 mod calls;
 mod connections;
 mod events;
+mod guard;
 mod observe;
 mod operations;
 mod parts;
 mod problem;
 mod queues;
+mod rules;
 mod tasks;
 
 use std::future::Future;
@@ -22,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 use workfleet_link::telemetry::Telemetry;
 
+use crate::auth::Auth;
 use super::Listener;
 use crate::config::Callers;
 use crate::dispatcher::Dispatcher;
@@ -34,6 +37,7 @@ pub(crate) struct Edge {
     /// How URLs of this port begin.
     scheme: &'static str,
     telemetry: Arc<Telemetry>,
+    auth: Auth,
     /// Streams of events end with it, since no answer would ever be finished otherwise.
     shutdown: CancellationToken,
 }
@@ -45,11 +49,12 @@ pub fn serve(
     dispatcher: Dispatcher,
     callers: Callers,
     telemetry: Telemetry,
+    auth: Auth,
     shutdown: CancellationToken,
 ) -> impl Future<Output = ()> + Send {
     let scheme = listener.scheme();
     let telemetry = Arc::new(telemetry);
-    let edge = Edge { dispatcher, callers, scheme, telemetry, shutdown: shutdown.clone() };
+    let edge = Edge { dispatcher, callers, scheme, telemetry, auth, shutdown: shutdown.clone() };
     connections::serve(listener, router(edge), shutdown)
 }
 
@@ -74,5 +79,7 @@ fn router(edge: Edge) -> Router {
         .route("/readyz", get(operations::ready))
         .route("/metrics", get(operations::metrics))
         .route("/openapi.json", get(operations::openapi))
+        // Around everything, so that no route is past it.
+        .layer(axum::middleware::from_fn_with_state(edge.clone(), guard::guard))
         .with_state(edge)
 }

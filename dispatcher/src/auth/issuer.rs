@@ -41,7 +41,7 @@ impl Issuer {
         if let Self::Url(remote) = self {
             let remote = Arc::clone(remote);
             // In a running of its own: a caller that goes away must not end the fetch for the others.
-            let _ = tokio::spawn(async move { remote.refresh(REFRESH_PAUSE_MIN).await }).await;
+            let _ = tokio::spawn(async move { remote.refresh().await }).await;
         }
     }
 }
@@ -50,6 +50,7 @@ impl Issuer {
 pub(super) struct Remote {
     url: Url,
     client: reqwest::Client,
+    pause_min: Duration,
     good: RwLock<Option<Arc<KeySet>>>,
     last: Mutex<Last>,
 }
@@ -74,7 +75,7 @@ enum FetchError {
 
 impl Remote {
     pub(super) fn new(url: Url, client: reqwest::Client) -> Self {
-        Self { url, client, good: RwLock::default(), last: Mutex::default() }
+        Self { url, client, pause_min: REFRESH_PAUSE_MIN, good: RwLock::default(), last: Mutex::default() }
     }
 
     fn keys(&self) -> Option<Arc<KeySet>> {
@@ -84,16 +85,16 @@ impl Remote {
     /// Fetches now, and then for ever, sooner after a failure.
     pub(super) async fn keep_fresh(&self) {
         loop {
-            self.refresh(REFRESH_PAUSE_MIN).await;
+            self.refresh().await;
             let failed = self.last.lock().await.failed;
-            tokio::time::sleep(if failed { REFRESH_PAUSE_MIN } else { REFRESH_INTERVAL }).await;
+            tokio::time::sleep(if failed { self.pause_min } else { REFRESH_INTERVAL }).await;
         }
     }
 
-    /// Fetches, unless that was done within `pause`. Who comes meanwhile waits for what comes of it.
-    async fn refresh(&self, pause: Duration) {
+    /// Fetches, unless that was done a moment ago. Who comes meanwhile waits for what comes of it.
+    async fn refresh(&self) {
         let mut last = self.last.lock().await;
-        if last.at.is_some_and(|at| at.elapsed() < pause) {
+        if last.at.is_some_and(|at| at.elapsed() < self.pause_min) {
             return;
         }
         last.at = Some(Instant::now());
@@ -137,3 +138,7 @@ fn words(error: &reqwest::Error) -> String {
     }
     words
 }
+
+#[cfg(test)]
+#[path = "issuer_tests.rs"]
+mod tests;

@@ -18,7 +18,7 @@ use super::fault::Fault;
 #[command(after_help = "\
 Examples:
   workfleet serve --queues deploy/local/queues.toml
-  WORKFLEET_NATS_URL=nats://nats:4222 workfleet serve --http 0.0.0.0:8080 --grpc 0.0.0.0:8081")]
+  WORKFLEET_NATS_URL=nats://nats:4222 WORKFLEET_TOKENS_FILE=tokens.toml workfleet serve --http 0.0.0.0:8080")]
 pub(crate) struct Serve {
     /// Make the queues of this file first, as `workfleet provision` does [env: WORKFLEET_QUEUES_FILE]
     #[arg(long, value_name = "FILE")]
@@ -54,10 +54,15 @@ impl Serve {
     }
 
     fn config(self) -> Result<Config, Fault> {
-        let mut config = Config::read(Vars::from_env()).map_err(|error| Fault::Usage(error.to_string()))?;
+        let mut vars = Vars::from_env();
+        // Before they are read: whether an address is allowed depends on the other variables.
+        for (name, address) in [("WORKFLEET_HTTP_ADDR", self.http), ("WORKFLEET_GRPC_ADDR", self.grpc)] {
+            if let Some(address) = address {
+                vars.set(name, address.to_string());
+            }
+        }
+        let mut config = Config::read(vars).map_err(|error| Fault::Usage(error.to_string()))?;
         config.queues_file = self.queues.or(config.queues_file);
-        config.http_addr = self.http.unwrap_or(config.http_addr);
-        config.grpc_addr = self.grpc.unwrap_or(config.grpc_addr);
         config.broker.url = self.nats.unwrap_or(config.broker.url);
         Ok(config)
     }

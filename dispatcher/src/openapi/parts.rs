@@ -229,6 +229,7 @@ pub(super) fn headers() -> Value {
         "Location": header("Where the task, or the blob, is: `/v1/tasks/{id}`, `/v1/blobs/{id}`."),
         "Preference-Applied": header("`wait=N`, if that was honoured."),
         "Retry-After": header("Seconds after which to try again."),
+        "WWW-Authenticate": header("`Bearer`, with `error` where there was a token (RFC 6750)."),
     })
 }
 
@@ -246,6 +247,9 @@ pub(super) fn responses() -> Value {
         let about = response["description"].as_str().unwrap_or_default();
         let separator = if about.is_empty() { "" } else { "; " };
         response["description"] = Value::from(format!("{about}{separator}`{}`: {}", code.name(), code.title()));
+        if code.status() == 401 {
+            response["headers"]["WWW-Authenticate"] = reference("headers", "WWW-Authenticate");
+        }
     }
     Value::Object(responses)
 }

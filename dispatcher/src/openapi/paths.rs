@@ -43,14 +43,8 @@ pub(super) fn common() -> Members {
     add("/v1/scale/{queue}", json!({ "parameters": [parameter("queue")], "get": get_scale() }));
     add("/livez", json!({ "get": probe("livez", "Whether the process lives.") }));
     add("/readyz", json!({ "get": probe("readyz", "Whether it can serve: 503 while the broker is away.") }));
-    add("/metrics", json!({ "get": probe("metrics", "Metrics in the Prometheus text format.") }));
-    add(
-        "/openapi.json",
-        json!({ "get": {
-        "operationId": "openapi", "tags": ["operations"], "summary": "This document.",
-        "responses": { "200": answer("The document", &json!({ "type": "object" })) },
-    } }),
-    );
+    add("/metrics", json!({ "get": get_metrics() }));
+    add("/openapi.json", json!({ "get": get_openapi() }));
     paths.extend(super::blobs::paths());
     paths
 }
@@ -162,7 +156,7 @@ fn list_tasks(operation: &str, tag: &str) -> Value {
 
 fn list_queues() -> Value {
     let mut operation = json!({
-        "operationId": "list_queues", "tags": ["queues"], "summary": "All queues.",
+        "operationId": "list_queues", "tags": ["queues"], "summary": "All queues that the caller may use.",
         "responses": { "200": answer("The queues", &reference("schemas", "QueueList")) },
     });
     refuse(&mut operation, &[503]);
@@ -187,9 +181,32 @@ fn get_scale() -> Value {
     operation
 }
 
+fn get_metrics() -> Value {
+    let mut operation = json!({
+        "operationId": "metrics", "tags": ["operations"],
+        "summary": "Metrics in the Prometheus text format; for those who may read all queues.",
+        "responses": {
+            "200": { "description": "The metrics", "content": { "text/plain": { "schema": { "type": "string" } } } },
+        },
+    });
+    refuse(&mut operation, &[]);
+    operation
+}
+
+fn get_openapi() -> Value {
+    let mut operation = json!({
+        "operationId": "openapi", "tags": ["operations"],
+        "summary": "This document, with the queues that the caller may use.",
+        "responses": { "200": answer("The document", &json!({ "type": "object" })) },
+    });
+    refuse(&mut operation, &[503]);
+    operation
+}
+
+/// For whoever probes: without a token.
 fn probe(operation: &str, about: &str) -> Value {
     json!({
-        "operationId": operation, "tags": ["operations"], "summary": about,
+        "operationId": operation, "tags": ["operations"], "summary": about, "security": [],
         "responses": {
             "200": { "description": "Yes", "content": { "text/plain": { "schema": { "type": "string" } } } },
             "503": { "description": "No", "content": { "text/plain": { "schema": { "type": "string" } } } },
@@ -213,7 +230,8 @@ pub(super) fn parameter(name: &str) -> Value {
 }
 
 pub(super) fn refuse(operation: &mut Value, statuses: &[u16]) {
-    for status in statuses.iter().chain(&[500]) {
+    // Whoever is not let in is told so whatever the call.
+    for status in statuses.iter().chain(&[401, 403, 500]) {
         operation["responses"][status.to_string()] = reference("responses", &format!("Problem{status}"));
     }
 }

@@ -87,6 +87,18 @@ fn a_kind_has_paths_of_its_own_with_its_input_and_output() {
 }
 
 #[test]
+fn every_call_but_the_probes_says_how_it_refuses_who_may_not() {
+    let document = with_thumbnail();
+    assert!(document["components"]["securitySchemes"]["bearer"].is_object());
+    for (place, operation) in operations(&document) {
+        let open = operation["security"].as_array().is_some_and(Vec::is_empty);
+        assert_eq!(open, place == "get /livez" || place == "get /readyz", "{place}");
+        let refuses = ["401", "403"].iter().all(|status| operation["responses"].get(*status).is_some());
+        assert_eq!(refuses, !open, "{place}");
+    }
+}
+
+#[test]
 fn nothing_is_null() {
     each(&with_thumbnail(), &mut |value| assert!(!value.is_null()));
 }

@@ -11,20 +11,24 @@ use workfleet_proto::blob::{BlobId, BlobIdError};
 use workfleet_proto::v1;
 use workfleet_proto::v1::put_blob_request::Part;
 
+use super::gate::Door;
+use super::service::queue_of;
 use super::status;
+use crate::auth::Action;
 use crate::blobs::{BlobRead, Put};
-use crate::dispatcher::Dispatcher;
 use crate::error::{ApiError, Code};
 use crate::limits::BODY_STALL_TIMEOUT;
 
 /// Stores what the stream carries under the name that its first message has.
-pub(super) async fn put(
-    dispatcher: &Dispatcher,
-    mut requests: Streaming<v1::PutBlobRequest>,
-) -> Result<v1::BlobInfo, ApiError> {
-    let id = match next(&mut requests).await?.and_then(|request| request.part) {
-        Some(Part::Id(id)) => blob_id(&id)?,
-        Some(Part::Queue(queue)) => dispatcher.new_blob(&queue).await?,
+pub(super) async fn put(door: &Door, mut requests: Streaming<v1::PutBlobRequest>) -> Result<v1::BlobInfo, ApiError> {
+    // Whoever may not upload anywhere is told so before a message is read.
+    door.open_some(Action::Submit)?;
+    let (dispatcher, id) = match next(&mut requests).await?.and_then(|request| request.part) {
+        Some(Part::Id(id)) => (door.open(Action::Submit, queue_of(&id))?, blob_id(&id)?),
+        Some(Part::Queue(queue)) => {
+            let dispatcher = door.open(Action::Submit, &queue)?;
+            (dispatcher, dispatcher.new_blob(&queue).await?)
+        }
         Some(Part::Data(_)) | None => {
             return Err(ApiError::invalid_option("part", "the first message names the blob, by `id` or by `queue`"));
         }

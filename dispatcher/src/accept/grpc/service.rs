@@ -8,8 +8,10 @@ use tonic::{Request, Response, Status, Streaming};
 use workfleet_proto::v1;
 use workfleet_proto::v1::dispatcher_server::Dispatcher as Rpc;
 
+use super::gate::{Door, Doors};
 use super::trace::{Rpcs, note_task};
 use super::{blobs, bulk, request, status};
+use crate::auth::Action;
 use crate::config::Callers;
 use crate::dispatcher::{Dispatcher, Submitted};
 use crate::error::ApiError;
@@ -18,14 +20,14 @@ const KEY_EXPIRES_AT: &str = "workfleet-key-expires-at";
 
 /// A dispatcher behind gRPC.
 pub(super) struct Service {
-    dispatcher: Dispatcher,
+    doors: Doors,
     rpcs: Rpcs,
     shutdown: CancellationToken,
 }
 
 impl Service {
     pub(super) fn new(dispatcher: Dispatcher, callers: Callers, shutdown: CancellationToken) -> Self {
-        Self { dispatcher, rpcs: Rpcs::new(callers), shutdown }
+        Self { doors: Doors::new(dispatcher), rpcs: Rpcs::new(callers), shutdown }
     }
 
     /// One request with one answer, inside its span.
@@ -33,10 +35,11 @@ impl Service {
         &self,
         method: &'static str,
         metadata: &tonic::metadata::MetadataMap,
+        door: &Door,
         answer: impl Future<Output = Result<A, ApiError>>,
     ) -> Result<A, Status> {
-        let rpc = self.rpcs.start(method, metadata);
-        let answer = answer.with_context(rpc.context()).await;
+        let rpc = self.rpcs.start(method, metadata, door.client());
+        let answer = answer.with_context(rpc.context()).await.map_err(|error| door.censored(error));
         rpc.end(answer.as_ref().map(|_| ()));
         answer.map_err(|error| status::status(&error))
     }
@@ -45,13 +48,15 @@ impl Service {
 #[tonic::async_trait]
 impl Rpc for Service {
     async fn submit(&self, request: Request<v1::SubmitRequest>) -> Result<Response<v1::Task>, Status> {
-        let (metadata, _, message) = request.into_parts();
+        let (metadata, extensions, message) = request.into_parts();
+        let door = self.doors.of(&extensions);
         let answer = async {
-            let submitted = self.dispatcher.submit(request::submit(message)?).await?;
+            let dispatcher = door.open(Action::Submit, &message.queue)?;
+            let submitted = dispatcher.submit(request::submit(message)?).await?;
             note_task(&submitted.task.id);
             Ok(submitted)
         };
-        self.unary("Submit", &metadata, answer).await.map(stored)
+        self.unary("Submit", &metadata, &door, answer).await.map(stored)
     }
 
     type SubmitStreamStream = BoxStream<'static, Result<v1::SubmitReply, Status>>;
@@ -60,40 +65,51 @@ impl Rpc for Service {
         &self,
         request: Request<Streaming<v1::SubmitRequest>>,
     ) -> Result<Response<Self::SubmitStreamStream>, Status> {
-        let (metadata, _, requests) = request.into_parts();
-        let rpc = self.rpcs.start("SubmitStream", &metadata);
-        let replies = bulk::submit_all(self.dispatcher.clone(), requests, rpc.context(), self.shutdown.clone());
+        let (metadata, extensions, requests) = request.into_parts();
+        let door = self.doors.of(&extensions);
+        let rpc = self.rpcs.start("SubmitStream", &metadata, door.client());
+        // Whether it may is seen for each message; who may submit nowhere need not begin.
+        if let Err(error) = door.open_some(Action::Submit) {
+            rpc.end(Err(&error));
+            return Err(status::status(&error));
+        }
+        let replies = bulk::submit_all(door, requests, rpc.context(), self.shutdown.clone());
         Ok(Response::new(rpc.over(replies)))
     }
 
     async fn get(&self, request: Request<v1::GetRequest>) -> Result<Response<v1::Task>, Status> {
-        let (metadata, _, message) = request.into_parts();
+        let (metadata, extensions, message) = request.into_parts();
+        let door = self.doors.of(&extensions);
         let answer = async {
+            let dispatcher = door.open(Action::Read, queue_of(&message.id))?;
             let id = request::task_id(&message.id)?;
             note_task(id.as_str());
-            self.dispatcher.get(&id).await
+            dispatcher.get(&id).await
         };
-        self.unary("Get", &metadata, answer).await.map(|task| Response::new(task.into()))
+        self.unary("Get", &metadata, &door, answer).await.map(|task| Response::new(task.into()))
     }
 
     type WatchStream = BoxStream<'static, Result<v1::Task, Status>>;
 
     async fn watch(&self, request: Request<v1::WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
-        let (metadata, _, message) = request.into_parts();
+        let (metadata, extensions, message) = request.into_parts();
+        let door = self.doors.of(&extensions);
         let answer = async {
+            let dispatcher = door.open(Action::Read, queue_of(&message.id))?;
             let id = request::task_id(&message.id)?;
             note_task(id.as_str());
-            self.dispatcher.watch(&id, request::cursor(message.cursor.as_deref())?).await
+            dispatcher.watch(&id, request::cursor(message.cursor.as_deref())?).await
         };
-        let tasks = self.unary("Watch", &metadata, answer).await?;
+        let tasks = self.unary("Watch", &metadata, &door, answer).await?;
         let tasks = tasks.map(|task| task.map(Into::into).map_err(|error| status::status(&error)));
         Ok(Response::new(until_stopping(tasks.boxed(), self.shutdown.clone())))
     }
 
     async fn call(&self, request: Request<v1::CallRequest>) -> Result<Response<v1::CallResponse>, Status> {
-        let (metadata, _, message) = request.into_parts();
-        let answer = async { self.dispatcher.call(request::call(message)?).await };
-        let called = self.unary("Call", &metadata, answer).await?;
+        let (metadata, extensions, message) = request.into_parts();
+        let door = self.doors.of(&extensions);
+        let answer = async { door.open(Action::Submit, &message.queue)?.call(request::call(message)?).await };
+        let called = self.unary("Call", &metadata, &door, answer).await?;
         Ok(Response::new(v1::CallResponse {
             output: called.output.protobuf,
             output_json: called.output.json.get().to_owned(),
@@ -105,14 +121,18 @@ impl Rpc for Service {
         &self,
         request: Request<v1::ListQueuesRequest>,
     ) -> Result<Response<v1::ListQueuesReply>, Status> {
-        let list = self.unary("ListQueues", request.metadata(), self.dispatcher.queues()).await?;
-        Ok(Response::new(v1::ListQueuesReply { queues: list.queues.into_iter().map(Into::into).collect() }))
+        let door = self.doors.of(request.extensions());
+        let answer = async { door.open_some(Action::Read)?.queues().await };
+        let list = self.unary("ListQueues", request.metadata(), &door, answer).await?;
+        let seen = list.queues.into_iter().filter(|queue| door.sees(&queue.name));
+        Ok(Response::new(v1::ListQueuesReply { queues: seen.map(Into::into).collect() }))
     }
 
     async fn list_tasks(&self, request: Request<v1::ListTasksRequest>) -> Result<Response<v1::ListTasksReply>, Status> {
-        let (metadata, _, message) = request.into_parts();
-        let answer = async { self.dispatcher.tasks(&request::list(message)?).await };
-        let page = self.unary("ListTasks", &metadata, answer).await?;
+        let (metadata, extensions, message) = request.into_parts();
+        let door = self.doors.of(&extensions);
+        let answer = async { door.open(Action::Read, &message.queue)?.tasks(&request::list(message)?).await };
+        let page = self.unary("ListTasks", &metadata, &door, answer).await?;
         Ok(Response::new(page.into()))
     }
 
@@ -120,17 +140,22 @@ impl Rpc for Service {
         &self,
         request: Request<Streaming<v1::PutBlobRequest>>,
     ) -> Result<Response<v1::BlobInfo>, Status> {
-        let (metadata, _, requests) = request.into_parts();
-        let info = self.unary("PutBlob", &metadata, blobs::put(&self.dispatcher, requests)).await?;
+        let (metadata, extensions, requests) = request.into_parts();
+        let door = self.doors.of(&extensions);
+        let info = self.unary("PutBlob", &metadata, &door, blobs::put(&door, requests)).await?;
         Ok(Response::new(info))
     }
 
     type GetBlobStream = BoxStream<'static, Result<v1::BlobPart, Status>>;
 
     async fn get_blob(&self, request: Request<v1::GetBlobRequest>) -> Result<Response<Self::GetBlobStream>, Status> {
-        let (metadata, _, message) = request.into_parts();
-        let answer = async { self.dispatcher.get_blob(&blobs::blob_id(&message.id)?).await };
-        let read = self.unary("GetBlob", &metadata, answer).await?;
+        let (metadata, extensions, message) = request.into_parts();
+        let door = self.doors.of(&extensions);
+        let answer = async {
+            let dispatcher = door.open(Action::Read, queue_of(&message.id))?;
+            dispatcher.get_blob(&blobs::blob_id(&message.id)?).await
+        };
+        let read = self.unary("GetBlob", &metadata, &door, answer).await?;
         Ok(Response::new(blobs::parts(read)))
     }
 
@@ -138,17 +163,28 @@ impl Rpc for Service {
         &self,
         request: Request<v1::DeleteBlobRequest>,
     ) -> Result<Response<v1::DeleteBlobReply>, Status> {
-        let (metadata, _, message) = request.into_parts();
-        let answer = async { self.dispatcher.delete_blob(&blobs::blob_id(&message.id)?).await };
-        self.unary("DeleteBlob", &metadata, answer).await?;
+        let (metadata, extensions, message) = request.into_parts();
+        let door = self.doors.of(&extensions);
+        let answer = async {
+            let dispatcher = door.open(Action::Submit, queue_of(&message.id))?;
+            dispatcher.delete_blob(&blobs::blob_id(&message.id)?).await
+        };
+        self.unary("DeleteBlob", &metadata, &door, answer).await?;
         Ok(Response::new(v1::DeleteBlobReply {}))
     }
 
     async fn scale(&self, request: Request<v1::ScaleRequest>) -> Result<Response<v1::ScaleReply>, Status> {
-        let (metadata, _, message) = request.into_parts();
-        let scale = self.unary("Scale", &metadata, self.dispatcher.scale(&message.queue)).await?;
+        let (metadata, extensions, message) = request.into_parts();
+        let door = self.doors.of(&extensions);
+        let answer = async { door.open(Action::Scale, &message.queue)?.scale(&message.queue).await };
+        let scale = self.unary("Scale", &metadata, &door, answer).await?;
         Ok(Response::new(scale.into()))
     }
+}
+
+/// The queue of a task's id, or a blob's: no queue's name has an underscore. What is no id names no good queue either.
+pub(super) fn queue_of(id: &str) -> &str {
+    id.split('_').next().unwrap_or_default()
 }
 
 fn stored(submitted: Submitted) -> Response<v1::Task> {

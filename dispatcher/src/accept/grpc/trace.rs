@@ -43,13 +43,15 @@ impl Rpcs {
     }
 
     /// A request begins.
-    pub(super) fn start(&self, method: &str, metadata: &MetadataMap) -> Rpc {
+    pub(super) fn start(&self, method: &str, metadata: &MetadataMap, client: String) -> Rpc {
         let caller = global::get_text_map_propagator(|propagator| {
             propagator.extract_with_context(&Context::new(), &OfMetadata(metadata))
         });
         let name = format!("{SERVICE_NAME}/{method}");
         let attributes = vec![KeyValue::new(RPC_SYSTEM, "grpc"), KeyValue::new(RPC_METHOD, name.clone())];
         let span = spans::server(name, self.callers, &caller, attributes.clone());
+        // Not among the attributes, which become those of a metric.
+        span.set(attribute::CLIENT, client);
         Rpc { span, attributes, duration: self.duration.clone(), began: Instant::now() }
     }
 }

@@ -41,7 +41,7 @@ impl<S: Send + Sync> FromRequest<S> for Unread {
 impl Drop for Unread {
     fn drop(&mut self) {
         if let Some(body) = self.body.take() {
-            tokio::spawn(drain(body.into_data_stream()));
+            tokio::spawn(drain(body.into_data_stream(), DRAIN_BYTES_MAX, DRAIN_TIMEOUT));
         }
     }
 }
@@ -165,7 +165,7 @@ impl Pieces {
 impl Drop for Pieces {
     fn drop(&mut self) {
         if let Some(chunks) = self.chunks.take() {
-            tokio::spawn(drain(chunks));
+            tokio::spawn(drain(chunks, DRAIN_BYTES_MAX, DRAIN_TIMEOUT));
         }
     }
 }
@@ -211,10 +211,17 @@ fn too_large(size: &str, media: Media, bytes_max: usize) -> ApiError {
     ApiError::new(Code::PayloadTooLarge, detail)
 }
 
+/// Takes in so much of a body that no handler has seen. Who waits to be asked for it is not asked.
+pub(super) fn leave(headers: &HeaderMap, body: Body, bytes_max: usize, time_max: Duration) {
+    if !headers.contains_key(header::EXPECT) {
+        tokio::spawn(drain(body.into_data_stream(), bytes_max, time_max));
+    }
+}
+
 /// Takes in the rest of a refused body, within bounds and after the answer: a client that is still writing would be
 /// cut off, and many of those never read the answer then.
-async fn drain(mut chunks: BodyDataStream) {
-    let mut left = DRAIN_BYTES_MAX;
+async fn drain(mut chunks: BodyDataStream, bytes_max: usize, time_max: Duration) {
+    let mut left = bytes_max;
     let all = async {
         while let Some(Ok(chunk)) = chunks.next().await {
             left = left.saturating_sub(chunk.len());
@@ -224,7 +231,7 @@ async fn drain(mut chunks: BodyDataStream) {
         }
     };
     // Who takes longer is cut off.
-    let _ = timeout(DRAIN_TIMEOUT, all).await;
+    let _ = timeout(time_max, all).await;
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! The span and the measurement of every request.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use axum::extract::{MatchedPath, Request, State};
@@ -9,9 +10,11 @@ use axum::response::Response;
 use opentelemetry::propagation::Extractor;
 use opentelemetry::trace::FutureExt as _;
 use opentelemetry::{Context, KeyValue, global};
+use workfleet_link::telemetry::attribute;
 
 use super::Edge;
 use super::problem::Refused;
+use crate::auth::Grant;
 use crate::spans;
 
 /// Runs a request inside its span.
@@ -23,7 +26,9 @@ pub(super) async fn observe(State(edge): State<Edge>, request: Request, next: Ne
         propagator.extract_with_context(&Context::new(), &OfHeaders(request.headers()))
     });
     let name = if route.is_empty() { method.to_owned() } else { format!("{method} {route}") };
+    let client = request.extensions().get::<Arc<Grant>>().map_or(String::new(), |grant| grant.name.clone());
     let attributes = vec![
+        KeyValue::new(attribute::CLIENT, client),
         KeyValue::new("http.request.method", method),
         KeyValue::new("http.route", route.clone()),
         KeyValue::new("url.path", request.uri().path().chars().take(200).collect::<String>()),
@@ -39,7 +44,7 @@ pub(super) async fn observe(State(edge): State<Edge>, request: Request, next: Ne
 }
 
 /// A stranger's method must not become a label.
-fn method_name(method: &Method) -> &'static str {
+pub(super) fn method_name(method: &Method) -> &'static str {
     match *method {
         Method::GET => "GET",
         Method::POST => "POST",

@@ -1,5 +1,8 @@
 //! For probes, scrapers and tools.
 
+use std::sync::Arc;
+
+use axum::Extension;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -7,6 +10,7 @@ use workfleet_link::admin;
 
 use super::Edge;
 use super::answer;
+use crate::auth::Grant;
 use crate::error::ApiError;
 use crate::openapi;
 
@@ -31,8 +35,12 @@ pub(super) async fn metrics(State(edge): State<Edge>) -> Response {
     admin::metrics(&edge.telemetry)
 }
 
-/// `GET /openapi.json`: made from the kinds that there are at this moment.
-pub(super) async fn openapi(State(edge): State<Edge>) -> Result<Response, ApiError> {
-    let kinds = edge.dispatcher.kinds().await?;
+/// `GET /openapi.json`: made from the kinds that there are at this moment, and that the caller may know of.
+pub(super) async fn openapi(
+    State(edge): State<Edge>,
+    Extension(grant): Extension<Arc<Grant>>,
+) -> Result<Response, ApiError> {
+    let mut kinds = edge.dispatcher.kinds().await?;
+    kinds.retain(|(queue, _)| grant.sees(queue.as_str()));
     Ok(answer::json(StatusCode::OK, &openapi::document(&kinds)))
 }

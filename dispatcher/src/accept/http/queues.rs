@@ -1,5 +1,8 @@
 //! Queues and what is in them.
 
+use std::sync::Arc;
+
+use axum::Extension;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -7,11 +10,17 @@ use axum::response::Response;
 use super::Edge;
 use super::answer;
 use super::parts::QueuePath;
+use crate::auth::Grant;
 use crate::error::ApiError;
 
-/// `GET /v1/queues`
-pub(super) async fn list(State(edge): State<Edge>) -> Result<Response, ApiError> {
-    Ok(answer::json(StatusCode::OK, &edge.dispatcher.queues().await?))
+/// `GET /v1/queues`: those that the caller may know of.
+pub(super) async fn list(
+    State(edge): State<Edge>,
+    Extension(grant): Extension<Arc<Grant>>,
+) -> Result<Response, ApiError> {
+    let mut list = edge.dispatcher.queues().await?;
+    list.queues.retain(|queue| grant.sees(&queue.name));
+    Ok(answer::json(StatusCode::OK, &list))
 }
 
 /// `GET /v1/queues/{queue}`

@@ -40,6 +40,9 @@ pub const TASK_NEXT_ATTEMPT_AT: &str = "workfleet.task.next_attempt_at";
 /// The worker process.
 pub const WORKER_ID: &str = "workfleet.worker.id";
 
+/// Who asks: the name of a token, or the subject of a JWT; never the token.
+pub const CLIENT: &str = "workfleet.client";
+
 /// What `messaging.system` says.
 pub const NATS: &str = "nats";
 

@@ -1,0 +1,110 @@
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
+
+use super::{Issuer, JWKS_BYTES_MAX, Remote};
+
+/// A set with one key; any 32 bytes are a point to look for.
+fn set(id: &str) -> String {
+    let point = "A".repeat(43);
+    format!(r#"{{"keys":[{{"kty":"OKP","crv":"Ed25519","kid":"{id}","x":"{point}"}}]}}"#)
+}
+
+fn ok(body: &str) -> String {
+    format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}", body.len())
+}
+
+/// Somebody who says always the same, until told otherwise.
+struct Server {
+    answer: Arc<Mutex<String>>,
+    asked: Arc<AtomicUsize>,
+    url: String,
+}
+
+impl Server {
+    async fn start(answer: String) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let url = format!("http://{}/keys", listener.local_addr().expect("bound"));
+        let server = Self { answer: Arc::new(Mutex::new(answer)), asked: Arc::default(), url };
+        let (answer, asked) = (Arc::clone(&server.answer), Arc::clone(&server.asked));
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                asked.fetch_add(1, Ordering::SeqCst);
+                let answer = answer.lock().expect("whole").clone();
+                let _ = stream.read(&mut [0; 4_096]).await;
+                let _ = stream.write_all(answer.as_bytes()).await;
+            }
+        });
+        server
+    }
+
+    fn says(&self, answer: String) {
+        *self.answer.lock().expect("whole") = answer;
+    }
+
+    fn asked(&self) -> usize {
+        self.asked.load(Ordering::SeqCst)
+    }
+
+    fn issuer(&self, pause_min: Duration) -> Issuer {
+        let tls = workfleet_link::tls::client(None).expect("no file");
+        let client = reqwest::Client::builder().tls_backend_preconfigured(tls).build().expect("a client");
+        let remote = Remote::new(self.url.parse().expect("a URL"), client);
+        Issuer::Url(Arc::new(Remote { pause_min, ..remote }))
+    }
+}
+
+fn has(issuer: &Issuer, id: &str) -> bool {
+    issuer.keys().is_some_and(|keys| keys.has(id))
+}
+
+#[tokio::test]
+async fn keys_are_fetched_when_they_are_asked_for_and_then_not_for_a_while() {
+    let server = Server::start(ok(&set("one"))).await;
+    let issuer = server.issuer(Duration::from_secs(3_600));
+    assert!(issuer.keys().is_none());
+    issuer.ask_anew().await;
+    assert!(has(&issuer, "one"));
+    server.says(ok(&set("two")));
+    for _ in 0..100 {
+        issuer.ask_anew().await;
+    }
+    assert_eq!(server.asked(), 1, "strangers decide how often the issuer is asked");
+    assert!(!has(&issuer, "two"));
+}
+
+#[tokio::test]
+async fn many_who_ask_at_once_ask_once() {
+    let server = Server::start(ok(&set("one"))).await;
+    let issuer = server.issuer(Duration::from_secs(3_600));
+    futures::future::join_all((0..50).map(|_| issuer.ask_anew())).await;
+    assert_eq!(server.asked(), 1);
+    assert!(has(&issuer, "one"));
+}
+
+#[tokio::test]
+async fn a_rotated_set_replaces_the_old_one_and_a_broken_one_does_not() {
+    let server = Server::start(ok(&set("one"))).await;
+    let issuer = server.issuer(Duration::ZERO);
+    issuer.ask_anew().await;
+    server.says(ok(&set("two")));
+    issuer.ask_anew().await;
+    assert!(has(&issuer, "two") && !has(&issuer, "one"));
+    let broken = [
+        "HTTP/1.1 500 Internal Server Error\r\ncontent-length: 0\r\nconnection: close\r\n\r\n".to_owned(),
+        "HTTP/1.1 302 Found\r\nlocation: /elsewhere\r\ncontent-length: 0\r\nconnection: close\r\n\r\n".to_owned(),
+        ok("{}"),
+        ok(r#"{"keys":[]}"#),
+        ok(&format!("{}{}", set("three"), " ".repeat(JWKS_BYTES_MAX))),
+        String::new(),
+    ];
+    for answer in broken {
+        server.says(answer.clone());
+        issuer.ask_anew().await;
+        assert!(has(&issuer, "two"), "{answer:.60}");
+    }
+}
