@@ -8,6 +8,7 @@
 mod api;
 mod held;
 mod lanes;
+mod loss;
 mod removal;
 mod wanted;
 
@@ -32,7 +33,16 @@ use api::Api;
 /// # Errors
 /// When the broker cannot be reached, or refuses a change.
 pub async fn provision(broker: &Broker, file: &QueuesFile) -> Result<Report, ProvisionError> {
+    provision_with(broker, file, Losses::Refused).await
+}
+
+/// The same, where the operator says what is to happen to what new limits leave no room for.
+///
+/// # Errors
+/// When the broker cannot be reached, or refuses a change, or a change would lose something and that is not wanted.
+pub async fn provision_with(broker: &Broker, file: &QueuesFile, losses: Losses) -> Result<Report, ProvisionError> {
     let mut api = Api::new(broker);
+    loss::check(&api, file, losses).await?;
     let replicas = file.queues.iter().map(|queue| queue.settings.replicas).max().unwrap_or(1);
     // Another file's queues share these, and may need more.
     let replicas = replicas.max(api.replicas(&broker.names.dead_stream()).await?);
@@ -69,14 +79,25 @@ pub async fn restore_events(broker: &Broker) -> Result<Vec<String>, ProvisionErr
         Err(ReadError::NoStream { .. }) => return Ok(Vec::new()),
         keys => keys.map_err(unanswered)?,
     };
-    let mut api = Api::new(broker);
+    let (mut api, mut restored) = (Api::new(broker), Ok(()));
     for queue in keys.iter().filter_map(|key| key.strip_prefix(&prefix)?.parse::<QueueName>().ok()) {
         if let Some(settings) = read::queue_settings(broker, &queue).await.map_err(unanswered)? {
-            api.stream(wanted::events_stream(&broker.names, &queue, &settings)).await?;
+            // One that we may not make, as of a queue that is no longer in the file, must not cost the others theirs.
+            restored = restored.and(api.stream(wanted::events_stream(&broker.names, &queue, &settings)).await);
         }
     }
+    restored?;
     let made = api.report.lines.into_iter().filter(|line| line.change == Change::Created);
     Ok(made.map(|line| line.name).collect())
+}
+
+/// What becomes of results and blobs that new limits leave no room for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Losses {
+    /// Nothing is changed then.
+    Refused,
+    /// The broker drops them, oldest first.
+    Allowed,
 }
 
 /// What `provision` did.
@@ -154,6 +175,17 @@ pub enum ProvisionError {
         tasks: u64,
         /// Delayed tasks of the queue, which may be for this lane.
         delayed: u64,
+    },
+    /// A lower limit would make the broker drop what is stored. Nothing was changed.
+    #[error(
+        "{name}: the new limits would drop what is stored: {what}. Nothing was changed. Wait until it is gone, keep \
+         retention, results_bytes_max and blobs_age, or say --allow-loss"
+    )]
+    WouldDrop {
+        /// What was to be changed.
+        name: String,
+        /// What it holds, and what it would be allowed to.
+        what: String,
     },
     /// There is no such queue.
     #[error("there is no queue {queue:?}; there is: {known}")]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::json;
 use workfleet_dispatcher::queues_file::QueuesFile;
-use workfleet_dispatcher::streams::{self, Change, ProvisionError, Report};
+use workfleet_dispatcher::streams::{self, Change, Losses, ProvisionError, Report};
 use workfleet_link::broker::{Broker, BrokerConfig, BrokerError};
 use workfleet_link::config::Vars;
 
@@ -31,6 +31,9 @@ pub(crate) struct Provision {
     /// The broker [env: WORKFLEET_NATS_URL] [default: nats://127.0.0.1:4222]
     #[arg(long, value_name = "URL")]
     nats: Option<String>,
+    /// Change limits also where that drops results or blobs that are stored; without it nothing is changed then
+    #[arg(long)]
+    allow_loss: bool,
     /// Print the report as JSON
     #[arg(long)]
     pub(super) json: bool,
@@ -46,7 +49,8 @@ impl Provision {
         config.url = self.nats.unwrap_or(config.url);
         let form = if self.json { Form::Json } else { Form::Words };
         let broker = connect(&config, form).await?;
-        let report = streams::provision(&broker, &file).await;
+        let losses = if self.allow_loss { Losses::Allowed } else { Losses::Refused };
+        let report = streams::provision_with(&broker, &file, losses).await;
         broker.close().await;
         let report = report?;
         if self.json { print::json(&json!(report)) } else { show(&report) }
@@ -98,6 +102,7 @@ impl From<ProvisionError> for Fault {
             ProvisionError::Refused { .. }
             | ProvisionError::NoRoom { .. }
             | ProvisionError::LaneInUse { .. }
+            | ProvisionError::WouldDrop { .. }
             | ProvisionError::UnknownQueue { .. }
             | ProvisionError::QueueInUse { .. }
             | ProvisionError::Kind { .. } => Self::Denied(error.to_string()),

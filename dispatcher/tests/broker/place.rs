@@ -53,14 +53,18 @@ impl Place {
     }
 
     pub(crate) async fn try_provision(&self, settings: &str) -> Result<Report, ProvisionError> {
+        streams::provision(self.dispatcher.broker(), &self.file(settings)).await
+    }
+
+    /// A queues file with the queue `thumbnail`, and `settings` for it.
+    pub(crate) fn file(&self, settings: &str) -> QueuesFile {
         let proto = Path::new(env!("CARGO_MANIFEST_DIR")).join("../proto/kinds/thumbnail.proto");
         // Streams reserve their full size, and several servers share a machine.
         let small = "tasks_bytes_max = 268435456\nresults_bytes_max = 268435456\nblobs_bytes_max = 268435456";
         let text = format!("[defaults]\n{small}\n[queue.thumbnail]\nproto = {proto:?}\n{settings}");
         let path = self.folder.path().join("queues.toml");
         std::fs::write(&path, text).expect("a file");
-        let file = QueuesFile::read(&path).expect("no mistakes");
-        streams::provision(self.dispatcher.broker(), &file).await
+        QueuesFile::read(&path).expect("no mistakes")
     }
 
     /// How to connect; `login` is `user:password@`.

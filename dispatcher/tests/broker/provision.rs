@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use workfleet_dispatcher::Options;
-use workfleet_dispatcher::streams::{self, Change, ProvisionError, Report};
+use workfleet_dispatcher::streams::{self, Change, Losses, ProvisionError, Report};
 use workfleet_link::read;
 
 use crate::place::{Place, eventually, wide};
@@ -28,6 +28,40 @@ async fn a_second_time_changes_nothing_and_a_new_limit_just_that() {
         ]
     );
     assert_eq!(place.info("TASKS_thumbnail").await["config"]["max_msgs"], 77);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lower_limits_lose_no_task_that_waits() {
+    let place = Place::start("").await;
+    for width_px in 1..=5 {
+        place.dispatcher.submit(wide(width_px, None, Options::default())).await.expect("stored");
+    }
+    place.provision("tasks_max = 2\ntasks_bytes_max = 1048576").await;
+    assert_eq!(place.messages("TASKS_thumbnail").await, 5);
+    let refused = place.dispatcher.submit(wide(6, None, Options::default())).await.expect_err("the queue is full");
+    assert_eq!(refused.code.name(), "queue_full");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_limit_that_would_drop_results_is_refused_before_anything_is_changed() {
+    let place = Place::start("").await;
+    let jetstream = &place.dispatcher.broker().jetstream;
+    for id in ["a", "b"] {
+        let stored = jetstream.publish(format!("wf.result.thumbnail.0.{id}"), vec![0; 800 << 10].into()).await;
+        stored.expect("sent").await.expect("stored");
+    }
+    let smaller = "tasks_max = 7\nresults_bytes_max = 1048576";
+    let refused = place.try_provision(smaller).await.expect_err("results would go");
+    assert!(
+        matches!(&refused, ProvisionError::WouldDrop { name, .. } if name == "stream RESULTS_thumbnail"),
+        "{refused}"
+    );
+    assert_eq!(place.messages("RESULTS_thumbnail").await, 2);
+    assert_ne!(place.info("TASKS_thumbnail").await["config"]["max_msgs"], 7, "changed all the same");
+    place.provision("results_bytes_max = 2097152").await;
+    let report = streams::provision_with(place.dispatcher.broker(), &place.file(smaller), Losses::Allowed).await;
+    report.expect("told to");
+    assert_eq!(place.messages("RESULTS_thumbnail").await, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
