@@ -49,7 +49,7 @@ pub struct CredentialsArgs {
     /// Name of a folder below overlays/
     #[arg(long, value_name = "NAME")]
     pub overlay: String,
-    /// Make a new one: a role of the broker (provision, dispatcher, sys, worker-<queue>), a token (admin, app, scale), or tls
+    /// Make a new one: a role of the broker (provision, dispatcher, backup, sys, worker-<queue>), a token (admin, app, scale), or tls
     #[arg(long, value_name = "WHAT", conflicts_with = "finish")]
     pub rotate: Option<What>,
     /// End the old one of a role or a token

@@ -51,6 +51,7 @@ impl Permissions {
                 let entry = file.queues.iter().find(|entry| entry.name == *queue)?;
                 Some(worker(names, queue, &entry.settings.children, inbox))
             }
+            Role::Backup => Some(backup(inbox)),
             Role::Sys => None,
         }
     }
@@ -100,6 +101,24 @@ fn dispatcher(names: &Names, file: &QueuesFile, inbox: String) -> Permissions {
         inbox,
     ];
     Permissions { publish, subscribe, answers: Answers::Allowed }
+}
+
+/// Reads whole streams and brings them back, which no other role may. It cannot change or delete one that is there.
+fn backup(inbox: String) -> Permissions {
+    let mut publish = api(&[
+        "INFO",
+        "STREAM.NAMES",
+        "STREAM.LIST",
+        "STREAM.INFO.*",
+        "STREAM.SNAPSHOT.*",
+        "STREAM.RESTORE.*",
+        "CONSUMER.NAMES.*",
+        "CONSUMER.LIST.*",
+        "CONSUMER.INFO.*.*",
+    ]);
+    // Pieces of a snapshot are acknowledged on the way out and sent on the way back.
+    publish.extend(["$JS.SNAPSHOT.ACK.>".to_owned(), "$JS.SNAPSHOT.RESTORE.>".to_owned()]);
+    Permissions { publish, subscribe: vec![inbox], answers: Answers::Refused }
 }
 
 /// Takes the tasks of one queue and records how they end.

@@ -20,6 +20,8 @@ pub enum Role {
     Dispatcher,
     /// The workers of a queue: `worker-<queue>`.
     Worker(QueueName),
+    /// Backups of all streams, and bringing them back, with the `nats` command.
+    Backup,
     /// An operator's view of the servers themselves, in the account `SYS`: no tasks.
     Sys,
 }
@@ -29,7 +31,7 @@ impl Role {
     #[must_use]
     pub fn all(file: &QueuesFile) -> Vec<Self> {
         let workers = file.queues.iter().map(|queue| Self::Worker(queue.name.clone()));
-        [Self::Provision, Self::Dispatcher].into_iter().chain(workers).chain([Self::Sys]).collect()
+        [Self::Provision, Self::Dispatcher].into_iter().chain(workers).chain([Self::Backup, Self::Sys]).collect()
     }
 
     /// What the role's clients put before every inbox, as `WORKFLEET_NATS_INBOX_PREFIX`: `_INBOX_<role>`. With inboxes
@@ -46,6 +48,7 @@ impl fmt::Display for Role {
             Self::Provision => f.write_str("provision"),
             Self::Dispatcher => f.write_str("dispatcher"),
             Self::Worker(queue) => write!(f, "{WORKER}{queue}"),
+            Self::Backup => f.write_str("backup"),
             Self::Sys => f.write_str("sys"),
         }
     }
@@ -64,6 +67,7 @@ impl FromStr for Role {
         match text {
             "provision" => Ok(Self::Provision),
             "dispatcher" => Ok(Self::Dispatcher),
+            "backup" => Ok(Self::Backup),
             "sys" => Ok(Self::Sys),
             _ => {
                 let queue = text.strip_prefix(WORKER).and_then(|queue| queue.parse().ok());
@@ -75,5 +79,5 @@ impl FromStr for Role {
 
 /// The text names no role.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no role: provision, dispatcher, sys, or worker-<queue>")]
+#[error("{0:?} is no role: provision, dispatcher, backup, sys, or worker-<queue>")]
 pub struct RoleError(String);

@@ -84,8 +84,7 @@ impl FromStr for What {
         if let Some(holder) = Holder::ALL.into_iter().find(|holder| holder.name() == text) {
             return Ok(Self::Token(holder));
         }
-        let known =
-            "a role of the broker (provision, dispatcher, sys, worker-<queue>), a token (admin, app, scale), or tls";
+        let known = "a role of the broker (provision, dispatcher, backup, sys, worker-<queue>), a token (admin, app, scale), or tls";
         text.parse().map(Self::Role).map_err(|_| format!("{text:?} is none of: {known}"))
     }
 }
