@@ -46,7 +46,17 @@ impl StreamState {
 struct StreamInfo {
     state: StreamState,
     #[serde(default)]
+    config: StreamLimits,
+    #[serde(default)]
     total: u64,
+}
+
+/// What a stream may hold.
+#[derive(Debug, Default, Deserialize)]
+struct StreamLimits {
+    /// -1: no limit.
+    #[serde(default)]
+    max_bytes: i64,
 }
 
 /// What a consumer has delivered, and what not.
@@ -95,6 +105,15 @@ fn is_zero(number: &u64) -> bool {
 pub(crate) async fn stream(broker: &Broker, stream: &str) -> Result<StreamState, ReadError> {
     let info: StreamInfo = request(broker, stream, format!("STREAM.INFO.{stream}"), None::<&()>).await?;
     Ok(info.state)
+}
+
+/// What a stream holds, and the most bytes that it may; 0 if it has no limit.
+///
+/// # Errors
+/// When it is not there, or its leader does not answer.
+pub(crate) async fn stream_and_bytes_max(broker: &Broker, stream: &str) -> Result<(StreamState, u64), ReadError> {
+    let info: StreamInfo = request(broker, stream, format!("STREAM.INFO.{stream}"), None::<&()>).await?;
+    Ok((info.state, u64::try_from(info.config.max_bytes).unwrap_or(0)))
 }
 
 /// How many subjects match; with one message for each, how many messages.

@@ -15,6 +15,14 @@ use crate::view::QueueView;
 const DURATION_BUCKETS_S: [f64; 16] =
     [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0, 30.0, 60.0];
 
+/// How full an object store is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Fill {
+    pub(crate) blobs: u64,
+    pub(crate) bytes: u64,
+    pub(crate) bytes_max: u64,
+}
+
 /// The instruments.
 #[derive(Debug)]
 pub(crate) struct Metrics {
@@ -34,6 +42,7 @@ pub(crate) struct Metrics {
     blobs_swept: Counter<u64>,
     blobs: Gauge<u64>,
     blobs_bytes: Gauge<u64>,
+    blobs_bytes_max: Gauge<u64>,
 }
 
 impl Metrics {
@@ -64,6 +73,7 @@ impl Metrics {
             blobs_swept: meter.u64_counter("workfleet.blob.swept").with_unit("{blob}").build(),
             blobs: meter.u64_gauge("workfleet.blob.stored").with_unit("{blob}").build(),
             blobs_bytes: meter.u64_gauge("workfleet.blob.stored_size").with_unit("By").build(),
+            blobs_bytes_max: meter.u64_gauge("workfleet.blob.stored_size_max").with_unit("By").build(),
             connected: meter.u64_gauge("workfleet.broker.connected").build(),
         }
     }
@@ -123,10 +133,11 @@ impl Metrics {
     }
 
     /// What an object store holds.
-    pub(crate) fn object_store(&self, queue: &QueueName, store: &'static str, blobs: u64, bytes: u64) {
+    pub(crate) fn object_store(&self, queue: &QueueName, store: &'static str, fill: Fill) {
         let attributes = [KeyValue::new("queue", queue.to_string()), KeyValue::new("store", store)];
-        self.blobs.record(blobs, &attributes);
-        self.blobs_bytes.record(bytes, &attributes);
+        self.blobs.record(fill.blobs, &attributes);
+        self.blobs_bytes.record(fill.bytes, &attributes);
+        self.blobs_bytes_max.record(fill.bytes_max, &attributes);
     }
 
     /// Whether the numbers of the queues are those of now.

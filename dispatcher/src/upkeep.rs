@@ -11,8 +11,9 @@ use crate::ask;
 use crate::dispatcher::Dispatcher;
 use crate::error::ApiError;
 use crate::limits::{MEASURE_BLOBS_INTERVAL, MEASURE_INTERVAL, SWEEP_INTERVAL};
+use crate::metrics::Fill;
 use crate::streams;
-use crate::sweep::{Sweep, SweepPace};
+use crate::sweep::{Sweep, SweepPace, Swept};
 
 /// Pause before a failed restoration is tried again.
 const RESTORE_PAUSE: Duration = Duration::from_secs(1);
@@ -81,9 +82,11 @@ async fn measure_stores(dispatcher: &Dispatcher) -> Result<(), ApiError> {
             let name = inner.broker.names.object_store(store, &queue);
             let stream = format!("OBJ_{name}");
             let blobs = ask::count(&inner.broker, &stream, &format!("$O.{name}.M.>")).await?;
-            let bytes = ask::stream(&inner.broker, &stream).await?.bytes;
-            inner.metrics.object_store(&queue, word, blobs, bytes);
+            let (state, bytes_max) = ask::stream_and_bytes_max(&inner.broker, &stream).await?;
+            inner.metrics.object_store(&queue, word, Fill { blobs, bytes: state.bytes, bytes_max });
         }
+        // Nothing was swept: its series begin with 0, so that the first sweep is seen to raise them.
+        inner.metrics.swept(&Swept { queue: queue.to_string(), ..Swept::default() });
     }
     Ok(())
 }
