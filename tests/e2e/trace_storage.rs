@@ -4,7 +4,7 @@ use std::path::Path;
 
 use tempfile::TempDir;
 use workfleet_tests::jaeger::{self, Role, Shipped};
-use workfleet_tests::{Fleet, Probe, eventually};
+use workfleet_tests::{Fleet, Probe, eventually, get};
 
 use crate::metrics::asked;
 
@@ -94,7 +94,7 @@ async fn with_tls_switched_on_spans_travel_over_tls_alone() {
     let fleet = builder.traces_to(&format!("https://{}", collector.otlp())).start().await;
     let trace = trace_of(&fleet, &fleet.submit(&Probe::echo("secret")).await).await;
     whole(&jaeger, &trace).await;
-    let plain = reqwest::get(format!("http://{}", jaeger.otlp())).await;
+    let plain = get(format!("http://{}", jaeger.otlp())).await;
     assert!(plain.is_err() || plain.is_ok_and(|answer| !answer.status().is_success()), "plain text is no way in");
 }
 
@@ -123,7 +123,7 @@ async fn lost_spans_are_counted_under_the_names_that_alerts_ask_for() {
     let folder = TempDir::new().expect("a folder");
     // Nobody is there.
     let variables =
-        [("COLLECTOR_JAEGER", "127.0.0.1:1"), ("COLLECTOR_RETRY_TIME_MAX", "1s"), ("COLLECTOR_QUEUE_SPANS_MAX", "30")];
+        [("COLLECTOR_JAEGER", "127.0.0.1:1"), ("COLLECTOR_RETRY_TIME_MAX", "5s"), ("COLLECTOR_QUEUE_SPANS_MAX", "30")];
     let Some(collector) = Shipped::start(Role::Collector, &[COLLECTOR], &variables, folder.path()).await else {
         return skipped();
     };

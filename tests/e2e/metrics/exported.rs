@@ -4,13 +4,13 @@ use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
 use tokio::sync::OnceCell;
 use workfleet_proto::v1::GetRequest;
-use workfleet_tests::{Fleet, Probe, eventually};
+use workfleet_tests::{Fleet, Probe, eventually, get};
 
 use super::asked::Question;
 
 /// Bytes that travel as a blob.
 const LARGE_BYTES: u32 = 400_000;
-const TOKEN: &str = "a token of this test";
+const TOKEN: &str = "wf_of_this_test";
 
 /// One fleet for all tests here: it is only looked at.
 static EVERYTHING: OnceCell<Exported> = OnceCell::const_new();
@@ -100,7 +100,8 @@ pub(super) async fn everything() -> &'static Exported {
 }
 
 async fn fleet(exported: &mut Exported) {
-    let fleet = Fleet::builder().start().await;
+    let builder = Fleet::builder().probe(|queue| queue.payload_bytes_max(1_000_000).blobs_bytes_max(8_000_000));
+    let fleet = builder.start().await;
     let large = Probe::echo("large").padding(LARGE_BYTES as usize);
     let gone = fleet.submit_with("?delay=2s", &large).await;
     let store = fleet.jetstream().await.get_stream("OBJ_IN_probe").await.expect("the store is there");
@@ -115,7 +116,7 @@ async fn fleet(exported: &mut Exported) {
         let request = fleet.http.post("/v1/queues/probe/tasks").header("Idempotency-Key", "k");
         request.json(&Probe::echo(text).json()).send().await.expect(status);
     }
-    let upload = fleet.http.put("/v1/blobs/probe_huge").bytes("application/octet-stream", vec![7; 60_000_000]);
+    let upload = fleet.http.put("/v1/blobs/probe_huge").bytes("application/octet-stream", vec![7; 5_000_000]);
     upload.send().await.expect_problem(413, "payload_too_large");
     fleet.failed(&gone).await;
     fleet.grpc().await.get(GetRequest { id: gone, ..Default::default() }).await.expect("a task");
@@ -123,7 +124,7 @@ async fn fleet(exported: &mut Exported) {
     let worker = format!("http://{}/metrics", fleet.workers[0].admin());
     let (of_dispatcher, of_worker) = eventually("queues and stores are measured", async || {
         let of_dispatcher = fleet.http.get("/metrics").send().await.expect(200).text();
-        let of_worker = reqwest::get(&worker).await.ok()?.text().await.ok()?;
+        let of_worker = get(&worker).await.ok()?.text().await.ok()?;
         let measured = ["workfleet_queue_oldest_age", "workfleet_blob_stored_size_max", "workfleet_blob_swept"];
         measured.iter().all(|name| of_dispatcher.contains(name)).then_some((of_dispatcher, of_worker))
     })

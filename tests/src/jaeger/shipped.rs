@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::http;
 use crate::place::{free_port, tool, workspace};
 use crate::process::{Process, Spec};
 use crate::wait::eventually;
@@ -72,7 +73,7 @@ impl Shipped {
         let url = format!("http://127.0.0.1:{}/status", self.health_port);
         eventually("it says that it is well", async || {
             self.process.must_run();
-            reqwest::get(&url).await.ok()?.status().is_success().then_some(())
+            http::get(&url).await.ok()?.status().is_success().then_some(())
         })
         .await;
     }
@@ -106,7 +107,7 @@ impl Shipped {
     /// # Panics
     /// When it does not answer.
     pub async fn metrics(&self) -> String {
-        let answer = reqwest::get(format!("http://127.0.0.1:{}/metrics", self.metrics_port)).await;
+        let answer = http::get(format!("http://127.0.0.1:{}/metrics", self.metrics_port)).await;
         answer.expect("an answer").text().await.expect("text")
     }
 }
