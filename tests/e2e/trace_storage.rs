@@ -123,7 +123,7 @@ async fn lost_spans_are_counted_under_the_names_that_alerts_ask_for() {
     let folder = TempDir::new().expect("a folder");
     // Nobody is there.
     let variables =
-        [("COLLECTOR_JAEGER", "127.0.0.1:1"), ("COLLECTOR_RETRY_TIME_MAX", "5s"), ("COLLECTOR_QUEUE_SPANS_MAX", "30")];
+        [("COLLECTOR_JAEGER", "127.0.0.1:1"), ("COLLECTOR_RETRY_TIME_MAX", "5s"), ("COLLECTOR_QUEUE_SPANS_MAX", "100")];
     let Some(collector) = Shipped::start(Role::Collector, &[COLLECTOR], &variables, folder.path()).await else {
         return skipped();
     };
@@ -134,12 +134,19 @@ async fn lost_spans_are_counted_under_the_names_that_alerts_ask_for() {
         .filter(|metric| metric.starts_with(crate::metrics::OF_OTHERS))
         .collect();
     assert!(asked.len() >= 4, "{asked:?}");
-    eventually("a batch was not sent, and another found no room", async || {
-        for _ in 0..10 {
-            fleet.submit(&Probe::echo("x")).await;
-        }
-        let metrics = collector.metrics().await;
-        asked.iter().all(|metric| metrics.contains(&format!("\n{metric}{{"))).then_some(())
+    fleet.submit(&Probe::echo("a small batch")).await;
+    let counted = async |metric: &str| collector.metrics().await.contains(&format!("\n{metric}{{"));
+    eventually("a batch was given up", async || {
+        counted("otelcol_exporter_send_failed_spans_total").await.then_some(())
     })
     .await;
+    for metric in &asked {
+        eventually(&format!("{metric} is counted"), async || {
+            for _ in 0..10 {
+                fleet.submit(&Probe::echo("a batch that finds no room")).await;
+            }
+            counted(metric).await.then_some(())
+        })
+        .await;
+    }
 }
