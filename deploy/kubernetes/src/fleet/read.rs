@@ -1,5 +1,6 @@
 //! The file from the top, and what holds between its numbers.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use toml::Table;
@@ -31,7 +32,7 @@ pub(super) fn fleet(file: &Table, dir: &Path) -> Result<Fleet, Vec<String>> {
         entries.iter().filter_map(|(name, entry)| worker::worker(name, entry, defaults, dir, &mut mistakes)).collect();
     let mut all = top.finish();
     all.extend(mistakes);
-    let mut seen = std::collections::BTreeSet::new();
+    let mut seen = BTreeSet::new();
     // A mistake in the defaults is met once per worker.
     all.retain(|mistake| seen.insert(mistake.clone()));
     match (namespace, base, production) {
@@ -102,11 +103,12 @@ pub(super) fn relations(fleet: &Fleet) -> Vec<String> {
     for (place, site) in [("base", &fleet.base), ("production", &fleet.production)] {
         match queues::check(fleet, site) {
             Ok(reserved) => mistakes.extend(room(place, site, reserved + SHARED_BYTES_MAX, fleet.workers.len())),
-            Err(wrong) => {
-                mistakes.extend(wrong.into_iter().filter(|mistake| !mistakes.contains(mistake)).collect::<Vec<_>>())
-            }
+            // Both files are wrong in the same way where a worker's entry is.
+            Err(wrong) => mistakes.extend(wrong),
         }
     }
+    let mut seen = BTreeSet::new();
+    mistakes.retain(|mistake| seen.insert(mistake.clone()));
     mistakes
 }
 
@@ -136,7 +138,7 @@ impl Site {
     /// Most bytes that streams may reserve on a server's disk.
     #[must_use]
     pub fn store_bytes(&self) -> u64 {
-        self.nats_volume.bytes / 100 * STORE_PERCENT
+        self.nats_volume.bytes * STORE_PERCENT / 100
     }
 
     /// Most bytes that streams may reserve in a server's memory: events, and those of one queue more, since a queue that is
