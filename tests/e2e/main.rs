@@ -74,6 +74,12 @@ mod lists;
 /// Queues that are emptied, and queues that go.
 mod retire;
 
+/// With a key for each role: everything that the product does still works.
+mod permissions;
+
+/// With a key for each role: what somebody can do who has stolen a worker's, and what not.
+mod thief;
+
 /// What the dispatcher shows beside tasks: health, metrics, descriptions of itself.
 mod edges;
 

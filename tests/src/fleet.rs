@@ -12,7 +12,9 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::authority::Authority;
 use crate::http::Http;
+use crate::keys::Keys;
 use crate::nats::Nats;
 use crate::observer::Observer;
 use crate::place::program;
@@ -49,6 +51,17 @@ pub struct FleetBuilder {
     queues: BTreeMap<String, QueueSettings>,
     workers: Vec<(String, usize)>,
     environment: BTreeMap<String, String>,
+    admission: Admission,
+    authority: Option<Authority>,
+}
+
+/// Whom the broker takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Admission {
+    /// Everybody, for everything.
+    Open,
+    /// Each role with its key, for what it needs.
+    Keys,
 }
 
 impl FleetBuilder {
@@ -86,6 +99,23 @@ impl FleetBuilder {
         self.variable("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint).variable("OTEL_BSP_SCHEDULE_DELAY", "100")
     }
 
+    /// Gives every program the key of its role, and the broker the permissions that `workfleet credentials` writes.
+    /// Then `workfleet provision` makes the queues, as in a cluster, since the dispatcher may not.
+    #[must_use]
+    pub fn with_keys(self) -> Self {
+        Self { admission: Admission::Keys, ..self }
+    }
+
+    /// Lets everybody speak TLS with everybody: the broker, and the dispatcher's two ports.
+    #[must_use]
+    pub fn over_tls(self, authority: &Authority) -> Self {
+        let (certificate, key) = authority.pair();
+        let fleet = self
+            .variable("WORKFLEET_TLS_CERT_FILE", &certificate.display().to_string())
+            .variable("WORKFLEET_TLS_KEY_FILE", &key.display().to_string());
+        Self { authority: Some(authority.clone()), ..fleet }
+    }
+
     /// Sets a variable of all programs of the fleet.
     #[must_use]
     pub fn variable(mut self, name: &str, value: &str) -> Self {
@@ -100,7 +130,16 @@ impl FleetBuilder {
     pub async fn start(self) -> Fleet {
         let turn = Arc::clone(&TURNS).acquire_owned().await.expect("the semaphore is never closed");
         let folder = TempDir::with_prefix("workfleet-test-").expect("the machine has a temporary folder");
-        let nats = Nats::start(folder.path()).await;
+        let queues = folder.path().join("queues.toml");
+        queues::write(&queues, &self.queues);
+        let keys = match self.admission {
+            Admission::Open => None,
+            Admission::Keys => Some(Keys::write(&queues).await),
+        };
+        let nats = Nats::launched(folder.path(), keys, self.authority.clone()).await;
+        if self.admission == Admission::Keys {
+            provision(&nats, &queues).await;
+        }
         let observer = Observer::start(&nats.jetstream().await).await;
         let (dispatcher, http, grpc) = self.dispatcher(&nats, folder.path()).await;
         let mut fleet =
@@ -110,32 +149,32 @@ impl FleetBuilder {
     }
 
     async fn dispatcher(&self, nats: &Nats, folder: &Path) -> (Process, Http, SocketAddr) {
-        queues::write(&folder.join("queues.toml"), &self.queues);
         let addresses = folder.join("dispatcher.json");
-        let spec = self
-            .spec("dispatcher", "workfleet", nats)
+        let mut spec = self
+            .spec("dispatcher", "dispatcher", "workfleet", nats)
             .argument("serve")
-            .argument("--queues")
-            .argument(folder.join("queues.toml").display().to_string())
             .variable("WORKFLEET_HTTP_ADDR", "127.0.0.1:0")
             .variable("WORKFLEET_GRPC_ADDR", "127.0.0.1:0")
             .variable("WORKFLEET_ADDR_FILE", addresses.display().to_string());
+        if self.admission == Admission::Open {
+            spec = spec.argument("--queues").argument(folder.join("queues.toml").display().to_string());
+        }
         let mut process = Process::start(&spec, folder);
         let (http, grpc) = eventually("the dispatcher is ready", async || {
             process.must_run();
             let http = address(&addresses, "http")?;
-            let answer = crate::http::get(format!("http://{http}/readyz")).await.ok()?;
-            answer.status().is_success().then_some((http, address(&addresses, "grpc")?))
+            let http = Http::new(http, self.authority.as_ref());
+            http.is_ready().await.then_some((http, address(&addresses, "grpc")?))
         })
         .await;
-        (process, Http::new(http), grpc)
+        (process, http, grpc)
     }
 
-    fn spec(&self, name: &str, binary: &str, nats: &Nats) -> Spec {
-        let mut spec = Spec::new(name, program(binary))
-            .variable("WORKFLEET_NATS_URL", nats.url())
-            .variable("RUST_LOG", "info")
-            .variable("RUST_BACKTRACE", "1");
+    fn spec(&self, name: &str, role: &str, binary: &str, nats: &Nats) -> Spec {
+        let mut spec = Spec::new(name, program(binary)).variable("RUST_LOG", "info").variable("RUST_BACKTRACE", "1");
+        for (name, value) in broker_variables(nats, role) {
+            spec = spec.variable(name, value);
+        }
         for (name, value) in &self.environment {
             spec = spec.variable(name, value);
         }
@@ -156,6 +195,8 @@ impl Fleet {
             queues: BTreeMap::from([("probe".to_owned(), QueueSettings::new("probe"))]),
             workers: vec![("probe".to_owned(), 1)],
             environment: BTreeMap::new(),
+            admission: Admission::Open,
+            authority: None,
         }
     }
 
@@ -190,8 +231,9 @@ impl Fleet {
     pub async fn command(&self, arguments: &[&str]) -> Output {
         tokio::process::Command::new(program("workfleet"))
             .args(arguments)
-            .env("WORKFLEET_NATS_URL", self.nats.url())
+            .envs(broker_variables(&self.nats, "provision"))
             .env("WORKFLEET_URL", self.http.url())
+            .envs(self.plan.authority.iter().map(|authority| ("WORKFLEET_CA_FILE", authority.ca_file())))
             .kill_on_drop(true)
             .output()
             .await
@@ -225,8 +267,22 @@ impl Fleet {
     fn worker_spec(&self, kind: &str) -> Spec {
         let name = format!("{kind}-{}", self.workers.len());
         let binary = format!("workfleet-{kind}");
-        self.plan.spec(&name, &binary, &self.nats).variable("WORKFLEET_ADMIN_ADDR", "127.0.0.1:0")
+        let role = format!("worker-{kind}");
+        self.plan.spec(&name, &role, &binary, &self.nats).variable("WORKFLEET_ADMIN_ADDR", "127.0.0.1:0")
     }
+}
+
+/// What tells a program where the broker is, and who the program is there.
+fn broker_variables(nats: &Nats, role: &str) -> Vec<(&'static str, String)> {
+    let keys = nats.keys().into_iter().flat_map(|keys| keys.variables(role));
+    keys.chain(nats.variables()).collect()
+}
+
+async fn provision(nats: &Nats, queues: &Path) {
+    let mut command = tokio::process::Command::new(program("workfleet"));
+    command.args(["provision", "--queues"]).arg(queues).envs(broker_variables(nats, "provision"));
+    let output = command.kill_on_drop(true).output().await.expect("the program starts");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 /// One address of what a process writes to its `WORKFLEET_ADDR_FILE`.

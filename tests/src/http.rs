@@ -9,6 +9,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use workfleet_link::tls;
 
+use crate::authority::Authority;
+
 /// Where every client of a test begins: it trusts the authorities of this file, or the system's.
 ///
 /// # Panics
@@ -31,18 +33,27 @@ pub async fn get(url: impl AsRef<str>) -> reqwest::Result<reqwest::Response> {
 #[derive(Debug, Clone)]
 pub struct Http {
     address: SocketAddr,
+    scheme: &'static str,
     client: reqwest::Client,
 }
 
 impl Http {
-    pub(crate) fn new(address: SocketAddr) -> Self {
-        Self { address, client: client(None).build().expect("its settings fit together") }
+    /// Over TLS where an authority vouches for it.
+    pub(crate) fn new(address: SocketAddr, authority: Option<&Authority>) -> Self {
+        let ca_file = authority.map(Authority::ca_file);
+        let client = client(ca_file.as_deref()).build().expect("its settings fit together");
+        Self { address, scheme: if authority.is_some() { "https" } else { "http" }, client }
+    }
+
+    pub(crate) async fn is_ready(&self) -> bool {
+        let answer = self.client.get(format!("{}/readyz", self.url())).send().await;
+        answer.is_ok_and(|answer| answer.status().is_success())
     }
 
     /// The start of every URL.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("http://{}", self.address)
+        format!("{}://{}", self.scheme, self.address)
     }
 
     /// A GET of `path`.

@@ -20,15 +20,19 @@
 //! - [`Http`] and [`sse`]: the REST edge; the gRPC edge is the generated client.
 //! - [`Receiver`]: whom webhooks are sent to, well-behaved or not.
 //! - [`Worker`], [`Nats`], [`Process`]: what is killed, frozen and started again.
+//! - [`Keys`] and [`Thief`]: a broker that knows who may do what, and somebody who tries what is not his to do.
+//! - [`Authority`]: whom a fleet over TLS trusts.
 //! - [`MailSink`]: the SMTP server that mails arrive at.
 //! - [`Observer`]: counts how often each result was stored.
 //! - [`stores`] and [`memory`]: what lies in the object stores, and how much memory a process took.
 //! - [`Traces`] and [`jaeger`]: where spans arrive.
 //! - [`eventually`]: how a test waits.
 
+mod authority;
 mod fleet;
 mod http;
 pub mod jaeger;
+mod keys;
 mod mail_sink;
 pub mod memory;
 mod nats;
@@ -45,8 +49,10 @@ mod traces;
 mod wait;
 mod worker;
 
+pub use authority::Authority;
 pub use fleet::{Fleet, FleetBuilder};
 pub use http::{Answer, Http, Request, client, get};
+pub use keys::{Keys, Thief};
 pub use mail_sink::MailSink;
 pub use nats::Nats;
 pub use observer::Observer;

@@ -124,6 +124,11 @@ impl Process {
         self.signal(Signal::TERM);
     }
 
+    /// SIGHUP: it reads its configuration again.
+    pub fn reload(&self) {
+        self.signal(Signal::HUP);
+    }
+
     fn signal(&self, signal: Signal) {
         let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).expect("a pid is a positive number");
         kill_process(pid, signal).unwrap_or_else(|error| panic!("{}: {error}", self.name));

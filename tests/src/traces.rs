@@ -9,8 +9,9 @@ use opentelemetry_proto::tonic::common::v1::{KeyValue, any_value::Value};
 use opentelemetry_proto::tonic::trace::v1 as otlp;
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
-use tonic::transport::Server;
+use tonic::transport::{Identity, Server, ServerTlsConfig};
 
+use crate::authority::Authority;
 use crate::wait::eventually;
 
 /// A span as it was exported.
@@ -57,11 +58,26 @@ impl Traces {
     /// # Panics
     /// When there is no free port.
     pub async fn start() -> Self {
+        Self::start_with("http", Server::builder()).await
+    }
+
+    /// The same over TLS.
+    ///
+    /// # Panics
+    /// As [`start`](Self::start).
+    pub async fn start_over_tls(authority: &Authority) -> Self {
+        let (certificate, key) = authority.pair();
+        let read = |path| std::fs::read(path).expect("its file");
+        let tls = ServerTlsConfig::new().identity(Identity::from_pem(read(certificate), read(key)));
+        Self::start_with("https", Server::builder().tls_config(tls).expect("its settings fit together")).await
+    }
+
+    async fn start_with(scheme: &str, mut server: Server) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("the loopback interface has a free port");
-        let endpoint = format!("http://{}", listener.local_addr().expect("a bound socket has an address"));
+        let endpoint = format!("{scheme}://{}", listener.local_addr().expect("a bound socket has an address"));
         let traces = Self { endpoint, spans: Arc::default() };
         let service = TraceServiceServer::new(traces.clone());
-        tokio::spawn(Server::builder().add_service(service).serve_with_incoming(TcpListenerStream::new(listener)));
+        tokio::spawn(server.add_service(service).serve_with_incoming(TcpListenerStream::new(listener)));
         traces
     }
 

@@ -34,8 +34,9 @@ use crate::limits::{BROKER_RETRY_AFTER_MS, FLEET_SUBMIT_BYTES_MAX, FLEET_SUBMITS
 
 /// How long a refusal may take on its way out: without a broker it waits, and so would whatever comes behind it.
 const REFUSAL_TIME_MAX: Duration = Duration::from_secs(1);
-/// How a subject begins that an answer may go to: an inbox, under whatever prefix.
-const INBOX: &str = "_INBOX";
+/// How a subject begins that an answer may go to: an inbox, under whatever prefix, or the broker's own way back into
+/// another account, which no client can name.
+const ANSWERED: [&str; 2] = ["_INBOX", "_R_."];
 /// When a submit that met too many others should come again.
 const RETRY_AFTER_MS: u64 = 100;
 
@@ -122,7 +123,7 @@ impl Asked {
     /// anywhere but in an inbox: the broker lets us publish where it does not let a worker, into other queues for one.
     fn read(mut message: Message) -> Option<Self> {
         let reply = message.reply.take()?;
-        if !reply.starts_with(INBOX) {
+        if !ANSWERED.iter().any(|prefix| reply.starts_with(prefix)) {
             tracing::warn!(subject = %message.subject, %reply, "a submit whose answer is wanted elsewhere than in an inbox");
             return None;
         }
@@ -222,7 +223,7 @@ mod tests {
 
     #[test]
     fn an_answer_goes_to_an_inbox_and_nowhere_else() {
-        for inbox in ["_INBOX.1", "_INBOX_worker-mail.1.2"] {
+        for inbox in ["_INBOX.1", "_INBOX_worker-mail.1.2", "_R_.a.b"] {
             let asked = Asked::read(Message { reply: Some(inbox.into()), ..asked(request()) }).expect("it is taken");
             assert_eq!(asked.reply.as_str(), inbox);
         }

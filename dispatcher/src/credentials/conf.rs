@@ -20,6 +20,9 @@ const ANSWER_SECONDS_MAX: u32 = 120;
 /// How long the server keeps a way back for further answers to a request that has many, after the last one. A pull that
 /// waits says every few seconds that it does.
 const ANSWERS_PAUSE_SECONDS_MAX: u32 = 15;
+/// An account that imports this is not given the server's own API beside the imported one: it would answer first, that
+/// the account holds nothing. No user may ask for it.
+const OWN_API: &str = "$JS.API.INFO";
 /// Requests with many answers.
 const MANY_ANSWERS: [&str; 2] = ["$JS.API.CONSUMER.MSG.NEXT.", "$JS.API.DIRECT.GET."];
 
@@ -35,9 +38,10 @@ pub(super) struct User {
 }
 
 impl User {
-    /// What it asks the fleet's account for.
-    fn asks(&self) -> &[String] {
-        self.permissions.as_ref().map_or(&[], |permissions| &permissions.publish)
+    /// What its account asks the fleet's for.
+    fn asks(&self) -> impl Iterator<Item = &str> {
+        let published = self.permissions.iter().flat_map(|permissions| &permissions.publish);
+        published.map(String::as_str).chain([OWN_API])
     }
 
     /// What the fleet's account asks it for.
@@ -74,7 +78,7 @@ pub(super) fn auth_conf(users: &[User]) -> String {
             &worker.role.to_string(),
             &[
                 list("exports", worker.serves().map(|subject| export(subject, &[ACCOUNT.to_owned()]))),
-                list("imports", worker.asks().iter().map(|subject| import(ACCOUNT, subject))),
+                list("imports", worker.asks().map(|subject| import(ACCOUNT, subject))),
                 list("users", logins(worker)),
             ],
         ));

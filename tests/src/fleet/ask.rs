@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use async_nats::jetstream;
 use prost::Message as _;
 use serde_json::Value;
-use tonic::transport::Channel;
+use tonic::transport::{Certificate, Channel, ClientTlsConfig};
 use workfleet_proto::id::TaskId;
 use workfleet_proto::names::Names;
 use workfleet_proto::v1;
@@ -134,14 +134,21 @@ impl Fleet {
     /// # Panics
     /// When the dispatcher does not accept a connection.
     pub async fn grpc(&self) -> DispatcherClient<Channel> {
-        let client = DispatcherClient::connect(self.grpc_url()).await.expect("the dispatcher accepts connections");
+        let mut channel = Channel::from_shared(self.grpc_url()).expect("an address");
+        if let Some(authority) = &self.plan.authority {
+            let ca = std::fs::read(authority.ca_file()).expect("its file");
+            let tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(ca));
+            channel = channel.tls_config(tls).expect("its settings fit together");
+        }
+        let client = DispatcherClient::new(channel.connect().await.expect("the dispatcher accepts connections"));
         client.max_decoding_message_size(usize::MAX).max_encoding_message_size(usize::MAX)
     }
 
     /// Its address.
     #[must_use]
     pub fn grpc_url(&self) -> String {
-        format!("http://{}", self.grpc)
+        let scheme = if self.plan.authority.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}", self.grpc)
     }
 
     /// The broker's API, past the dispatcher.
