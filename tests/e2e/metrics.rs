@@ -85,6 +85,22 @@ async fn every_metric_is_documented_and_no_other() {
     }
 }
 
+/// The checks above can fail: each mistake that somebody could make is noticed.
+#[tokio::test]
+async fn what_nobody_exports_is_noticed() {
+    let exported = exported::everything().await;
+    let is_noticed = |expression: &str| {
+        let question = Question::read("a mistake".to_owned(), expression);
+        std::panic::catch_unwind(|| assert_asks_for_what_is_there(&question, exported)).is_err()
+    };
+    assert!(!is_noticed(r#"sum by (queue) (workfleet_queue_waiting{queue="q", namespace="n"})"#));
+    assert!(is_noticed("workfleet_queue_waitings"));
+    assert!(is_noticed(r#"workfleet_queue_waiting{messaging_destination_name="q"}"#));
+    assert!(is_noticed("sum by (kind) (workfleet_queue_waiting)"));
+    assert!(is_noticed(r#"workfleet_task_attempts_total{workfleet_task_outcome=~"failed|retried"}"#));
+    assert!(is_noticed("histogram_quantile(0.5, workfleet_task_wait_seconds)"));
+}
+
 /// Where Debian's package `prometheus`, or whoever, has put it.
 fn promtool() -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();

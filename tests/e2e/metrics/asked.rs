@@ -31,7 +31,7 @@ pub(crate) struct Selector {
 }
 
 impl Question {
-    fn read(place: String, expression: &str) -> Self {
+    pub(crate) fn read(place: String, expression: &str) -> Self {
         let expression = expression.replace("$__rate_interval", "5m");
         let tree = parser::parse(&expression).unwrap_or_else(|error| panic!("{place}: {error}\n{expression}"));
         let mut question = Self { place, ..Self::default() };
