@@ -83,6 +83,12 @@ mod thief;
 /// What the dispatcher shows beside tasks: health, metrics, descriptions of itself.
 mod edges;
 
+/// Alerts, dashboard and documentation against what is really exported.
+mod metrics;
+
+/// Jaeger and the collector as the manifests ship them.
+mod trace_storage;
+
 /// The commands for people.
 mod commands;
 
