@@ -111,7 +111,8 @@ impl HealthCheck for Health {
 
     fn ready(&self) -> Result<(), String> {
         self.live()?;
-        if !self.is_connected() {
+        // Before the first connection, the state says why there is none.
+        if self.broker.get().is_some_and(|broker| !broker.is_connected()) {
             return Err("no connection to the broker".to_owned());
         }
         match &*self.state() {
