@@ -19,12 +19,15 @@ mod reloaded;
 mod signatures;
 pub mod tokens;
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use http::HeaderMap;
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
+use workfleet_link::telemetry::attribute;
+
+use crate::error::ApiError;
 
 pub use config::AuthConfig;
 pub use grant::{Action, Grant};
@@ -41,6 +44,8 @@ use tokens::{Found, Tokens};
 
 /// How often files are looked at.
 const LOOK_INTERVAL: Duration = Duration::from_secs(2);
+/// Refusals that are logged in a second; a caller in a loop is not to fill the log.
+const REFUSALS_LOGGED_MAX: u32 = 10;
 /// Whoever calls where there is no authentication.
 const ANYBODY: &str = "anybody";
 
@@ -49,10 +54,17 @@ const ANYBODY: &str = "anybody";
 pub struct Auth(Arc<Ways>);
 
 struct Ways {
+    told: Mutex<Told>,
     tokens: Option<Reloaded<Tokens>>,
     jwts: Option<Jwts>,
     /// Set where there is neither.
     anybody: Option<Arc<Grant>>,
+}
+
+/// What was logged in this second.
+struct Told {
+    since: Instant,
+    lines: u32,
 }
 
 impl Auth {
@@ -68,7 +80,8 @@ impl Auth {
             Jwts::new(issuer, jwt.issuer, jwt.audience)
         });
         let anybody = (!config.is_on()).then(|| Arc::new(Grant::everything(ANYBODY)));
-        Self(Arc::new(Ways { tokens, jwts, anybody }))
+        let told = Mutex::new(Told { since: Instant::now(), lines: 0 });
+        Self(Arc::new(Ways { told, tokens, jwts, anybody }))
     }
 
     /// Looks at files and fetches keys until `stop`.
@@ -119,6 +132,18 @@ impl Auth {
             (Some(Found::Expired(grant)), _) => Err(Refusal::ExpiredToken { name: grant.name.clone() }),
             (Some(Found::Nothing) | None, Some(jwts)) if Jwts::is_one(token) => jwts.grant(token).await,
             (Some(Found::Nothing) | None, _) => Err(Refusal::UnknownToken),
+        }
+    }
+
+    /// Logs that a known caller may not do what it asked for.
+    pub(crate) fn tell(&self, grant: &Grant, refused: &ApiError) {
+        let mut told = self.0.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.since.elapsed() >= Duration::from_secs(1) {
+            *told = Told { since: Instant::now(), lines: 0 };
+        }
+        told.lines = told.lines.saturating_add(1);
+        if told.lines <= REFUSALS_LOGGED_MAX {
+            tracing::info!({ attribute::CLIENT } = grant.name, "a request is refused: {refused}");
         }
     }
 }

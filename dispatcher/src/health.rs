@@ -20,7 +20,7 @@ enum State {
     /// Not yet, for this reason.
     Waiting(String),
     /// The ports are open.
-    Serving(Broker),
+    Serving(Box<Broker>),
 }
 
 impl Health {
@@ -34,7 +34,7 @@ impl Health {
     }
 
     pub(crate) fn serving(&self, broker: Broker) {
-        self.set(State::Serving(broker));
+        self.set(State::Serving(Box::new(broker)));
     }
 
     fn set(&self, state: State) {

@@ -80,6 +80,9 @@ mod permissions;
 /// With a key for each role: what somebody can do who has stolen a worker's, and what not.
 mod thief;
 
+/// Callers with tokens: who is let in, where to, and what everybody else learns.
+mod auth;
+
 /// What the dispatcher shows beside tasks: health, metrics, descriptions of itself.
 mod edges;
 

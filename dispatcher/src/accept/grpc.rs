@@ -63,8 +63,8 @@ pub async fn serve(
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         .build_v1()
         .expect("the descriptors were made by the compiler");
-    let gate = Gate::new(auth, dispatcher.clone());
-    let service = DispatcherServer::new(Service::new(dispatcher, callers, shutdown.clone()))
+    let gate = Gate::new(auth, dispatcher);
+    let service = DispatcherServer::new(Service::new(gate.clone(), callers, shutdown.clone()))
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
         .max_encoding_message_size(MESSAGE_BYTES_MAX);
     let serving = Server::builder()

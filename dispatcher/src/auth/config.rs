@@ -97,10 +97,10 @@ impl AuthConfig {
 fn keys(vars: &mut Vars) -> Option<KeysConfig> {
     let file = vars.file(KEYS_FILE, |path| read(&JWKS_FILE, path)).map(|(path, keys)| KeysConfig::File(path, keys));
     let url = vars.optional_text(KEYS_URL).and_then(|text| match text.parse::<Url>() {
-        Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Some(url),
+        Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() && url.password().is_none() => Some(url),
         // Not the URL itself: it may have a password in it.
         _ => {
-            vars.mistake(format!("{KEYS_URL}: is no http:// or https:// URL"));
+            vars.mistake(format!("{KEYS_URL}: is no http:// or https:// URL, or has a password in it"));
             None
         }
     });
@@ -123,4 +123,78 @@ fn client(vars: &mut Vars) -> Option<reqwest::Client> {
 
 fn read<T>(format: &Format<T>, path: &Path) -> Result<(PathBuf, Arc<T>), super::reloaded::FileError> {
     format.read(path).map(|read| (path.to_owned(), Arc::new(read)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{AuthConfig, KeysConfig};
+    use crate::auth::tokens::{TokenEntry, mint};
+    use crate::auth::{Action, grant::Queues};
+    use std::net::SocketAddr;
+    use workfleet_link::config::Vars;
+
+    fn read(pairs: &[(&str, &str)]) -> Result<AuthConfig, Vec<String>> {
+        let mut vars = Vars::from_pairs(pairs.iter().copied());
+        let config = AuthConfig::read(&mut vars);
+        vars.finish(config).map_err(|error| error.mistakes)
+    }
+
+    fn tokens() -> tempfile::NamedTempFile {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        let may = [Action::Read].into();
+        let entry = TokenEntry { name: "x".to_owned(), sha256: mint().sha256, queues: Queues::All, may, expires: None };
+        std::fs::write(file.path(), entry.to_string()).expect("a file");
+        file
+    }
+
+    #[test]
+    fn authentication_is_off_where_nothing_is_set_and_on_where_anything_is() {
+        assert!(!read(&[]).expect("nothing").is_on());
+        let file = tokens();
+        let path = file.path().display().to_string();
+        assert!(read(&[("WORKFLEET_TOKENS_FILE", &path)]).expect("a good file").is_on());
+        let jwt = [
+            ("WORKFLEET_JWKS_URL", "https://issuer.test/keys"),
+            ("WORKFLEET_JWT_ISSUER", "https://issuer.test"),
+            ("WORKFLEET_JWT_AUDIENCE", "workfleet"),
+        ];
+        let config = read(&jwt).expect("all three");
+        assert!(config.is_on() && matches!(config.jwt.expect("JWTs").keys, KeysConfig::Url(..)));
+        assert_eq!(read(&jwt[..1]).expect_err("no issuer, no audience").len(), 2);
+        assert_eq!(read(&jwt[1..]).expect_err("both do nothing").len(), 2);
+    }
+
+    #[test]
+    fn a_mistake_names_the_variable_and_no_secret() {
+        let wrong = [
+            ("WORKFLEET_TOKENS_FILE", "/nowhere/tokens.toml"),
+            ("WORKFLEET_JWKS_FILE", "/nowhere/jwks.json"),
+            ("WORKFLEET_JWKS_URL", "https://me:hush@issuer.test/keys"),
+            ("WORKFLEET_JWT_ISSUER", "x"),
+        ];
+        let mistakes = read(&wrong).expect_err("five mistakes");
+        assert_eq!(mistakes.len(), 5, "{mistakes:?}");
+        assert!(mistakes.iter().all(|mistake| mistake.starts_with("WORKFLEET_") && !mistake.contains("hush")));
+        for url in ["ftp://issuer.test", "keys", "file:///etc/passwd", "https://"] {
+            let set = [("WORKFLEET_JWKS_URL", url), ("WORKFLEET_JWT_ISSUER", "x"), ("WORKFLEET_JWT_AUDIENCE", "y")];
+            assert_eq!(read(&set).expect_err("no URL of a web server").len(), 1, "{url}");
+        }
+    }
+
+    #[test]
+    fn strangers_from_other_machines_are_served_with_authentication_alone() {
+        let mistakes = |address: &str, pairs: &[(&str, &str)]| {
+            let address: SocketAddr = address.parse().expect("an address");
+            let mut vars = Vars::from_pairs(pairs.iter().copied());
+            AuthConfig::must_cover(&mut vars, &[("WORKFLEET_HTTP_ADDR", address)]);
+            vars.finish(()).map_or_else(|error| error.mistakes.len(), |()| 0)
+        };
+        for loopback in ["127.0.0.1:80", "127.9.9.9:80", "[::1]:80", "[::ffff:127.0.0.1]:80"] {
+            assert_eq!(mistakes(loopback, &[]), 0, "{loopback}");
+        }
+        for open in ["0.0.0.0:80", "[::]:80", "10.0.0.1:80", "[::ffff:10.0.0.1]:80"] {
+            assert_eq!(mistakes(open, &[]), 1, "{open}");
+            assert_eq!(mistakes(open, &[("WORKFLEET_TOKENS_FILE", "tokens.toml")]), 0, "{open}");
+        }
+    }
 }

@@ -49,6 +49,8 @@ impl Issuer {
 /// Keys behind a URL.
 pub(super) struct Remote {
     url: Url,
+    /// For logs: without a query, which may have a secret in it.
+    shown: String,
     client: reqwest::Client,
     pause_min: Duration,
     good: RwLock<Option<Arc<KeySet>>>,
@@ -66,16 +68,25 @@ struct Last {
 #[derive(Debug, thiserror::Error)]
 enum FetchError {
     #[error("{}", words(.0))]
-    Http(#[from] reqwest::Error),
+    Http(reqwest::Error),
     #[error("the answer has more than {JWKS_BYTES_MAX} bytes")]
     TooLarge,
     #[error("the answer is no key set: {0}")]
     NoKeys(#[from] KeySetError),
 }
 
+impl From<reqwest::Error> for FetchError {
+    fn from(error: reqwest::Error) -> Self {
+        Self::Http(error.without_url())
+    }
+}
+
 impl Remote {
     pub(super) fn new(url: Url, client: reqwest::Client) -> Self {
-        Self { url, client, pause_min: REFRESH_PAUSE_MIN, good: RwLock::default(), last: Mutex::default() }
+        let mut shown = url.clone();
+        shown.set_query(None);
+        let shown = shown.to_string();
+        Self { url, shown, client, pause_min: REFRESH_PAUSE_MIN, good: RwLock::default(), last: Mutex::default() }
     }
 
     fn keys(&self) -> Option<Arc<KeySet>> {
@@ -84,6 +95,9 @@ impl Remote {
 
     /// Fetches now, and then for ever, sooner after a failure.
     pub(super) async fn keep_fresh(&self) {
+        if self.url.scheme() == "http" {
+            tracing::warn!(url = self.shown, "the keys for JWTs come in clear: whoever is between can make tokens");
+        }
         loop {
             self.refresh().await;
             let failed = self.last.lock().await.failed;
@@ -101,14 +115,14 @@ impl Remote {
         match self.fetch().await {
             Ok(keys) => {
                 if last.failed || self.keys().is_none() {
-                    tracing::info!(url = %self.url, keys = keys.len(), "the keys for JWTs are fetched");
+                    tracing::info!(url = self.shown, keys = keys.len(), "the keys for JWTs are fetched");
                 }
                 *self.good.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(keys));
                 last.failed = false;
             }
             Err(error) => {
                 let kept = if self.keys().is_some() { "those from before are still used" } else { "JWTs are refused" };
-                tracing::error!(url = %self.url, %error, "the keys for JWTs cannot be fetched: {kept}");
+                tracing::error!(url = self.shown, %error, "the keys for JWTs cannot be fetched: {kept}");
                 last.failed = true;
             }
         }

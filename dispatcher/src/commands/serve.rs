@@ -47,7 +47,8 @@ impl Serve {
                 _ = interrupt.recv() => {}
             }
         };
-        workfleet_dispatcher::serve(config, shutdown).await.map_err(|error| match error {
+        // On the heap: it is the whole program, and large.
+        Box::pin(workfleet_dispatcher::serve(config, shutdown)).await.map_err(|error| match error {
             ServeError::Listen { address, .. } => listen_fault(&error, address, http, grpc, admin),
             error => error.into(),
         })

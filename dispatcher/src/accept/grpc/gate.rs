@@ -12,7 +12,6 @@ use std::task::{Context, Poll};
 use http::{Extensions, HeaderValue, Request, Response, header};
 use tonic::body::Body;
 use tower::{Layer, Service};
-use workfleet_link::telemetry::attribute;
 
 use super::status;
 use crate::auth::{Action, Auth, FORBIDDEN_REASON, Grant};
@@ -52,9 +51,16 @@ impl Gate {
         if path.starts_with(REFLECTION)
             && let Err(error) = grant.check_some(Action::Read)
         {
-            return Err(status::status(&forbidden(&self.dispatcher, &grant, error)).into_http());
+            return Err(status::status(&self.forbidden(&grant, error)).into_http());
         }
         Ok(Some(grant))
+    }
+
+    /// Counts and logs a refusal.
+    fn forbidden(&self, grant: &Grant, error: ApiError) -> ApiError {
+        self.auth.tell(grant, &error);
+        self.dispatcher.metrics().caller_refused(FORBIDDEN_REASON);
+        error
     }
 }
 
@@ -113,23 +119,23 @@ where
 }
 
 /// A dispatcher behind its doors.
-pub(super) struct Doors(Dispatcher);
+pub(super) struct Doors(Gate);
 
 impl Doors {
-    pub(super) fn new(dispatcher: Dispatcher) -> Self {
-        Self(dispatcher)
+    pub(super) fn new(gate: Gate) -> Self {
+        Self(gate)
     }
 
     /// The door of one request.
     pub(super) fn of(&self, request: &Extensions) -> Door {
-        Door { dispatcher: self.0.clone(), grant: request.get::<Arc<Grant>>().cloned() }
+        Door { gate: self.0.clone(), grant: request.get::<Arc<Grant>>().cloned() }
     }
 }
 
 /// A dispatcher for one caller.
 #[derive(Clone)]
 pub(super) struct Door {
-    dispatcher: Dispatcher,
+    gate: Gate,
     /// Nothing where the gate was not passed, and then nothing opens.
     grant: Option<Arc<Grant>>,
 }
@@ -149,8 +155,8 @@ impl Door {
         let Some(grant) = &self.grant else {
             return Err(ApiError::new(Code::Forbidden, "nobody has looked who asks"));
         };
-        check(grant).map_err(|error| forbidden(&self.dispatcher, grant, error))?;
-        Ok(&self.dispatcher)
+        check(grant).map_err(|error| self.gate.forbidden(grant, error))?;
+        Ok(&self.gate.dispatcher)
     }
 
     /// Whether the caller may know of this queue.
@@ -170,11 +176,4 @@ impl Door {
     pub(super) fn client(&self) -> String {
         self.grant.as_ref().map_or(String::new(), |grant| grant.name.clone())
     }
-}
-
-/// Counts and logs a refusal.
-fn forbidden(dispatcher: &Dispatcher, grant: &Grant, error: ApiError) -> ApiError {
-    tracing::info!({ attribute::CLIENT } = grant.name, "a request is refused: {error}");
-    dispatcher.metrics().caller_refused(FORBIDDEN_REASON);
-    error
 }

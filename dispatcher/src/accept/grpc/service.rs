@@ -8,12 +8,12 @@ use tonic::{Request, Response, Status, Streaming};
 use workfleet_proto::v1;
 use workfleet_proto::v1::dispatcher_server::Dispatcher as Rpc;
 
-use super::gate::{Door, Doors};
+use super::gate::{Door, Doors, Gate};
 use super::trace::{Rpcs, note_task};
 use super::{blobs, bulk, request, status};
 use crate::auth::Action;
 use crate::config::Callers;
-use crate::dispatcher::{Dispatcher, Submitted};
+use crate::dispatcher::Submitted;
 use crate::error::ApiError;
 
 const KEY_EXPIRES_AT: &str = "workfleet-key-expires-at";
@@ -26,8 +26,8 @@ pub(super) struct Service {
 }
 
 impl Service {
-    pub(super) fn new(dispatcher: Dispatcher, callers: Callers, shutdown: CancellationToken) -> Self {
-        Self { doors: Doors::new(dispatcher), rpcs: Rpcs::new(callers), shutdown }
+    pub(super) fn new(gate: Gate, callers: Callers, shutdown: CancellationToken) -> Self {
+        Self { doors: Doors::new(gate), rpcs: Rpcs::new(callers), shutdown }
     }
 
     /// One request with one answer, inside its span.

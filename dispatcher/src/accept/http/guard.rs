@@ -11,7 +11,6 @@ use axum::http::request::Parts;
 use axum::http::{HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
-use workfleet_link::telemetry::attribute;
 
 use super::Edge;
 use super::body;
@@ -104,7 +103,7 @@ impl Visit {
     }
 
     fn forbidden(self, edge: &Edge, grant: &Grant, error: ApiError) -> Response {
-        tracing::info!({ attribute::CLIENT } = grant.name, method = self.method, "a request is refused: {error}");
+        edge.auth.tell(grant, &error);
         self.refuse(edge, error, FORBIDDEN_REASON, FORBIDDEN_CHALLENGE)
     }
 
