@@ -92,6 +92,12 @@ mod metrics;
 /// Jaeger and the collector as the manifests ship them.
 mod trace_storage;
 
+/// Everything over TLS: whom who trusts, and certificates that are replaced.
+mod tls;
+
+/// What processes say while they wait for the broker, and how quickly they leave.
+mod waiting;
+
 /// The commands for people.
 mod commands;
 
