@@ -92,12 +92,14 @@ impl Forwarding {
     /// Starts it on a free port.
     pub(crate) async fn start(arguments: &[&str]) -> Result<Self> {
         let mut child = command(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
-        let lines = child.stdout.take().context("its output is a pipe")?;
-        let first = tokio::time::timeout(LISTEN_TIME_MAX, BufReader::new(lines).lines().next_line()).await;
+        let mut lines = BufReader::new(child.stdout.take().context("its output is a pipe")?).lines();
+        let first = tokio::time::timeout(LISTEN_TIME_MAX, lines.next_line()).await;
         let Some(first) = first.with_context(|| format!("{arguments:?} says nothing"))?? else {
             bail!("{arguments:?} ended at once");
         };
         let port = port(&first).with_context(|| format!("no port in {first:?}"))?;
+        // It says a line for each connection, and would die of a pipe that nobody reads.
+        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
         Ok(Self { child, port })
     }
 
