@@ -15,7 +15,6 @@ use crate::authority::Authority;
 ///
 /// # Panics
 /// When the file cannot be used.
-#[must_use]
 pub fn client(ca_file: Option<&Path>) -> reqwest::ClientBuilder {
     let tls = tls::client(ca_file).unwrap_or_else(|error| panic!("{error}"));
     reqwest::Client::builder().tls_backend_preconfigured(tls)

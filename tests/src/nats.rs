@@ -136,7 +136,8 @@ fn launch(folder: &Path, port: Option<u16>, keys: Option<&Keys>, authority: Opti
         .argument(format!("--ports_file_dir={}", folder.display()));
     let keys = keys.map(Keys::write_server_configuration);
     if let Some(authority) = authority {
-        spec = spec.argument(format!("--config={}", write_tls_configuration(folder, keys.as_deref(), authority).display()));
+        spec = spec
+            .argument(format!("--config={}", write_tls_configuration(folder, keys.as_deref(), authority).display()));
     } else if let Some(keys) = keys {
         spec = spec.argument(format!("--config={}", keys.display()));
     }

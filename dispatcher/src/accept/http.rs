@@ -24,8 +24,8 @@ use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 use workfleet_link::telemetry::Telemetry;
 
-use crate::auth::Auth;
 use super::Listener;
+use crate::auth::Auth;
 use crate::config::Callers;
 use crate::dispatcher::Dispatcher;
 
