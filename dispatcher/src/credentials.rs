@@ -6,8 +6,8 @@
 //!
 //! Plain nkeys in the servers' configuration, not JWTs: an operator's and an account's key, a resolver and its updates
 //! buy delegation, which one fleet with one file of queues does not need, and the lists could not be read in one place.
-//! One account, not one for each queue: streams, and the sourcing of what is due, do not cross accounts without exports
-//! that would open more than these lists do.
+//! The workers of each queue are in an account of their own; what one account for all leaves open is told where the
+//! accounts are written, in `credentials/conf.rs`.
 
 mod conf;
 mod error;

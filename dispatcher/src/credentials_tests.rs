@@ -149,7 +149,15 @@ fn seeds_are_made_once_and_are_their_owners_alone() {
     assert!(report.lines.iter().all(|line| line.change == Change::Made) && report.auth_conf == Change::Made);
     let first = contents(&dir);
     let names: Vec<&str> = first.iter().map(|(name, _)| name.as_str()).collect();
-    let expected = ["auth.conf", "dispatcher.nk", "provision.nk", "sys.nk", "worker-thumbnail.nk", "worker-webhook.nk"];
+    let expected = [
+        "auth.conf",
+        "backup.nk",
+        "dispatcher.nk",
+        "provision.nk",
+        "sys.nk",
+        "worker-thumbnail.nk",
+        "worker-webhook.nk",
+    ];
     assert_eq!(names, expected);
     assert_eq!(mode(&dir), 0o700);
     assert!(names.iter().all(|name| mode(&dir.join(name)) == 0o600));
@@ -173,6 +181,39 @@ fn the_configuration_has_public_keys_and_no_seed() {
         assert!(!told.contains(seed.trim()), "the report is shown and logged");
     }
     assert!(conf.contains("\"$JS.API.STREAM.MSG.GET.TASKS_thumbnail\""), "{conf}");
+}
+
+/// The lines of an account, and those of one of its lists.
+fn account<'a>(conf: &'a str, name: &str) -> &'a str {
+    let (_, account) = conf.split_once(&format!("\n  \"{name}\" {{\n")).expect("the account is there");
+    account.split("\n  }\n").next().unwrap()
+}
+
+#[test]
+fn every_queue_has_an_account_that_asks_the_fleets_for_what_its_workers_may() {
+    let dir = TempDir::new().unwrap();
+    let report = written(dir.path(), None).unwrap();
+    let conf = fs::read_to_string(dir.path().join(AUTH_CONF)).unwrap();
+    let fleet = account(&conf, "WORKFLEET");
+    for queue in ["thumbnail", "webhook"] {
+        let role = worker(queue);
+        let own = account(&conf, &role.to_string());
+        let key = &report.lines.iter().find(|line| line.role == role).unwrap().public_key;
+        assert!(own.contains(key) && !fleet.contains(key) && !own.contains("jetstream"), "{own}");
+        let (_, imports) = own.split_once("imports: [").unwrap();
+        let imported = imports.lines().filter_map(|line| line.trim().split_once("subject: \"")?.1.split('"').next());
+        let imported: BTreeSet<&str> = imported.collect();
+        let lists = permissions("wf", &role);
+        let asked: BTreeSet<&str> = lists.publish.iter().map(String::as_str).chain(["$JS.API.INFO"]).collect();
+        assert_eq!(imported, asked);
+        for subject in imported {
+            let export = fleet.lines().find(|line| line.contains(&format!("service: \"{subject}\","))).unwrap();
+            assert!(export.contains(&format!("\"{role}\"")), "{export}");
+        }
+        assert!(own.contains(&format!("{{ service: \"wf.call.{queue}\", accounts: [\"WORKFLEET\"] }}")), "{own}");
+    }
+    let submits: Vec<&str> = fleet.lines().filter(|line| line.contains("wf.submit.webhook")).collect();
+    assert!(submits[0].contains("worker-thumbnail") && !submits[0].contains("worker-webhook"), "{submits:?}");
 }
 
 #[test]
