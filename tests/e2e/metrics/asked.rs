@@ -62,7 +62,7 @@ impl ExprVisitor for Question {
             Expr::MatrixSelector(matrix) => self.select(&matrix.vs),
             Expr::Aggregate(aggregate) => self.group(aggregate.modifier.as_ref()),
             Expr::Binary(binary) => {
-                self.group(binary.modifier.as_ref().and_then(|modifier| modifier.matching.as_ref()))
+                self.group(binary.modifier.as_ref().and_then(|modifier| modifier.matching.as_ref()));
             }
             Expr::Call(call) if call.func.name == "label_replace" => {
                 let text = |at: usize| match call.args.args.get(at).map(AsRef::as_ref) {

@@ -119,7 +119,7 @@ async fn fleet(exported: &mut Exported) {
     let upload = fleet.http.put("/v1/blobs/probe_huge").bytes("application/octet-stream", vec![7; 5_000_000]);
     upload.send().await.expect_problem(413, "payload_too_large");
     fleet.failed(&gone).await;
-    fleet.grpc().await.get(GetRequest { id: gone, ..Default::default() }).await.expect("a task");
+    fleet.grpc().await.get(GetRequest { id: gone }).await.expect("a task");
 
     let worker = format!("http://{}/metrics", fleet.workers[0].admin());
     let (of_dispatcher, of_worker) = eventually("queues and stores are measured", async || {
