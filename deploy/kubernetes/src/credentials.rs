@@ -23,6 +23,10 @@ use folder::Folder;
 
 pub use what::{Turn, What};
 
+/// An empty manifest that the folder's kustomization names first: without it kustomize says, by its name, what to run.
+const DONE_FILE: &str = "made-by-make-credentials.yaml";
+const DONE: &str = "# All that this folder's kustomization names is made.\n";
+
 /// Why not all was made.
 #[derive(Debug, thiserror::Error)]
 pub enum MakeError {
@@ -102,7 +106,11 @@ pub fn make(dir: &Path, overlay: &str, turn: Option<&Turn>) -> Result<Vec<Line>,
     }
     let (made, yours) = secrets::make(&folder, &fleet)?;
     lines.extend(made);
-    if yours.is_empty() { Ok(lines) } else { Err(MakeError::Yours(yours)) }
+    if !yours.is_empty() {
+        return Err(MakeError::Yours(yours));
+    }
+    folder.write(DONE_FILE, DONE)?;
+    Ok(lines)
 }
 
 fn nats_lines(report: &nats::Report) -> Vec<Line> {

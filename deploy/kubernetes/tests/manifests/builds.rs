@@ -72,8 +72,24 @@ pub(crate) fn builds() -> &'static [Build] {
     made.as_ref().unwrap_or_else(|error| panic!("{error}"))
 }
 
+/// What kustomize says of an overlay as it is in a fresh clone.
+pub(crate) fn without_credentials(overlay: &str) -> String {
+    let folder = copied();
+    kustomize(&folder.path().join("deploy/kubernetes/overlays").join(overlay)).expect_err("there are no credentials")
+}
+
 /// A copy with credentials, so that none are made in the checkout, and none that lie there are read.
 fn prepare() -> TempDir {
+    let folder = copied();
+    for overlay in ["local", "production"] {
+        let root = folder.path().join("deploy/kubernetes");
+        credentials::make(&root, overlay, None).unwrap_or_else(|error| panic!("{overlay}: {error}"));
+    }
+    folder
+}
+
+/// A copy of what is committed.
+fn copied() -> TempDir {
     let folder = TempDir::with_prefix("workfleet-manifests-").expect("a temporary folder");
     let copied = folder.path().join("deploy/kubernetes");
     for part in ["base", "components", "overlays"] {
@@ -82,9 +98,6 @@ fn prepare() -> TempDir {
     fs::copy(root().join("fleet.toml"), copied.join("fleet.toml")).expect("it can be copied");
     for beside in ["proto/kinds", "deploy/grafana"] {
         copy(&root().join("../..").join(beside), &folder.path().join(beside));
-    }
-    for overlay in ["local", "production"] {
-        credentials::make(&copied, overlay, None).unwrap_or_else(|error| panic!("{overlay}: {error}"));
     }
     folder
 }
@@ -95,10 +108,10 @@ fn copy(from: &Path, to: &Path) {
         let entry = entry.expect("it can be listed");
         let (name, path) = (entry.file_name(), entry.path());
         // Of the credentials only what is committed.
-        let secret = from.ends_with("credentials") && path.is_dir();
+        let secret = from.ends_with("credentials") && name != "kustomization.yaml";
         if path.is_dir() && !secret {
             copy(&path, &to.join(name));
-        } else if path.is_file() {
+        } else if path.is_file() && !secret {
             fs::copy(&path, to.join(name)).expect("it can be copied");
         }
     }
