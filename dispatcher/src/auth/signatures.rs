@@ -76,25 +76,28 @@ impl JwtVerifier for Key {
 #[cfg(test)]
 mod tests {
     use super::Key;
-    use base64::Engine as _;
-    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    use data_encoding::HEXLOWER;
     use jsonwebtoken::{Algorithm, DecodingKey};
     use signature::Verifier as _;
 
     // Made with OpenSSL; the private key is gone. ring makes no RSA keys.
     const MODULUS: &str = "\
-        j1qZop7cHlJHhaWcE_6xej-6UcxTUDnousKjaDHNp5_5iHMZGdrnBN6KHOVkOGzNJBXtsbi5xJNLF0JHAfDn9qnhwiwv-WlSnO1C\
-        Fz3lCzUC81WnIRgAPA_1j3vlYbGhfBxB56mDqmM50vvVejJB0jh1qMQGyjvsZb1xfBb9Vf0DZlFcjMUewqUI6_eOqVT2KB32m1L2\
-        3AWhtQALSGMbc8nYFPU_9jntWdidyPunpNdnO4W5H4br69Ze7xsBqmn2hAnMWHhM03OqxHJTDEE-e1FTyeYynxNth6BfzP1nItNL\
-        iF1_Vj_aVpoiIkNHc8J-OkGTYSqH1u2a_T81JoT8XQ";
+        8f5a99a29edc1e524785a59c13feb17a3fba51cc535039e8bac2a36831cda79ff988731919dae704de8a1ce564386ccd\
+        2415edb1b8b9c4934b17424701f0e7f6a9e1c22c2ff969529ced42173de50b3502f355a72118003c0ff58f7be561b1a1\
+        7c1c41e7a983aa6339d2fbd57a3241d23875a8c406ca3bec65bd717c16fd55fd0366515c8cc51ec2a508ebf78ea954f6\
+        281df69b52f6dc05a1b5000b48631b73c9d814f53ff639ed59d89dc8fba7a4d7673b85b91f86ebebd65eef1b01aa69f6\
+        8409cc58784cd373aac472530c413e7b5153c9e6329f136d87a05fccfd6722d34b885d7f563fda569a2222434773c27e\
+        3a4193612a87d6ed9afd3f352684fc5d";
     const SIGNATURE: &str = "\
-        L-2-qQY8PIZ_YdkftXy6ASD4xDi5AGl27agnXbqTq83jIAAhgGMWGd-1tbPnScNJH89B6uzfHd3N6yZ_1lbHbKNtoGd8xSEjeb4n\
-        O0AX4qBATCd1EA1fMx0GKH-gJFk5Nv6HFIXn5WuxtIZcCPDq6doBWNVViFCz3JiFJdo0iO3ozHcStW28slFjKjOjXAz5ymTP58lI\
-        H4UTbuF_KgOj9fZVuRz5-UibPNvDRwjcqb5PsW57xmecoXorVT4MXSsM-AqstQp2G7N-f3sLqmvNC3N8CWDzIK3736-mtXbnnTpy\
-        44kQgVw5j2Ane0UW-kmYhvwsh27yIeUygqkc_3hyEg";
+        2fedbea9063c3c867f61d91fb57cba0120f8c438b9006976eda8275dba93abcde320002180631619dfb5b5b3e749c349\
+        1fcf41eaecdf1dddcdeb267fd656c76ca36da0677cc5212379be273b4017e2a0404c2775100d5f331d06287fa0245939\
+        36fe871485e7e56bb1b4865c08f0eae9da0158d5558850b3dc988525da3488ede8cc7712b56dbcb251632a33a35c0cf9\
+        ca64cfe7c9481f85136ee17f2a03a3f5f655b91cf9f9489b3cdbc34708dca9be4fb16e7bc6679ca17a2b553e0c5d2b0c\
+        f80aacb50a761bb37e7f7b0baa6bcd0b737c0960f320adfbdfafa6b576e79d3a72e38910815c398f60277b4516fa4998\
+        86fc2c876ef221e53282a91cff787212";
 
     fn bytes(text: &str) -> Vec<u8> {
-        URL_SAFE_NO_PAD.decode(text).expect("base64")
+        HEXLOWER.decode(text.as_bytes()).expect("hexadecimal")
     }
 
     #[test]
