@@ -73,7 +73,7 @@ fn numbers_that_cannot_be_together_are_mistakes() {
         ),
         ("min = 1, max = 20", "min = 21, max = 20", "worker.thumbnail.replicas: min is more than max"),
         ("timeout = \"30s\"", "timeout = \"1500ms\"", "worker.webhook.timeout: not whole seconds"),
-        ("memory_limit = \"1Gi\"", "memory_limit = \"1Mi\"", "worker.thumbnail.memory_limit: less than memory"),
+        ("memory_limit = \"2Gi\"", "memory_limit = \"1Mi\"", "worker.thumbnail.memory_limit: less than memory"),
         (
             "children = [\"webhook\"]",
             "children = [\"webhooks\"]",
@@ -89,9 +89,9 @@ fn numbers_that_cannot_be_together_are_mistakes() {
 #[test]
 fn queues_are_checked_as_the_dispatcher_will_read_them() {
     for (from, to, word) in [
-        ("slots = 16", "slots = 16\nqueue = { attempts = 3 }", "queue.webhook.attempts: unknown"),
-        ("slots = 16", "slots = 16\nqueue = { timeout = \"1s\" }", "worker.webhook.queue: timeout follows from"),
-        ("slots = 16", "slots = 16\nqueue = { attempts_max = 0 }", "attempts_max is 0"),
+        ("slots = 16", "slots = 16\nqueue.attempts = 3", "queue.webhook.attempts: unknown"),
+        ("slots = 16", "slots = 16\nqueue.timeout = \"1s\"", "worker.webhook.queue: timeout follows from"),
+        ("slots = 16", "slots = 16\nqueue.attempts_max = 0", "attempts_max is 0"),
         ("lease = \"8s\"", "lease = \"11m\"", "lease_ms is 660000"),
         ("kinds/webhook.proto", "kinds/thumbnail.proto", "describes the kind thumbnail"),
         ("kinds/webhook.proto", "kinds/none.proto", "worker.webhook.proto: there is no file"),

@@ -172,6 +172,15 @@ fn replicas_with_two_owners_are_noticed() {
 }
 
 #[test]
+fn a_field_that_keda_does_not_know_is_noticed() {
+    let cases = [("/spec", "coolDownPeriod"), ("/spec/triggers/0", "metrics")];
+    for (pointer, key) in cases {
+        let broken = Broken::build("local-keda").add("ScaledObject", "worker-email", pointer, key, json!(1));
+        broken.noticed_by(rules::scaling::unknown_fields, key);
+    }
+}
+
+#[test]
 fn a_name_that_leads_nowhere_is_noticed() {
     let production = |kind: &str, name: &str, word: &str| {
         Broken::build("production").without(kind, name).noticed_by(rules::references::mistakes, word);

@@ -98,6 +98,11 @@ fn nobody_but_its_autoscaler_sets_replicas() {
 }
 
 #[test]
+fn keda_knows_every_field() {
+    hold(rules::scaling::unknown_fields);
+}
+
+#[test]
 fn whatever_is_named_exists() {
     hold(rules::references::mistakes);
 }

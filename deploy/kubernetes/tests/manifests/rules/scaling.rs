@@ -2,7 +2,23 @@
 
 use std::collections::BTreeMap;
 
-use crate::objects::{Objects, label, text};
+use crate::objects::{Objects, label, list, text};
+
+/// Fields of a ScaledObject that KEDA knows (v2.18). Its schema is not among those of Kubernetes, and a cluster drops what it
+/// does not know without a word.
+const SCALED: [&str; 10] = [
+    "advanced",
+    "cooldownPeriod",
+    "fallback",
+    "idleReplicaCount",
+    "initialCooldownPeriod",
+    "maxReplicaCount",
+    "minReplicaCount",
+    "pollingInterval",
+    "scaleTargetRef",
+    "triggers",
+];
+const TRIGGER: [&str; 6] = ["authenticationRef", "metadata", "metricType", "name", "type", "useCachedMetrics"];
 
 pub(crate) fn mistakes(objects: &Objects) -> Vec<String> {
     let mut mistakes = Vec::new();
@@ -29,4 +45,18 @@ pub(crate) fn mistakes(objects: &Objects) -> Vec<String> {
     let several = owners.iter().filter(|(_, owners)| owners.len() > 1);
     mistakes.extend(several.map(|(target, owners)| format!("{target}: scaled by {}", owners.join(" and "))));
     mistakes
+}
+
+/// Misspelt fields of KEDA's objects.
+pub(crate) fn unknown_fields(objects: &Objects) -> Vec<String> {
+    let unknown = |value: &serde_json::Value, known: &[&str]| {
+        let keys = value.as_object().into_iter().flatten().map(|(key, _)| key.clone());
+        keys.filter(|key| !known.contains(&key.as_str())).collect::<Vec<_>>()
+    };
+    let scaled = objects.of("ScaledObject").flat_map(|scaled| {
+        let triggers = list(&scaled["spec"]["triggers"]).iter().flat_map(|trigger| unknown(trigger, &TRIGGER));
+        let keys = unknown(&scaled["spec"], &SCALED).into_iter().chain(triggers);
+        keys.map(|key| format!("{}: {key} is no field that KEDA knows", label(scaled))).collect::<Vec<_>>()
+    });
+    scaled.collect()
 }
