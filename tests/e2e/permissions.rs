@@ -80,6 +80,15 @@ async fn whoever_looks_on_sees_everything_with_keys() {
 }
 
 #[tokio::test]
+async fn a_fleet_with_a_prefix_works_with_keys() {
+    let mut fleet = fleet().variable("WORKFLEET_PREFIX", "blue").start().await;
+    let id = fleet.submit(&Probe::echo("blue").fails(1).padding(300_000)).await;
+    assert_eq!(fleet.completed(&id).await["attempt"], 2);
+    fleet.jetstream().await.get_stream("BLUE_TASKS_probe").await.expect("it is there");
+    nothing_was_refused(&mut fleet);
+}
+
+#[tokio::test]
 async fn every_shipped_worker_works_with_its_key() {
     let mut sink = MailSink::start(&[]).await;
     let receiver = Receiver::start([Reaction::Status(200)]).await;

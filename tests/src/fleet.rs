@@ -64,6 +64,13 @@ enum Admission {
     Keys,
 }
 
+impl Admission {
+    /// With the variable `WORKFLEET_TEST_KEYS` every fleet has keys: so any test can be tried with the permissions.
+    fn usual() -> Self {
+        if std::env::var_os("WORKFLEET_TEST_KEYS").is_some() { Self::Keys } else { Self::Open }
+    }
+}
+
 impl FleetBuilder {
     /// Sets up a queue; `probe` is always there.
     #[must_use]
@@ -134,11 +141,11 @@ impl FleetBuilder {
         queues::write(&queues, &self.queues);
         let keys = match self.admission {
             Admission::Open => None,
-            Admission::Keys => Some(Keys::write(&queues).await),
+            Admission::Keys => Some(Keys::write_for(&queues, self.environment.clone()).await),
         };
         let nats = Nats::launched(folder.path(), keys, self.authority.clone()).await;
         if self.admission == Admission::Keys {
-            provision(&nats, &queues).await;
+            self.provision(&nats, &queues).await;
         }
         let observer = Observer::start(&nats.jetstream().await).await;
         let (dispatcher, http, grpc) = self.dispatcher(&nats, folder.path()).await;
@@ -170,6 +177,13 @@ impl FleetBuilder {
         (process, http, grpc)
     }
 
+    async fn provision(&self, nats: &Nats, queues: &Path) {
+        let mut command = tokio::process::Command::new(program("workfleet"));
+        command.args(["provision", "--queues"]).arg(queues).envs(broker_variables(nats, "provision"));
+        let output = command.envs(&self.environment).kill_on_drop(true).output().await.expect("the program starts");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+
     fn spec(&self, name: &str, role: &str, binary: &str, nats: &Nats) -> Spec {
         let mut spec = Spec::new(name, program(binary)).variable("RUST_LOG", "info").variable("RUST_BACKTRACE", "1");
         for (name, value) in broker_variables(nats, role) {
@@ -195,7 +209,7 @@ impl Fleet {
             queues: BTreeMap::from([("probe".to_owned(), QueueSettings::new("probe"))]),
             workers: vec![("probe".to_owned(), 1)],
             environment: BTreeMap::new(),
-            admission: Admission::Open,
+            admission: Admission::usual(),
             authority: None,
         }
     }
@@ -276,13 +290,6 @@ impl Fleet {
 fn broker_variables(nats: &Nats, role: &str) -> Vec<(&'static str, String)> {
     let keys = nats.keys().into_iter().flat_map(|keys| keys.variables(role));
     keys.chain(nats.variables()).collect()
-}
-
-async fn provision(nats: &Nats, queues: &Path) {
-    let mut command = tokio::process::Command::new(program("workfleet"));
-    command.args(["provision", "--queues"]).arg(queues).envs(broker_variables(nats, "provision"));
-    let output = command.kill_on_drop(true).output().await.expect("the program starts");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 /// One address of what a process writes to its `WORKFLEET_ADDR_FILE`.

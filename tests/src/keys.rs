@@ -1,5 +1,6 @@
 //! A fleet's keys, as `workfleet credentials` writes them, and clients that hold one.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -13,6 +14,7 @@ use crate::wait::eventually;
 pub struct Keys {
     folder: PathBuf,
     queues: PathBuf,
+    environment: BTreeMap<String, String>,
 }
 
 impl Keys {
@@ -21,8 +23,13 @@ impl Keys {
     /// # Panics
     /// When the command fails.
     pub async fn write(queues: &Path) -> Self {
+        Self::write_for(queues, BTreeMap::new()).await
+    }
+
+    /// The same for a fleet with these variables.
+    pub(crate) async fn write_for(queues: &Path, environment: BTreeMap<String, String>) -> Self {
         let folder = queues.with_file_name("keys");
-        let keys = Self { folder, queues: queues.to_owned() };
+        let keys = Self { folder, queues: queues.to_owned(), environment };
         keys.command(&[]).await;
         keys
     }
@@ -34,7 +41,7 @@ impl Keys {
     pub async fn command(&self, arguments: &[&str]) -> String {
         let mut command = tokio::process::Command::new(program("workfleet"));
         command.args(["credentials", "--queues"]).arg(&self.queues).arg("--out").arg(&self.folder).args(arguments);
-        let output = command.kill_on_drop(true).output().await.expect("the program starts");
+        let output = command.envs(&self.environment).kill_on_drop(true).output().await.expect("the program starts");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).expect("it writes text")
     }
