@@ -4,7 +4,7 @@ mod keyring;
 mod rotation;
 
 use serde_json::json;
-use workfleet_tests::{Answer, Fleet, FleetBuilder, Request, program};
+use workfleet_tests::{Answer, Fleet, FleetBuilder, Request, Traces, program};
 
 use keyring::Keyring;
 
@@ -202,6 +202,21 @@ async fn a_token_is_for_its_actions_alone() {
     }
     get(&fleet, "/v1/scale/probe", &writer).await.expect_problem(403, "forbidden");
     get(&fleet, &task, &reader).await.expect(200);
+}
+
+#[tokio::test]
+async fn a_trace_says_who_asked() {
+    let (keyring, traces) = (Keyring::new(), Traces::start().await);
+    let product = keyring.token("product", &["probe"], &["submit"]).await;
+    let builder = builder().traces_to(traces.endpoint());
+    let fleet = builder.variable("WORKFLEET_TOKENS_FILE", &keyring.path()).start().await;
+    let task = submit(&fleet, "probe", &product).await.expect(202).json();
+    let span = traces.one(task["trace_id"].as_str().expect("a trace"), "POST /v1/queues/{queue}/tasks").await;
+    assert_eq!(span.attribute("workfleet.client"), "product");
+    let task = fleet.grpc().await.submit(grpc::bearing(&product, grpc::submit("probe"))).await.expect("stored");
+    let span = traces.one(&task.into_inner().trace_id, "workfleet.v1.Dispatcher/Submit").await;
+    assert_eq!(span.attribute("workfleet.client"), "product");
+    assert!(traces.all().iter().all(|span| !format!("{span:?}").contains(&product)), "a token in a span");
 }
 
 #[tokio::test]

@@ -3,10 +3,16 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use rcgen::{CertificateParams, KeyPair};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::rustls::pki_types::PrivateKeyDer;
+use workfleet_link::config::Vars;
 
 use super::{Issuer, JWKS_BYTES_MAX, Remote};
+use crate::auth::config::{AuthConfig, KeysConfig};
 
 /// A set with one key; any 32 bytes are a point to look for.
 fn set(id: &str) -> String {
@@ -16,6 +22,12 @@ fn set(id: &str) -> String {
 
 fn ok(body: &str) -> String {
     format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}", body.len())
+}
+
+async fn say(mut stream: impl AsyncRead + AsyncWrite + Unpin, answer: &str) {
+    let _ = stream.read(&mut [0; 4_096]).await;
+    let _ = stream.write_all(answer.as_bytes()).await;
+    let _ = stream.shutdown().await;
 }
 
 /// Somebody who says always the same, until told otherwise.
@@ -32,11 +44,10 @@ impl Server {
         let server = Self { answer: Arc::new(Mutex::new(answer)), asked: Arc::default(), url };
         let (answer, asked) = (Arc::clone(&server.answer), Arc::clone(&server.asked));
         tokio::spawn(async move {
-            while let Ok((mut stream, _)) = listener.accept().await {
+            while let Ok((stream, _)) = listener.accept().await {
                 asked.fetch_add(1, Ordering::SeqCst);
                 let answer = answer.lock().expect("whole").clone();
-                let _ = stream.read(&mut [0; 4_096]).await;
-                let _ = stream.write_all(answer.as_bytes()).await;
+                say(stream, &answer).await;
             }
         });
         server
@@ -106,5 +117,47 @@ async fn a_rotated_set_replaces_the_old_one_and_a_broken_one_does_not() {
         server.says(answer.clone());
         issuer.ask_anew().await;
         assert!(has(&issuer, "two"), "{answer:.60}");
+    }
+}
+
+#[tokio::test]
+async fn over_tls_the_issuer_is_who_the_authorities_say_or_nobody() {
+    let key = KeyPair::generate().expect("a key");
+    let certificate = CertificateParams::new(["127.0.0.1".to_owned()]).expect("a name").self_signed(&key);
+    let certificate = certificate.expect("a certificate");
+    let folder = tempfile::tempdir().expect("a folder");
+    let ca_file = folder.path().join("ca.crt");
+    std::fs::write(&ca_file, certificate.pem()).expect("a file");
+    let server = ServerConfig::builder_with_provider(workfleet_link::tls::provider())
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate.der().clone()], PrivateKeyDer::try_from(key.serialize_der()).expect("DER"))
+        .expect("a pair");
+    let acceptor = TlsAcceptor::from(Arc::new(server));
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let url = format!("https://{}/keys", listener.local_addr().expect("bound"));
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            if let Ok(stream) = acceptor.accept(stream).await {
+                say(stream, &ok(&set("one"))).await;
+            }
+        }
+    });
+    let ca_file = ca_file.display().to_string();
+    for (ca_file, trusted) in [(ca_file.as_str(), true), ("", false)] {
+        let pairs = [
+            ("WORKFLEET_JWKS_URL", url.as_str()),
+            ("WORKFLEET_JWKS_CA_FILE", ca_file),
+            ("WORKFLEET_JWT_ISSUER", "x"),
+            ("WORKFLEET_JWT_AUDIENCE", "y"),
+        ];
+        let mut vars = Vars::from_pairs(pairs);
+        let config = AuthConfig::read(&mut vars).jwt.expect("JWTs");
+        vars.finish(()).expect("no mistake");
+        let KeysConfig::Url(url, client) = config.keys else { panic!("a URL") };
+        let issuer = Issuer::Url(Arc::new(Remote::new(url, client)));
+        issuer.ask_anew().await;
+        assert_eq!(has(&issuer, "one"), trusted);
     }
 }

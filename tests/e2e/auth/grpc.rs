@@ -16,7 +16,7 @@ use workfleet_proto::v1::{
 use super::{ELSEWHERE, fleet};
 use crate::auth::keyring::Keyring;
 
-fn submit(queue: &str) -> SubmitRequest {
+pub(super) fn submit(queue: &str) -> SubmitRequest {
     let payload = Some(Payload::Json("{}".to_owned()));
     SubmitRequest { queue: queue.to_owned(), payload, ..SubmitRequest::default() }
 }
