@@ -98,6 +98,11 @@ impl Cli {
         if json { Form::Json } else { Form::Words }
     }
 
+    /// Whether the command takes SIGTERM as a wish, and finishes what it does.
+    pub(crate) fn leaves_by_itself(&self) -> bool {
+        matches!(self.command, Command::Serve(_))
+    }
+
     /// Runs the command that was asked for.
     pub(crate) async fn run(self) -> Result<(), Fault> {
         match self.command {

@@ -91,6 +91,26 @@ async fn trusts_grpc(fleet: &Fleet, authority: &Authority) -> bool {
 }
 
 #[tokio::test]
+async fn a_new_authority_of_the_broker_is_trusted_once_it_is_in_the_file_and_nobody_starts_again() {
+    let (first, second) = (Authority::new(), Authority::new());
+    let folder = tempfile::tempdir().expect("a folder");
+    let ca_file = folder.path().join("ca.crt");
+    let read = |authority: &Authority| std::fs::read_to_string(authority.ca_file()).expect("its file");
+    std::fs::write(&ca_file, read(&first)).expect("a file");
+    let mut fleet = Fleet::builder().over_tls(&first).variable("WORKFLEET_NATS_CA_FILE", &text(&ca_file)).start().await;
+    let pids = (fleet.dispatcher().pid(), fleet.workers[0].process().pid());
+    fleet.nats.kill();
+    fleet.nats.vouched_for_by(&second);
+    fleet.nats.restart().await;
+    let ready = async || fleet.http.get("/readyz").send().await.status;
+    eventually("the broker is lost", async || (ready().await == 503).then_some(())).await;
+    std::fs::write(&ca_file, read(&first) + &read(&second)).expect("a file");
+    eventually("the broker is found again", async || (ready().await == 200).then_some(())).await;
+    fleet.completed(&fleet.submit(&Probe::echo("trusted")).await).await;
+    assert_eq!((fleet.dispatcher().pid(), fleet.workers[0].process().pid()), pids);
+}
+
+#[tokio::test]
 async fn whoever_comes_to_no_end_with_a_handshake_is_sent_away() {
     let authority = Authority::new();
     let fleet = Fleet::builder().workers("probe", 0).over_tls(&authority).start().await;

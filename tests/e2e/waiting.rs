@@ -95,6 +95,23 @@ async fn processes_say_what_they_wait_for_and_go_through_an_outage_alive() {
 }
 
 #[tokio::test]
+async fn a_job_that_waits_for_the_broker_listens_when_it_is_asked_to_leave() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let queues = folder.path().join("queues.toml");
+    std::fs::write(&queues, "[queue.mail]\n").expect("a file");
+    let spec = Spec::new("provision", program("workfleet"))
+        .argument("provision")
+        .argument("--queues")
+        .argument(queues.display().to_string())
+        .variable("WORKFLEET_NATS_URL", "nats://127.0.0.1:9");
+    let mut provision = Process::start(&spec, folder.path());
+    eventually("it waits", async || provision.log().contains("no NATS server answers").then_some(())).await;
+    provision.terminate();
+    // By itself: a process that does not listen is ended by the signal, or, as the first of a container, not at all.
+    assert_eq!(provision.left().await.code(), Some(143));
+}
+
+#[tokio::test]
 async fn who_still_waits_for_the_broker_leaves_at_once_when_asked_to() {
     let folder = tempfile::tempdir().expect("a folder");
     // Port 9 is nobody's; the second broker takes connections and says nothing.

@@ -80,6 +80,11 @@ impl Nats {
         format!("nats://127.0.0.1:{}", self.port)
     }
 
+    /// From its next start on, another authority vouches for it.
+    pub fn vouched_for_by(&mut self, authority: &Authority) {
+        self.authority = Some(authority.clone());
+    }
+
     /// The process, to be frozen.
     pub fn process(&mut self) -> &mut Process {
         &mut self.process
