@@ -1,6 +1,6 @@
 //! Who may do what on the broker: one NATS user for each role, each with allow lists of its own.
 //!
-//! [`write`] makes a seed for each role of a fleet and the part of the servers' configuration that knows their public
+//! [`write()`] makes a seed for each role of a fleet and the part of the servers' configuration that knows their public
 //! keys. What a role may do is a pure function of the queues file ([`Permissions`]): who adds a queue, or a child to a
 //! queue, writes the credentials again.
 //!
