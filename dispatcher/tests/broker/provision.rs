@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use serde_json::json;
 use workfleet_dispatcher::Options;
 use workfleet_dispatcher::streams::{self, Change, Losses, ProvisionError, Report};
-use workfleet_link::read;
+use workfleet_link::{kinds, read};
 
 use crate::place::{Place, eventually, wide};
 
@@ -179,4 +180,41 @@ async fn sizes_that_the_broker_cannot_store_are_told_with_what_to_change() {
     let refused = place.try_provision("blobs_bytes_max = 17592186044416\n").await.expect_err("16 TiB");
     assert!(matches!(refused, ProvisionError::NoRoom { .. }), "{refused}");
     assert!(refused.to_string().contains("blobs_bytes_max"), "{refused}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bucket_from_before_loses_its_roll_ups_and_nothing_else() {
+    let place = Place::start("").await;
+    let jetstream = &place.dispatcher.broker().jetstream;
+    let mut config = place.info("KV_KINDS").await["config"].clone();
+    config["allow_rollup_hdrs"] = true.into();
+    let update: serde_json::Value = jetstream.request("STREAM.UPDATE.KV_KINDS", &config).await.expect("an answer");
+    assert_eq!(update["config"]["allow_rollup_hdrs"], true, "{update}");
+    let held = place.messages("KV_KINDS").await;
+    assert_eq!(changed(&place.provision("").await), [("stream KV_KINDS", Change::Updated)]);
+    assert_ne!(place.info("KV_KINDS").await["config"]["allow_rollup_hdrs"], true);
+    assert_eq!(place.messages("KV_KINDS").await, held);
+}
+
+/// Fleets from before kept the bytes of all queues' contracts side by side.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_contract_from_before_is_read_where_it_was() {
+    let place = Place::start("").await;
+    let broker = place.dispatcher.broker();
+    let queue = "thumbnail".parse().expect("a name");
+    let record = kinds::record(broker, &queue).await.expect("an answer").expect("it is registered");
+    let bytes = kinds::schema(broker, &queue, &record.schema).await.expect("an answer").expect("it is there");
+    let subject = |key: String| format!("$KV.KINDS.{key}");
+    let own = subject(broker.names.schema_key(&queue, &record.schema));
+    let shared = subject(broker.names.schema_key_shared(&record.schema));
+    let purge = json!({ "filter": own });
+    let purged: serde_json::Value = broker.jetstream.request("STREAM.PURGE.KV_KINDS", &purge).await.expect("an answer");
+    assert_eq!(purged["purged"], 1, "{purged}");
+    assert!(kinds::schema(broker, &queue, &record.schema).await.expect("an answer").is_none());
+
+    broker.jetstream.publish(shared.clone(), bytes.clone()).await.expect("sent").await.expect("stored");
+    assert_eq!(kinds::schema(broker, &queue, &record.schema).await.expect("an answer"), Some(bytes));
+    broker.jetstream.publish(shared, "forged".into()).await.expect("sent").await.expect("stored");
+    let refused = kinds::schema(broker, &queue, &record.schema).await.expect_err("its hash is another").to_string();
+    assert!(refused.contains("hash"), "{refused}");
 }
