@@ -53,6 +53,9 @@ const HURRIED: &str = "
     kind: ScaledObject
     metadata: { name: worker-email, namespace: workfleet }
     $patch: delete
+- target: { kind: Deployment, name: worker-email }
+  patch: |-
+    - { op: add, path: /spec/replicas, value: 0 }
 - target: { kind: ScaledObject, name: worker-probe }
   patch: |-
     - { op: add, path: /spec/pollingInterval, value: 5 }

@@ -33,7 +33,7 @@ pub(crate) async fn one(cluster: &Cluster) -> Result<Vec<Row>> {
 pub(crate) async fn three(cluster: &Cluster) -> Result<Vec<Row>> {
     let servers = list(&["pods", "--selector", NATS]).await?.len();
     anyhow::ensure!(servers == 3, "the production overlay has {servers} NATS pods, not 3");
-    let words = delete_all(cluster, 3.0).await?;
+    let words = delete_all(cluster, 5.0).await?;
     Ok(vec![Row::passed(
         "h",
         format!("production overlay: three NATS pods deleted one after the other under {TASKS} tasks"),

@@ -29,7 +29,7 @@ pub(crate) async fn run(cluster: &Cluster) -> Result<Vec<Row>> {
     load.ended(30).await?;
     pods::scale(WORKER, 1).await?;
     pods::ready(&selector, 1, READY_TIME_MAX).await?;
-    load.ended(80).await?;
+    load.ended(100).await?;
     pods::scale(WORKER, 4).await?;
     pods::ready(&selector, 4, READY_TIME_MAX).await?;
     kubectl(&["rollout", "restart", &format!("deployment/{WORKER}")]).await?;
