@@ -78,6 +78,9 @@ const PRODUCTION: [&str; 1] = ["h"];
 #[tokio::test]
 #[ignore = "needs a cluster: `make k8s-test KUBECONFIG=...`"]
 async fn the_manifests_hold_on_a_real_cluster() {
+    if let Err(error) = cluster::must_answer().await {
+        panic!("{error:#}");
+    }
     let mut rows = Vec::new();
     if let Err(error) = run(&mut rows).await {
         rows.push(Row::failed("", "setting up", &error));
@@ -94,7 +97,6 @@ async fn the_manifests_hold_on_a_real_cluster() {
 }
 
 async fn run(rows: &mut Vec<Row>) -> Result<()> {
-    cluster::must_answer().await?;
     let manifests = Manifests::prepare()?;
     say(&format!("{} images are in the cluster", cluster::load_images()?));
     let wanted = wanted();
