@@ -97,6 +97,15 @@ impl Load {
         self.until(&format!("{count} tasks have ended"), |progress| progress["ended"].as_u64() >= Some(count)).await
     }
 
+    /// Fails where everything was submitted already.
+    pub(crate) async fn still_submits(&self, tasks: u64) -> Result<()> {
+        let log = kubectl(&["logs", &self.pod, "--tail=1"]).await?.out;
+        let last: Value = serde_json::from_str(log.trim())?;
+        let accepted = last["progress"]["accepted"].as_u64();
+        ensure!(accepted.is_some_and(|accepted| accepted < tasks), "the load was over too early: {last}");
+        Ok(())
+    }
+
     async fn until(&self, what: &str, seen: impl Fn(&Value) -> bool) -> Result<()> {
         while self.begun.elapsed() < self.plan.wait + MARGIN {
             // A pod that has not started has no log yet.

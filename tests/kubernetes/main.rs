@@ -81,6 +81,8 @@ async fn the_manifests_hold_on_a_real_cluster() {
     if let Err(error) = cluster::must_answer().await {
         panic!("{error:#}");
     }
+    let unknown: Vec<String> = wanted().into_iter().flatten().filter(|name| !is_known(name)).collect();
+    assert!(unknown.is_empty(), "SCENARIO: there is no {unknown:?}; there are {LOCAL:?} and {PRODUCTION:?}");
     let mut rows = Vec::new();
     if let Err(error) = run(&mut rows).await {
         rows.push(Row::failed("", "setting up", &error));
@@ -93,6 +95,7 @@ async fn the_manifests_hold_on_a_real_cluster() {
         say(&format!("the namespace is still there: {error:#}"));
     }
     let failed = rows.iter().filter(|row| row.is_failed()).count();
+    assert!(!rows.is_empty(), "nothing was tried");
     assert!(failed == 0, "{failed} of {} lines have failed", rows.len());
 }
 
@@ -146,6 +149,10 @@ async fn scenario(name: &str, cluster: &mut Cluster, manifests: &Manifests) -> R
         "i" => refusals::run(cluster, manifests).await,
         other => anyhow::bail!("there is no scenario {other}"),
     }
+}
+
+fn is_known(name: &str) -> bool {
+    LOCAL.iter().chain(&PRODUCTION).any(|known| *known == name)
 }
 
 /// Which scenarios were asked for; `None` is all of them.
