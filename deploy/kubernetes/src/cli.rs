@@ -1,11 +1,13 @@
 //! What can be asked for.
 
+use std::iter;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
 use crate::credentials::{self, Line, MakeError, Turn, What};
+use crate::fleet::Fleet;
 use crate::render::{self, RenderError, Rendered};
 
 /// The manifests of a fleet, from one file of numbers.
@@ -40,7 +42,8 @@ pub struct RenderArgs {
 /// Which credentials are made.
 ///
 /// A key or a token is changed without a pause in two steps: --rotate makes a new one, and both are good; once everybody has
-/// the new one, --finish ends the old one. Apply after each step. Certificates have one step.
+/// the new one, --finish ends the old one. Apply after each step. One that leaked: both for the same at once, which cuts off
+/// whoever has the old one. Certificates have one step.
 #[derive(Debug, Args)]
 pub struct CredentialsArgs {
     /// Folder with fleet.toml and overlays/
@@ -50,9 +53,9 @@ pub struct CredentialsArgs {
     #[arg(long, value_name = "NAME")]
     pub overlay: String,
     /// Make a new one: a role of the broker (provision, dispatcher, backup, sys, worker-<queue>), a token (admin, app, scale), or tls
-    #[arg(long, value_name = "WHAT", conflicts_with = "finish")]
+    #[arg(long, value_name = "WHAT")]
     pub rotate: Option<What>,
-    /// End the old one of a role or a token
+    /// End the old one of a role or a token; with --rotate of the same, in one go
     #[arg(long, value_name = "WHAT")]
     pub finish: Option<What>,
 }
@@ -77,20 +80,23 @@ pub fn main(cli: Cli) -> ExitCode {
 }
 
 fn render(args: &RenderArgs) -> Result<String, RenderError> {
-    let rendered = Rendered::read(&args.dir)?;
+    let fleet = Fleet::read(&args.dir)?;
+    let rendered = Rendered::of(&fleet, &args.dir)?;
     if args.check {
         rendered.check(&args.dir)?;
         return Ok(format!("{} files are as fleet.toml and the templates say", rendered.files().len()));
     }
     let written = rendered.write(&args.dir)?;
-    Ok(match written.as_slice() {
+    let said = match written.as_slice() {
         [] => "nothing differs".to_owned(),
         paths => render::list("written or removed", paths),
-    })
+    };
+    let lines = iter::once(said).chain(credentials::for_new_workers(&args.dir, &fleet));
+    Ok(lines.collect::<Vec<_>>().join("\n"))
 }
 
 fn make(args: CredentialsArgs) -> Result<String, MakeError> {
-    let turn = args.rotate.map(Turn::begin).or(args.finish.map(Turn::finish));
+    let turn = Turn::new(args.rotate, args.finish)?;
     let lines = credentials::make(&args.dir, &args.overlay, turn.as_ref())?;
     let shown = |line: &Line| format!("{:<24} {:<9} {}", line.what, line.change, line.note).trim_end().to_owned();
     Ok(lines.iter().map(shown).collect::<Vec<_>>().join("\n"))

@@ -74,6 +74,7 @@ struct SiteContext {
 #[derive(Debug, Clone, Serialize)]
 struct DispatcherContext {
     replicas: u32,
+    hosts: Vec<String>,
     leave_s: u64,
     grace_s: u64,
     resources: ResourcesContext,
@@ -129,6 +130,7 @@ fn site(fleet: &Fleet, site: &Site) -> SiteContext {
     SiteContext {
         dispatcher: DispatcherContext {
             replicas: site.dispatcher_replicas,
+            hosts: site.dispatcher_hosts.clone(),
             leave_s: LEAVE_S,
             grace_s: LEAVE_S + DISPATCHER_STOP_S + DISPATCHER_MARGIN_S,
             resources: resources(&site.dispatcher),

@@ -6,6 +6,7 @@
 //! the right to write every Secret there; and one command for each, which is four chances to forget one.
 
 mod folder;
+mod overlays;
 mod secrets;
 mod tls;
 mod tokens;
@@ -20,7 +21,9 @@ use workfleet_proto::names::Prefix;
 use crate::fleet::{Fleet, FleetError};
 use crate::queues;
 use folder::Folder;
+use what::Step;
 
+pub use overlays::for_new_workers;
 pub use what::{Turn, What};
 
 /// An empty manifest that the folder's kustomization names first: without it kustomize says, by its name, what to run.
@@ -40,8 +43,16 @@ pub enum MakeError {
     #[error(transparent)]
     Nats(#[from] CredentialsError),
     /// There is no such overlay.
-    #[error("{}: no overlay with credentials", .0.display())]
-    NoOverlay(PathBuf),
+    #[error(
+        "{}: no overlay with credentials; there are: {}. An overlay on top of one of them uses that one's credentials",
+        .path.display(), .known.join(", ")
+    )]
+    NoOverlay {
+        /// Where it would be.
+        path: PathBuf,
+        /// Those there are.
+        known: Vec<String>,
+    },
     /// A file could not be read or written.
     #[error("{}: {source}", .path.display())]
     File {
@@ -61,6 +72,17 @@ pub enum MakeError {
     /// What is to be rotated is not in this overlay.
     #[error("{0}: not in this overlay")]
     NotHere(What),
+    /// Its last rotation is not finished: with one more there would be two old ones, and nobody knows who uses which.
+    #[error(
+        "{0} has an old one that is good too: once everybody has the new one, finish its last rotation (--finish {0})"
+    )]
+    Unfinished(What),
+    /// A certificate ends on its day, and not before.
+    #[error("certificates have nothing to finish: --rotate tls is all")]
+    NothingToFinish,
+    /// One step is for one thing.
+    #[error("--rotate {0} with --finish {1}: they can be said together for one and the same; do others one by one")]
+    TwoThings(What, What),
     /// Files that only their owner can write.
     #[error("all is made but what only you have:{}", .0.iter().map(|path| format!("\n  {}", path.display())).collect::<String>())]
     Yours(Vec<PathBuf>),
@@ -82,10 +104,13 @@ pub struct Line {
 /// # Errors
 /// The first thing that cannot be made. What was made before stays, and a repeat goes on from there.
 pub fn make(dir: &Path, overlay: &str, turn: Option<&Turn>) -> Result<Vec<Line>, MakeError> {
+    if turn.is_some_and(|turn| turn.what == What::Tls && turn.step != Step::Begin) {
+        return Err(MakeError::NothingToFinish);
+    }
     let fleet = Fleet::read(dir)?;
     let root = dir.join("overlays").join(overlay);
-    let kustomization = root.join("credentials/kustomization.yaml");
-    let asked = std::fs::read_to_string(&kustomization).map_err(|_| MakeError::NoOverlay(root.clone()))?;
+    let asked = std::fs::read_to_string(root.join(overlays::KUSTOMIZATION))
+        .map_err(|_| MakeError::NoOverlay { path: root.clone(), known: overlays::known(dir) })?;
     let has_tls = asked.contains(tls::CA_FILE);
     if !has_tls && turn.is_some_and(|turn| turn.what == What::Tls) {
         return Err(MakeError::NotHere(What::Tls));

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 
 use workfleet_dispatcher::auth::tokens::{Found, Tokens};
 
-use super::{MakeError, Turn, make};
+use super::{MakeError, Turn, What, for_new_workers, make};
+use crate::fleet::Fleet;
 
 struct Place {
     folder: tempfile::TempDir,
@@ -94,7 +95,7 @@ fn an_old_token_is_good_until_the_second_step_and_others_entries_stay() {
         + "\"\nqueues = [\"*\"]\nmay = [\"read\"]\n";
     fs::write(&path, fs::read_to_string(&path).unwrap() + &own).unwrap();
 
-    let app: super::What = "app".parse().unwrap();
+    let app: What = "app".parse().unwrap();
     place.make("plain", Some(&Turn::begin(app.clone())));
     let new = place.token("app");
     assert!(old != new && place.is_good(&old) && place.is_good(&new));
@@ -105,13 +106,70 @@ fn an_old_token_is_good_until_the_second_step_and_others_entries_stay() {
 }
 
 #[test]
+fn a_second_rotation_of_a_token_waits_for_the_end_of_the_first() {
+    let place = Place::new();
+    place.make("plain", None);
+    let app: What = "app".parse().unwrap();
+    place.make("plain", Some(&Turn::begin(app.clone())));
+    let files = place.files("plain");
+    let refused = make(place.folder.path(), "plain", Some(&Turn::begin(app.clone()))).unwrap_err();
+    assert!(refused.to_string().contains("--finish app"), "{refused}");
+    assert!(place.files("plain") == files, "nothing has changed");
+    place.make("plain", Some(&Turn::finish(app.clone())));
+    place.make("plain", Some(&Turn::begin(app)));
+}
+
+#[test]
+fn a_rotation_of_a_token_that_broke_off_can_begin_again() {
+    let place = Place::new();
+    place.make("plain", None);
+    let old = place.token("app");
+    fs::write(place.path("plain").join("tokens/app.token"), "wf_in_no_entry").unwrap();
+    place.make("plain", Some(&Turn::begin("app".parse().unwrap())));
+    assert!(place.is_good(&old) && place.is_good(&place.token("app")) && !place.is_good("wf_in_no_entry"));
+}
+
+#[test]
+fn what_leaked_is_replaced_in_one_go() {
+    let place = Place::new();
+    place.make("plain", None);
+    let replace = |what: &str| {
+        let what: What = what.parse().unwrap();
+        Turn::new(Some(what.clone()), Some(what)).unwrap().unwrap()
+    };
+    let mut olds = vec![place.token("app")];
+    place.make("plain", Some(&Turn::begin("app".parse().unwrap())));
+    olds.push(place.token("app"));
+    let lines = place.make("plain", Some(&replace("app")));
+    assert!(lines.contains(&"token app: replaced".to_owned()), "{lines:?}");
+    assert!(place.is_good(&place.token("app")) && !olds.iter().any(|old| place.is_good(old)));
+
+    let lines = place.make("plain", Some(&replace("worker-thumbnail")));
+    assert!(lines.contains(&"nats worker-thumbnail: replaced".to_owned()), "{lines:?}");
+    let two = Turn::new(Some("app".parse().unwrap()), Some("scale".parse().unwrap())).unwrap_err();
+    assert!(matches!(two, MakeError::TwoThings(..)), "{two}");
+}
+
+#[test]
+fn a_worker_that_came_after_the_credentials_is_named_with_what_to_run() {
+    let place = Place::new();
+    let dir = place.folder.path();
+    let fleet = || Fleet::read(dir).unwrap();
+    assert_eq!(for_new_workers(dir, &fleet()), [""; 0], "before any were made, kustomize says what to run");
+    place.make("plain", None);
+    assert_eq!(for_new_workers(dir, &fleet()), [""; 0]);
+    fs::remove_file(place.path("plain").join("nats/worker-email.nk")).unwrap();
+    assert_eq!(for_new_workers(dir, &fleet()), ["new worker email: run make credentials OVERLAY=plain"]);
+}
+
+#[test]
 fn a_role_of_the_broker_is_turned_over_in_two_steps_too() {
     let place = Place::new();
     place.make("plain", None);
     let conf = || fs::read_to_string(place.path("plain").join("nats/auth.conf")).unwrap();
     let keys = |conf: &str| conf.matches("nkey:").count();
     let before = keys(&conf());
-    let role: super::What = "worker-thumbnail".parse().unwrap();
+    let role: What = "worker-thumbnail".parse().unwrap();
     place.make("plain", Some(&Turn::begin(role.clone())));
     assert_eq!(keys(&conf()), before + 1);
     place.make("plain", Some(&Turn::finish(role)));
@@ -143,6 +201,13 @@ fn certificates_are_made_again_when_they_are_asked_for_end_soon_or_name_other_se
     place.make("secure", None);
     assert!(read("nats.crt") != nats && read("nats.made").contains("nats-4.nats-headless"), "there are more servers");
     assert_eq!(read("jaeger.crt"), jaeger);
+
+    let dispatcher = read("dispatcher.crt");
+    fs::write(&fleet, fs::read_to_string(&fleet).unwrap().replace("hosts = []", "hosts = [\"tasks.example.com\"]"))
+        .unwrap();
+    place.make("secure", None);
+    assert!(read("dispatcher.crt") != dispatcher && read("dispatcher.made").contains(" tasks.example.com"));
+    assert!(!read("nats.made").contains("example.com"));
 }
 
 #[test]
@@ -151,8 +216,11 @@ fn what_is_not_there_cannot_be_turned_over() {
     let tls = make(place.folder.path(), "plain", Some(&Turn::begin("tls".parse().unwrap())));
     assert!(matches!(tls, Err(MakeError::NotHere(_))), "{tls:?}");
     assert!(place.files("plain").is_empty(), "and nothing is made");
-    assert!(matches!(make(place.folder.path(), "none", None), Err(MakeError::NoOverlay(_))));
-    assert!("Thumb nail".parse::<super::What>().unwrap_err().contains("worker-<queue>"));
+    let none = make(place.folder.path(), "none", None).unwrap_err().to_string();
+    assert!(none.contains("no overlay with credentials; there are: plain, secure. An overlay on top"), "{none}");
+    let finish = make(place.folder.path(), "secure", Some(&Turn::finish(What::Tls)));
+    assert!(matches!(finish, Err(MakeError::NothingToFinish)), "{finish:?}");
+    assert!("Thumb nail".parse::<What>().unwrap_err().contains("worker-<queue>"));
 }
 
 #[test]

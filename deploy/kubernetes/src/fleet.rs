@@ -7,6 +7,7 @@ mod section;
 mod worker;
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -37,6 +38,8 @@ pub struct Fleet {
 pub struct Site {
     /// Replicas of the dispatcher.
     pub dispatcher_replicas: u32,
+    /// Names under which dispatchers are called beyond the cluster; their certificate has them too.
+    pub dispatcher_hosts: Vec<String>,
     /// What a dispatcher gets.
     pub dispatcher: Resources,
     /// Servers of NATS, and copies of every stream: 1, 3 or 5.
@@ -144,7 +147,7 @@ pub struct Quantity {
 
 /// Every mistake in the file.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{}: {} found:\n  {}", .path.display(), count(.mistakes.len()), .mistakes.join("\n  "))]
+#[error("{}: {}", .path.display(), told(.mistakes))]
 pub struct FleetError {
     /// The file.
     pub path: PathBuf,
@@ -152,8 +155,20 @@ pub struct FleetError {
     pub mistakes: Vec<String>,
 }
 
-fn count(mistakes: usize) -> String {
-    if mistakes == 1 { "a mistake was".to_owned() } else { format!("{mistakes} mistakes were") }
+fn told(mistakes: &[String]) -> String {
+    match mistakes {
+        [mistake] => mistake.clone(),
+        several => format!("{} mistakes were found:\n  {}", several.len(), several.join("\n  ")),
+    }
+}
+
+fn unreadable(error: &std::io::Error) -> String {
+    match error.kind() {
+        ErrorKind::NotFound => {
+            "there is no such file: run this in the checkout, or name the folder with --dir".to_owned()
+        }
+        _ => error.to_string(),
+    }
 }
 
 impl Fleet {
@@ -164,7 +179,7 @@ impl Fleet {
     pub fn read(dir: &Path) -> Result<Self, FleetError> {
         let path = dir.join("fleet.toml");
         let text = std::fs::read_to_string(&path)
-            .map_err(|error| FleetError { path: path.clone(), mistakes: vec![error.to_string()] })?;
+            .map_err(|error| FleetError { path: path.clone(), mistakes: vec![unreadable(&error)] })?;
         Self::parse(&text, dir).map_err(|mistakes| FleetError { path, mistakes })
     }
 

@@ -11,6 +11,12 @@ use workfleet_proto::names::Prefix;
 use super::fault::Fault;
 use super::print;
 
+/// What a process needs of its role.
+const ROLE_VARS: &str =
+    "each role's processes have WORKFLEET_NATS_NKEY_FILE=<its SEED> and WORKFLEET_NATS_INBOX_PREFIX=_INBOX_<its ROLE>";
+/// Why two roles are refused.
+const TWO_ROLES: &str = "--rotate and --finish can be said together for one and the same role; do others one by one";
+
 /// Make a key for each role of a fleet, and the broker's configuration that knows them
 ///
 /// Writes `<role>.nk` (a secret seed, for the processes of that role alone) for provision, dispatcher, the workers of
@@ -19,7 +25,8 @@ use super::print;
 ///
 /// A key is changed without a pause in two steps. --rotate makes a new seed, and auth.conf knows both keys; reload the
 /// broker, then restart the processes of the role with the new seed. --finish takes the old key out; reload the broker
-/// again. After a theft do both at once.
+/// again. After a theft do both at once, for the same role: the old key ends now, and that role's processes are cut off
+/// until they have the new one.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Example:
@@ -38,9 +45,9 @@ pub(crate) struct Credentials {
     #[arg(long, value_name = "PREFIX", env = "WORKFLEET_PREFIX", default_value = "wf")]
     prefix: Prefix,
     /// Make a new key for this role; the old one stays good
-    #[arg(long, value_name = "ROLE", conflicts_with = "finish")]
+    #[arg(long, value_name = "ROLE")]
     rotate: Option<Role>,
-    /// Take the old key of this role out
+    /// Take the old key of this role out; with --rotate of the same role, in one go
     #[arg(long, value_name = "ROLE")]
     finish: Option<Role>,
     /// Print the report as JSON
@@ -52,7 +59,11 @@ impl Credentials {
     /// Runs the command.
     pub(crate) fn run(self) -> Result<(), Fault> {
         let file = QueuesFile::read(&self.queues).map_err(|error| Fault::Usage(error.to_string()))?;
-        let rotate = self.rotate.map(Rotate::Begin).or(self.finish.map(Rotate::Finish));
+        let rotate = match (self.rotate, self.finish) {
+            (Some(new), Some(old)) if new == old => Some(Rotate::Replace(new)),
+            (Some(_), Some(_)) => return Err(Fault::Usage(TWO_ROLES.to_owned())),
+            (new, old) => new.map(Rotate::Begin).or(old.map(Rotate::Finish)),
+        };
         let report = credentials::write(&self.out, &file, &self.prefix, rotate.as_ref())?;
         if self.json { print::json(&json!(report)) } else { show(&report) }
     }
@@ -72,6 +83,7 @@ fn show(report: &Report) -> Result<(), Fault> {
     for seed in &report.left {
         print::line(&format!("{} belongs to no queue of the file: no broker knows it any more", seed.display()))?;
     }
+    print::line(ROLE_VARS)?;
     if report.auth_conf != Change::Kept {
         print::line("the broker has to read its configuration again: nats-server --signal reload")?;
     }

@@ -23,7 +23,10 @@ const NOTICE_AFTER: Duration = Duration::from_millis(500);
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Example:
-  workfleet provision --queues deploy/local/queues.toml")]
+  workfleet provision --queues deploy/local/queues.toml
+
+At a broker with `workfleet credentials`, two variables of its role:
+  WORKFLEET_NATS_NKEY_FILE=credentials/provision.nk  WORKFLEET_NATS_INBOX_PREFIX=_INBOX_provision")]
 pub(crate) struct Provision {
     /// The queues, in TOML
     #[arg(long, value_name = "FILE", env = "WORKFLEET_QUEUES_FILE")]
@@ -50,7 +53,8 @@ impl Provision {
         let form = if self.json { Form::Json } else { Form::Words };
         let broker = connect(&config, form).await?;
         let losses = if self.allow_loss { Losses::Allowed } else { Losses::Refused };
-        let report = streams::provision_with(&broker, &file, losses).await;
+        let report =
+            streams::provision_with(&broker, &file, losses).await.map_err(|error| explained(&broker, error.into()));
         broker.close().await;
         let report = report?;
         if self.json { print::json(&json!(report)) } else { show(&report) }
@@ -71,6 +75,14 @@ pub(super) async fn connect(config: &BrokerConfig, form: Form) -> Result<Broker,
     connecting.await
 }
 
+/// Why nobody answers, where the broker has said it.
+pub(super) fn explained(broker: &Broker, fault: Fault) -> Fault {
+    match (fault, broker.refusal()) {
+        (Fault::Unreachable(_), Some(refusal)) => refusal.into(),
+        (fault, _) => fault,
+    }
+}
+
 fn show(report: &Report) -> Result<(), Fault> {
     let rows = report.lines.iter().map(|line| [line.name.clone(), word(line.change).to_owned(), line.settings.clone()]);
     print::table(["NAME", "CHANGE", "SETTINGS"], rows)
@@ -88,7 +100,7 @@ fn word(change: Change) -> &'static str {
 impl From<BrokerError> for Fault {
     fn from(error: BrokerError) -> Self {
         match error {
-            BrokerError::Refused { .. } => Self::Denied(error.to_string()),
+            BrokerError::Refused { .. } | BrokerError::AnswersRefused { .. } => Self::Denied(error.to_string()),
             BrokerError::Address { .. } | BrokerError::Credentials { .. } => Self::Usage(error.to_string()),
             _ => Self::Unreachable(error.to_string()),
         }

@@ -108,7 +108,7 @@ impl Queue {
         config.url = self.how().nats.clone().unwrap_or(config.url);
         let form = if self.json() { Form::Json } else { Form::Words };
         let broker = provision::connect(&config, form).await?;
-        let done = self.remove(&broker, &config.address()).await;
+        let done = self.remove(&broker, &config.address()).await.map_err(|fault| provision::explained(&broker, fault));
         broker.close().await;
         done
     }

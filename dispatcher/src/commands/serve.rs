@@ -18,7 +18,10 @@ use super::fault::Fault;
 #[command(after_help = "\
 Examples:
   workfleet serve --queues deploy/local/queues.toml
-  WORKFLEET_NATS_URL=nats://nats:4222 WORKFLEET_TOKENS_FILE=tokens.toml workfleet serve --http 0.0.0.0:8080")]
+  WORKFLEET_NATS_URL=nats://nats:4222 WORKFLEET_TOKENS_FILE=tokens.toml workfleet serve --http 0.0.0.0:8080
+
+At a broker with `workfleet credentials`, two variables of its role:
+  WORKFLEET_NATS_NKEY_FILE=credentials/dispatcher.nk  WORKFLEET_NATS_INBOX_PREFIX=_INBOX_dispatcher")]
 pub(crate) struct Serve {
     /// Make the queues of this file first, as `workfleet provision` does [env: WORKFLEET_QUEUES_FILE]
     #[arg(long, value_name = "FILE")]

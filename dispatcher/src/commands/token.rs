@@ -16,6 +16,9 @@ use workfleet_dispatcher::auth::tokens::{MintedToken, TokenEntry, Tokens, mint};
 use super::fault::Fault;
 use super::print;
 
+/// What is said of --out where there is such a file.
+const NOT_OVERWRITTEN: &str = "there is such a file already; choose another name, it is not overwritten";
+
 /// Make a token for callers of the dispatcher
 ///
 /// The token is printed once, on the standard output, or written to the file of --out; the dispatcher's file of tokens
@@ -63,7 +66,10 @@ impl Token {
         let entry = self.entry(&minted)?;
         // An entry without a token can do no harm; a token that nobody has written down is lost.
         if let Some(path) = &self.out {
-            write_new(path, &minted.token).map_err(|error| usage(path, &error))?;
+            write_new(path, &minted.token).map_err(|error| match error.kind() {
+                io::ErrorKind::AlreadyExists => usage(path, &NOT_OVERWRITTEN),
+                _ => usage(path, &error),
+            })?;
         }
         let added = self.tokens.as_deref().map_or(Ok(()), |path| add(path, &entry));
         if added.is_err()
@@ -204,7 +210,8 @@ mod tests {
         fs::remove_file(&tokens).expect("it was there");
         assert!(token("two words", &tokens, Some(out.clone())).run().is_err());
         fs::write(&out, "somebody's").expect("a file");
-        assert!(token("good", &tokens, Some(out.clone())).run().is_err());
+        let refused = token("good", &tokens, Some(out.clone())).run().expect_err("it is somebody's").to_string();
+        assert!(refused.contains("choose another name"), "{refused}");
         assert!(!tokens.exists());
         assert_eq!(fs::read_to_string(&out).expect("a file"), "somebody's");
     }

@@ -50,6 +50,8 @@ pub enum Change {
     Rotated,
     /// The key before is good no more.
     Finished,
+    /// There is a new key, and none before it is good any more.
+    Replaced,
 }
 
 impl Change {
@@ -62,6 +64,7 @@ impl Change {
             Self::Changed => "changed",
             Self::Rotated => "rotated",
             Self::Finished => "finished",
+            Self::Replaced => "replaced",
         }
     }
 }

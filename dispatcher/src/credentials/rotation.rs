@@ -3,7 +3,7 @@
 //! A rotation has two steps, with the fleet's own roll-out in between. The first makes a new seed; the servers then know
 //! both keys, so processes change over one by one. The second takes the old key out of `auth.conf`. Of a key that is on
 //! its way out only the public half is kept: nobody needs its seed again. One step, and so one key at a time, would cut
-//! off every process of the role until it has the new seed.
+//! off every process of the role until it has the new seed. For a stolen key that is right, and so [`Rotate::Replace`].
 
 use nkeys::KeyPair;
 
@@ -17,6 +17,8 @@ pub enum Rotate {
     Begin(Role),
     /// Take the old key out.
     Finish(Role),
+    /// Make a new seed, and no key before it is good any more: for one that was stolen.
+    Replace(Role),
 }
 
 impl Rotate {
@@ -24,7 +26,7 @@ impl Rotate {
     #[must_use]
     pub fn role(&self) -> &Role {
         match self {
-            Self::Begin(role) | Self::Finish(role) => role,
+            Self::Begin(role) | Self::Finish(role) | Self::Replace(role) => role,
         }
     }
 }
@@ -69,6 +71,11 @@ pub(super) fn keys(folder: &Folder, role: &Role, rotate: Option<&Rotate>) -> Res
             folder.forget_previous(role)?;
             let change = if previous.is_some() { Change::Finished } else { Change::Kept };
             Ok((Keys { current, previous: None }, change))
+        }
+        Some(Rotate::Replace(_)) => {
+            let current = make(folder, role)?;
+            folder.forget_previous(role)?;
+            Ok((Keys { current, previous: None }, Change::Replaced))
         }
     }
 }

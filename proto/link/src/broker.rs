@@ -11,6 +11,7 @@
 //! an authority, trust the old and the new one in one file first, then replace the servers' certificates, then take the
 //! old one out.
 
+mod answers;
 mod config;
 mod error;
 mod login;
@@ -28,6 +29,8 @@ use tokio::sync::{Semaphore, watch};
 use workfleet_proto::limits::BLOB_CHUNK_BYTES;
 use workfleet_proto::names::Names;
 use workfleet_proto::wire::Headers;
+
+use answers::Answers;
 
 /// Pause between two tries of the first connect.
 const CONNECT_PAUSE: Duration = Duration::from_millis(500);
@@ -58,6 +61,7 @@ pub struct Broker {
     pub names: Names,
     /// [`BLOB_CHUNKS_ASKED_MAX`] of them. Who comes first is served first.
     pub(crate) blob_chunks: Arc<Semaphore>,
+    answers: Arc<Answers>,
     reconnects: watch::Receiver<u64>,
     closed: watch::Receiver<bool>,
 }
@@ -81,14 +85,16 @@ impl Broker {
     pub async fn connect_telling(config: &BrokerConfig, tell: impl Fn(&BrokerError)) -> Result<Self, BrokerError> {
         let (reconnected, reconnects) = watch::channel(0);
         let (closing, closed) = watch::channel(false);
-        let callback = event_callback(reconnected, closing);
+        let answers = Arc::new(Answers::new(config.inbox_prefix.clone()));
+        let callback = event_callback(reconnected, closing, Arc::clone(&answers));
         let client = first_connect(config, &callback, tell).await?;
         let jetstream = ContextBuilder::new()
             .timeout(ANSWER_TIME_MAX)
             .max_ack_inflight(PUBLISHES_INFLIGHT_MAX)
             .build(client.clone());
         let blob_chunks = Arc::new(Semaphore::new(BLOB_CHUNKS_ASKED_MAX));
-        Ok(Self { client, jetstream, names: Names::new(config.prefix.clone()), blob_chunks, reconnects, closed })
+        let names = Names::new(config.prefix.clone());
+        Ok(Self { client, jetstream, names, blob_chunks, answers, reconnects, closed })
     }
 
     /// Whether the link is up at this moment.
@@ -101,6 +107,12 @@ impl Broker {
     #[must_use]
     pub fn reconnects(&self) -> watch::Receiver<u64> {
         self.reconnects.clone()
+    }
+
+    /// Why nobody answers, once the server has said that this client may not have answers. It is logged too.
+    #[must_use]
+    pub fn refusal(&self) -> Option<BrokerError> {
+        self.answers.refusal()
     }
 
     /// Sends what is not sent, then closes. Dropping the last client instead loses it, acknowledgements included.
@@ -157,7 +169,7 @@ fn addresses(url: &str) -> Result<Vec<ServerAddr>, BrokerError> {
 
 type Callback = Arc<dyn Fn(Event) + Send + Sync>;
 
-fn event_callback(reconnected: watch::Sender<u64>, closing: watch::Sender<bool>) -> Callback {
+fn event_callback(reconnected: watch::Sender<u64>, closing: watch::Sender<bool>, answers: Arc<Answers>) -> Callback {
     Arc::new(move |event| match event {
         Event::Connected => {
             reconnected.send_modify(|count| *count += 1);
@@ -167,8 +179,7 @@ fn event_callback(reconnected: watch::Sender<u64>, closing: watch::Sender<bool>)
         Event::Closed => {
             let _ = closing.send(true);
         }
-        // A permission violation names its subject here, and nowhere else.
-        Event::ServerError(error) => tracing::error!(%error, "the broker refuses"),
+        Event::ServerError(error) => answers.hear(&error),
         Event::SlowConsumer(subscription) => tracing::error!(subscription, "messages were dropped: slow consumer"),
         other => tracing::debug!(event = %other, "broker event"),
     })

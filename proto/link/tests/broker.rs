@@ -244,3 +244,32 @@ async fn many_reads_at_once_keep_the_connection_and_who_does_not_read_on_holds_u
         assert!(left.is_ok_and(|left| left <= info.bytes));
     }
 }
+
+/// A role may hear answers at its own inboxes alone, and a client that listens elsewhere would only see time-outs.
+#[tokio::test]
+async fn a_client_that_may_not_have_its_answers_knows_why() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let conf = folder.path().join("roles.conf");
+    let users = "authorization { users: [{ user: role, password: p, permissions: { publish: \">\", subscribe: \"_INBOX_role.>\" } }] }";
+    std::fs::write(&conf, users).expect("a file");
+    let server = Server::start_with(&["--config", &conf.display().to_string()]).await;
+    let url = server.url_of("role:p");
+    for (inbox, refused) in [("_INBOX", true), ("_INBOX_other", true), ("_INBOX_role", false)] {
+        let config = BrokerConfig { inbox_prefix: inbox.parse().expect("a prefix"), ..config(&url) };
+        let broker = Broker::connect(&config).await.expect("the login is good");
+        let ask = broker.jetstream.get_stream("NONE");
+        let refusal = async {
+            while broker.refusal().is_none() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::select! {
+            _ = ask => assert!(!refused, "{inbox}: it was answered, or not heard that it may not be"),
+            () = refusal => assert!(refused, "{inbox}"),
+        }
+        let words = broker.refusal().map(|refusal| refusal.to_string());
+        assert_eq!(words.is_some(), refused, "{inbox}");
+        assert!(words.is_none_or(|words| words.contains(&format!("answers at {inbox}.*"))), "{inbox}");
+        broker.close().await;
+    }
+}

@@ -4,6 +4,8 @@
 //! One that ends soon, or that names other servers than there are, is made anew. Reading that from the certificate itself would
 //! need a parser of X.509 for two fields that we wrote.
 
+use std::collections::BTreeSet;
+
 use jiff::{SignedDuration, Timestamp, tz::Offset};
 use rcgen::{
     BasicConstraints, Certificate, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
@@ -116,7 +118,8 @@ fn usages(name: &str) -> Vec<ExtendedKeyUsagePurpose> {
     }
 }
 
-/// Under which names a server is called: its Service's, in every length, and those of single servers of NATS.
+/// Under which names a server is called: its Service's, in every length, those of single servers of NATS, and those under which
+/// the world beyond the cluster calls the dispatcher.
 fn hosts(name: &str, fleet: &Fleet) -> Vec<String> {
     let namespace = &fleet.namespace;
     let lengths = |host: &str| {
@@ -129,8 +132,14 @@ fn hosts(name: &str, fleet: &Fleet) -> Vec<String> {
         let servers = fleet.base.nats_servers.max(fleet.production.nats_servers);
         hosts.extend((0..servers).flat_map(|server| lengths(&format!("nats-{server}.nats-headless"))));
     }
+    if name == "dispatcher" {
+        let own = fleet.base.dispatcher_hosts.iter().chain(&fleet.production.dispatcher_hosts);
+        hosts.extend(own.cloned());
+    }
     // Through `kubectl port-forward`.
     hosts.extend(["localhost".to_owned(), "127.0.0.1".to_owned()]);
+    let mut seen = BTreeSet::new();
+    hosts.retain(|host| seen.insert(host.clone()));
     hosts
 }
 

@@ -5,7 +5,7 @@ use workfleet_dispatcher::auth::grant::Queues;
 use workfleet_dispatcher::auth::tokens::{TokenEntry, mint, sha256_hex};
 
 use super::folder::Folder;
-use super::what::{Step, Turn};
+use super::what::{Step, Turn, What};
 use super::{Line, MakeError};
 
 /// What the dispatcher reads: hashes alone.
@@ -56,7 +56,10 @@ pub(super) fn make(folder: &Folder, turn: Option<&Turn>) -> Result<Vec<Line>, Ma
         let name = format!("tokens/{}.token", holder.name());
         let step = turn.and_then(|turn| turn.token(holder));
         let there = folder.read(&name)?;
-        let new = there.is_none() || step == Some(Step::Begin);
+        if step == Some(Step::Begin) && there.as_deref().is_some_and(|token| is_unfinished(&text, holder, token)) {
+            return Err(MakeError::Unfinished(What::Token(holder)));
+        }
+        let new = there.is_none() || matches!(step, Some(Step::Begin | Step::Replace));
         let token = match there {
             Some(token) if !new => token,
             _ => {
@@ -67,20 +70,20 @@ pub(super) fn make(folder: &Folder, turn: Option<&Turn>) -> Result<Vec<Line>, Ma
             }
         };
         let hash = sha256_hex(token.trim());
-        if step == Some(Step::Finish) {
+        if matches!(step, Some(Step::Finish | Step::Replace)) {
             text = without_old(&text, holder, &hash);
         }
         if !text.contains(&hash) {
             text.push_str(&entry(holder, hash.clone()));
         }
-        let olds = text.split_inclusive(ENTRY).filter(|entry| is_old(entry, holder, &hash)).count();
         let change = match step {
             Some(Step::Finish) => "finished",
             Some(Step::Begin) => "rotated",
+            Some(Step::Replace) => "replaced",
             None if new => "made",
             None => "kept",
         };
-        let olds = if olds > 0 { " (an old one is good too, until --finish)" } else { "" };
+        let olds = if has_old(&text, holder, &hash) { " (an old one is good too, until --finish)" } else { "" };
         lines.push(Line {
             what: format!("token {}", holder.name()),
             change,
@@ -103,6 +106,17 @@ fn without_old(text: &str, holder: Holder, hash: &str) -> String {
     let mut parts = text.split(ENTRY);
     let head = parts.next().unwrap_or_default().to_owned();
     parts.filter(|part| !is_old(part, holder, hash)).fold(head, |text, part| text + ENTRY + part)
+}
+
+/// Whether a rotation has made this token, and the one before it has not ended. A token that is in no entry is of a rotation
+/// that broke off, which can begin again.
+fn is_unfinished(text: &str, holder: Holder, token: &str) -> bool {
+    let hash = sha256_hex(token.trim());
+    text.contains(&hash) && has_old(text, holder, &hash)
+}
+
+fn has_old(text: &str, holder: Holder, hash: &str) -> bool {
+    text.split(ENTRY).any(|entry| is_old(entry, holder, hash))
 }
 
 fn is_old(entry: &str, holder: Holder, hash: &str) -> bool {

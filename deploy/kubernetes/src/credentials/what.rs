@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use workfleet_dispatcher::credentials::{Role, Rotate};
 
+use super::MakeError;
 use super::tokens::Holder;
 
 /// Something that is made anew.
@@ -25,6 +26,8 @@ pub enum Step {
     Begin,
     /// End the old one.
     Finish,
+    /// Make a new one and end every one before it, at once: for one that was stolen.
+    Replace,
 }
 
 /// A step for something.
@@ -49,6 +52,18 @@ impl Turn {
         Self { what, step: Step::Finish }
     }
 
+    /// What was asked for: something to make anew, something to finish, or both for one and the same.
+    ///
+    /// # Errors
+    /// When they are two things.
+    pub fn new(begin: Option<What>, finish: Option<What>) -> Result<Option<Self>, MakeError> {
+        match (begin, finish) {
+            (Some(new), Some(old)) if new == old => Ok(Some(Self { what: new, step: Step::Replace })),
+            (Some(new), Some(old)) => Err(MakeError::TwoThings(new, old)),
+            (new, old) => Ok(new.map(Self::begin).or(old.map(Self::finish))),
+        }
+    }
+
     /// The step for the holder of a token, if it is for that one.
     pub(super) fn token(&self, holder: Holder) -> Option<Step> {
         (self.what == What::Token(holder)).then_some(self.step)
@@ -59,6 +74,7 @@ impl Turn {
         match (&self.what, self.step) {
             (What::Role(role), Step::Begin) => Some(Rotate::Begin(role.clone())),
             (What::Role(role), Step::Finish) => Some(Rotate::Finish(role.clone())),
+            (What::Role(role), Step::Replace) => Some(Rotate::Replace(role.clone())),
             (What::Token(_) | What::Tls, _) => None,
         }
     }

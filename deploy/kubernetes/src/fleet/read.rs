@@ -5,7 +5,7 @@ use std::path::Path;
 
 use toml::Table;
 
-use super::section::{Section, cores, name, number, quantity, table};
+use super::section::{Section, cores, hosts, name, number, quantity, table};
 use super::{EVENTS_BYTES_MAX, Fleet, Resources, SHARED_BYTES_MAX, Site, Worker, worker};
 use crate::queues;
 
@@ -55,6 +55,7 @@ fn site(place: &str, entry: &Table, mistakes: &mut Vec<String>) -> Option<Site> 
     }
     let mut inner = Section::new(&format!("{place}.dispatcher"), dispatcher, None);
     let dispatcher_replicas = inner.required("replicas", number(1, 100));
+    let dispatcher_hosts = inner.optional("hosts", hosts).unwrap_or_default();
     let dispatcher = resources(&mut inner);
     mistakes.extend(inner.finish());
     let mut inner = Section::new(&format!("{place}.nats"), nats, None);
@@ -71,6 +72,7 @@ fn site(place: &str, entry: &Table, mistakes: &mut Vec<String>) -> Option<Site> 
     mistakes.extend(section.finish());
     Some(Site {
         dispatcher_replicas: dispatcher_replicas?,
+        dispatcher_hosts,
         dispatcher: dispatcher?,
         nats_servers: nats_servers?,
         nats_volume: nats_volume?,
@@ -118,10 +120,13 @@ fn room(place: &str, site: &Site, reserved: u64, queues: usize) -> Vec<String> {
     let store = site.store_bytes();
     if reserved > store {
         mistakes.push(format!(
-            "{place}.nats.volume: the streams reserve {} MiB, and {STORE_PERCENT} % of {} is {} MiB",
+            "{place}.nats.volume: the streams reserve {} MiB, and {STORE_PERCENT} % of {} is {} MiB; make it {}Gi or more \
+             (docs/kubernetes.md says how, where it is in use), or lower tasks_bytes_max, results_bytes_max or \
+             blobs_bytes_max (which counts twice) under [{place}.queue] or under [worker.<name>.queue]",
             reserved >> 20,
             site.nats_volume.text,
-            store >> 20
+            store >> 20,
+            (reserved * 100).div_ceil(STORE_PERCENT).div_ceil(1 << 30)
         ));
     }
     let events = site.memory_store_bytes(queues);

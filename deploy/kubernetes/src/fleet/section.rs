@@ -1,5 +1,6 @@
 //! A table that is read key by key: what is wrong with a key, what is missing, what nobody knows.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use toml::{Table, Value};
@@ -8,6 +9,8 @@ use super::Quantity;
 
 /// Largest amount of bytes that is taken: 1 PiB.
 const BYTES_MAX: u64 = 1 << 50;
+/// Longest name in DNS.
+const HOST_BYTES_MAX: usize = 253;
 
 /// A table and, where it has no key, the one with the defaults.
 pub(super) struct Section<'t> {
@@ -136,6 +139,22 @@ pub(super) fn cores(value: &Value) -> Result<String, String> {
 pub(super) fn names(value: &Value) -> Result<Vec<String>, String> {
     let list = value.as_array().ok_or_else(|| "not a list of names".to_owned())?;
     list.iter().map(name).collect()
+}
+
+/// Names of a host as DNS has them, without a wildcard.
+pub(super) fn hosts(value: &Value) -> Result<Vec<String>, String> {
+    let list = value.as_array().ok_or_else(|| "not a list of names".to_owned())?;
+    list.iter().map(host).collect()
+}
+
+fn host(value: &Value) -> Result<String, String> {
+    let text = value.as_str().unwrap_or_default();
+    let is_name = text.split('.').all(|label| name(&Value::String(label.to_owned())).is_ok());
+    if is_name && text.len() <= HOST_BYTES_MAX && text.parse::<IpAddr>().is_err() {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("{text:?} is no name of a host; write \"workfleet.example.com\""))
+    }
 }
 
 /// A name as Kubernetes takes it for nearly everything: RFC 1123, up to 63 characters.

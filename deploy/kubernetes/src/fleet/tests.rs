@@ -79,6 +79,8 @@ fn numbers_that_cannot_be_together_are_mistakes() {
             "children = [\"webhooks\"]",
             "worker.thumbnail.children: there is no worker webhooks",
         ),
+        ("hosts = []", "hosts = [\"10.0.0.1\"]", "production.dispatcher.hosts: \"10.0.0.1\" is no name of a host"),
+        ("hosts = []", "hosts = [\"*.example.com\"]", "production.dispatcher.hosts: \"*.example.com\" is no name"),
         ("egress = [\"smtp\"]", "egress = [\"pop\"]", "worker.email.egress: pop is not one of"),
     ] {
         let found = mistakes(from, to);
@@ -102,9 +104,34 @@ fn queues_are_checked_as_the_dispatcher_will_read_them() {
 }
 
 #[test]
+fn both_sites_that_are_shipped_have_room_for_two_more_workers_of_default_sizes() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let probe = std::fs::read_to_string(dir().join("../../tests/proto/probe.proto")).expect("it is there");
+    let mut text = shipped();
+    for (name, service) in [("first", "service First"), ("second", "service Second")] {
+        let path = folder.path().join(format!("{name}.proto"));
+        std::fs::write(&path, probe.replace("service Probe", service)).expect("a file");
+        text += &format!("\n[worker.{name}]\nproto = {path:?}\n");
+    }
+    let fleet = Fleet::parse(&text, dir()).expect("there is room");
+    assert_eq!(fleet.workers.len(), 5);
+}
+
+#[test]
+fn a_file_that_is_not_there_is_told_with_what_to_do() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let error = Fleet::read(folder.path()).expect_err("there is none").to_string();
+    assert!(
+        error.ends_with("fleet.toml: there is no such file: run this in the checkout, or name the folder with --dir")
+    );
+}
+
+#[test]
 fn streams_have_to_fit_the_volume_and_the_memory() {
-    let small = mistakes("volume = \"10Gi\"", "volume = \"5Gi\"");
+    let small = mistakes("volume = \"20Gi\"", "volume = \"5Gi\"");
     assert!(small.contains("base.nats.volume: the streams reserve 6656 MiB, and 90 % of 5Gi is 4608 MiB"), "{small}");
+    assert!(small.contains("make it 8Gi or more") && small.contains("under [base.queue]"), "{small}");
+    assert_eq!(Fleet::parse(&shipped().replacen("\"20Gi\"", "\"8Gi\"", 1), dir()).map(|_| ()), Ok(()), "as it says");
     let memory = mistakes("cpu = \"250m\", memory = \"1Gi\"", "cpu = \"250m\", memory = \"256Mi\"");
     assert!(memory.contains("base.nats.memory: events of 3 queues reserve 256 MiB"), "{memory}");
 }

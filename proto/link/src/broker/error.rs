@@ -60,6 +60,15 @@ pub enum BrokerError {
         /// What the server said.
         reason: String,
     },
+    /// The login is good, and the server lets this client hear no answer: it listens where its role may not.
+    #[error(
+        "the broker refuses answers at {inbox}.*: set WORKFLEET_NATS_INBOX_PREFIX to the role's, for example \
+         _INBOX_provision"
+    )]
+    AnswersRefused {
+        /// What stands before the subjects of this client's answers.
+        inbox: String,
+    },
 }
 
 impl BrokerError {
