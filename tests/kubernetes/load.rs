@@ -99,18 +99,24 @@ impl Load {
 
     /// Fails where everything was submitted already.
     pub(crate) async fn still_submits(&self, tasks: u64) -> Result<()> {
-        let log = kubectl(&["logs", &self.pod, "--tail=1"]).await?.out;
-        let last: Value = serde_json::from_str(log.trim())?;
-        let accepted = last["progress"]["accepted"].as_u64();
-        ensure!(accepted.is_some_and(|accepted| accepted < tasks), "the load was over too early: {last}");
+        let lines = self.last_lines().await;
+        let accepted = lines.iter().rev().find_map(|line| line["progress"]["accepted"].as_u64());
+        ensure!(
+            accepted.is_some_and(|accepted| accepted < tasks),
+            "the load was over too early: {accepted:?} of {tasks}"
+        );
         Ok(())
+    }
+
+    /// The end of its log. A pod that has not started has none yet.
+    async fn last_lines(&self) -> Vec<Value> {
+        let log = kubectl(&["logs", &self.pod, "--tail=50"]).await.map(|output| output.out).unwrap_or_default();
+        log.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
     }
 
     async fn until(&self, what: &str, seen: impl Fn(&Value) -> bool) -> Result<()> {
         while self.begun.elapsed() < self.plan.wait + MARGIN {
-            // A pod that has not started has no log yet.
-            let log = kubectl(&["logs", &self.pod, "--tail=50"]).await.map(|output| output.out).unwrap_or_default();
-            let lines: Vec<Value> = log.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+            let lines = self.last_lines().await;
             if lines.iter().any(|line| line["summary"].is_object() || seen(&line["progress"])) {
                 return Ok(());
             }

@@ -13,8 +13,8 @@ use crate::table::Row;
 const FLEET: &str = "app.kubernetes.io/component in (dispatcher, worker)";
 const NATS: &str = "app.kubernetes.io/component=nats";
 const TASKS: usize = 600;
-/// Enough for five minutes: three servers that leave and come back take three and a half.
-const TASKS_OF_THREE: usize = 1_500;
+/// Enough for three minutes: a server that leaves and comes back takes half of one.
+const TASKS_OF_THREE: usize = 900;
 const TASK_MS: u32 = 300;
 /// A server leaves in lame-duck mode, with 60 s of grace, and has to catch up when it is back.
 const SERVER_TIME_MAX: Duration = Duration::from_secs(180);
