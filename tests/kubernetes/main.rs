@@ -8,57 +8,42 @@
 //! the tars are; `.images` by default), `SCENARIO` (letters with commas; all by default), `KEEP=1` (leave the fleet as it
 //! is at the end).
 
-/// The cluster: images in, manifests applied, everything away again.
 mod cluster;
 
-/// `kubectl`, with limits and typed answers.
 mod kubectl;
 
-/// A load client as a pod.
 mod load;
 
-/// The manifests under test.
 mod manifests;
 
-/// What pods there are.
 mod pods;
 
-/// a: tasks go in through the Service and all of them come out.
 #[path = "scenarios/images.rs"]
 mod images;
 
-/// b: replicas come and go.
 #[path = "scenarios/scale.rs"]
 mod scale;
 
-/// c: tasks that are longer than the drain.
 #[path = "scenarios/drain.rs"]
 mod drain;
 
-/// d and h: the broker goes and comes back.
 #[path = "scenarios/broker.rs"]
 mod broker;
 
-/// e: two versions side by side.
 #[path = "scenarios/versions.rs"]
 mod versions;
 
-/// f: one trace per task.
 #[path = "scenarios/trace.rs"]
 mod trace;
 
-/// g: replicas by backlog.
 #[path = "scenarios/keda.rs"]
 mod keda;
 
-/// i: what is refused.
 #[path = "scenarios/refusals.rs"]
 mod refusals;
 
-/// What was expected and what was measured.
 mod table;
 
-/// Traces, read back from the cluster's Jaeger.
 mod traces;
 
 use std::path::PathBuf;

@@ -1,3 +1,5 @@
+//! D and h: the broker goes and comes back.
+
 use std::time::Duration;
 
 use anyhow::Result;

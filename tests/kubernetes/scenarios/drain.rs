@@ -1,3 +1,5 @@
+//! C: tasks that are longer than the drain.
+
 use std::time::Duration;
 
 use anyhow::{Result, ensure};

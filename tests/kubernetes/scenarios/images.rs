@@ -1,3 +1,5 @@
+//! A: tasks go in through the Service and all of them come out.
+
 use anyhow::Result;
 
 use crate::cluster::Cluster;

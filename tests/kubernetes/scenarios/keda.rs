@@ -1,3 +1,5 @@
+//! G: replicas by backlog.
+
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};

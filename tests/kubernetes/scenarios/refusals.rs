@@ -1,3 +1,5 @@
+//! I: what is refused.
+
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 

@@ -1,3 +1,5 @@
+//! B: replicas come and go.
+
 use std::time::Duration;
 
 use anyhow::Result;

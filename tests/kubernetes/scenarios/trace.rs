@@ -1,3 +1,5 @@
+//! F: one trace per task.
+
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 use workfleet_tests::Probe;

@@ -1,3 +1,5 @@
+//! E: two versions side by side.
+
 use std::time::Duration;
 
 use anyhow::Result;
