@@ -12,8 +12,9 @@ use futures::future::try_join;
 use workfleet_link::broker::Broker;
 use workfleet_link::time::now_ms;
 use workfleet_proto::id::QueueName;
+use workfleet_proto::limits::INLINE_BYTES_MAX;
 
-use crate::admit::Start;
+use crate::admit::{Admitted, Start};
 use crate::ask;
 use crate::error::{ApiError, Code, unavailable};
 use crate::kinds::Queue;
@@ -45,24 +46,40 @@ struct Counter {
 #[derive(Debug, Clone)]
 struct Told {
     at: Instant,
-    /// How many more there was room for. That a stream gave no answer is remembered too, or all who wait for it would
-    /// find out one after the other.
-    left: Result<u64, ApiError>,
+    /// How much there was room for. That a stream gave no answer is remembered too, or all who wait for it would find
+    /// out one after the other.
+    left: Result<Left, ApiError>,
+}
+
+/// How much there is room for. What is over in either way is full; the last that is let in may stand over.
+#[derive(Debug, Clone, Copy)]
+struct Left {
+    tasks: u64,
+    bytes: u64,
+}
+
+impl Left {
+    const ENDLESS: Self = Self { tasks: u64::MAX, bytes: u64::MAX };
+    const NOTHING: Self = Self { tasks: 0, bytes: 0 };
+
+    fn less(self, task_bytes: u64) -> Self {
+        Self { tasks: self.tasks.saturating_sub(1), bytes: self.bytes.saturating_sub(task_bytes) }
+    }
 }
 
 impl Counter {
-    /// How much room there was a moment ago, less what was let in since; and lets one in.
-    fn take(&self) -> Option<Result<u64, ApiError>> {
+    /// How much room there was a moment ago, less what was let in since; and lets one of so many bytes in.
+    fn take(&self, task_bytes: u64) -> Option<Result<Left, ApiError>> {
         let mut told = self.told();
         let told = told.as_mut().filter(|told| told.at.elapsed() < COUNTS_FRESH)?;
         let before = told.left.clone();
         if let Ok(left) = &mut told.left {
-            *left = left.saturating_sub(1);
+            *left = left.less(task_bytes);
         }
         Some(before)
     }
 
-    fn remember(&self, left: Result<u64, ApiError>) {
+    fn remember(&self, left: Result<Left, ApiError>) {
         *self.told() = Some(Told { at: Instant::now(), left });
     }
 
@@ -77,32 +94,35 @@ impl Room {
         Self { broker, counters: Mutex::default() }
     }
 
-    /// Whether the queue has room for one more.
+    /// Whether the queue has room for this task.
     ///
     /// # Errors
     /// When it has none, or the broker does not answer.
-    pub(crate) async fn check(&self, queue: &Queue, start: Start) -> Result<(), ApiError> {
+    pub(crate) async fn check(&self, queue: &Queue, admitted: &Admitted) -> Result<(), ApiError> {
         // A publish without a connection would be stored whenever the connection is back, long after we gave up.
         if !self.broker.is_connected() {
             return Err(unavailable("the broker cannot be reached; nothing was accepted".to_owned()));
         }
+        // A larger payload leaves a claim check in the message.
+        let inline = Some(admitted.envelope.payload.len()).filter(|bytes| *bytes <= INLINE_BYTES_MAX);
+        let bytes = inline.map_or(0, |bytes| bytes as u64);
         let check = async {
-            let results = self.check_bound(queue, Bound::Results);
-            match start {
+            let results = self.check_bound(queue, Bound::Results, bytes);
+            match admitted.start {
                 Start::Now => results.await,
-                Start::At(_) => try_join(results, self.check_bound(queue, Bound::Scheduled)).await.map(|_| ()),
+                Start::At(_) => try_join(results, self.check_bound(queue, Bound::Scheduled, bytes)).await.map(|_| ()),
             }
         };
         tokio::time::timeout(ROOM_CHECK_TIMEOUT, check).await.unwrap_or_else(|_| Err(silent(queue)))
     }
 
-    async fn check_bound(&self, queue: &Queue, bound: Bound) -> Result<(), ApiError> {
+    async fn check_bound(&self, queue: &Queue, bound: Bound, bytes: u64) -> Result<(), ApiError> {
         let counter = self.counter(queue, bound);
-        let left = match counter.take() {
+        let left = match counter.take(bytes) {
             Some(left) => left?,
-            None => self.ask(queue, bound, &counter).await?,
+            None => self.ask(queue, bound, bytes, &counter).await?,
         };
-        if left > 0 { Ok(()) } else { Err(full(queue, bound)) }
+        if left.tasks > 0 && left.bytes > 0 { Ok(()) } else { Err(full(queue, bound, left)) }
     }
 
     fn counter(&self, queue: &Queue, bound: Bound) -> Arc<Counter> {
@@ -111,9 +131,9 @@ impl Room {
     }
 
     /// Asks the stream; of many who want to, one does.
-    async fn ask(&self, queue: &Queue, bound: Bound, counter: &Counter) -> Result<u64, ApiError> {
+    async fn ask(&self, queue: &Queue, bound: Bound, bytes: u64, counter: &Counter) -> Result<Left, ApiError> {
         let _turn = counter.asking.lock().await;
-        if let Some(left) = counter.take() {
+        if let Some(left) = counter.take(bytes) {
             return left;
         }
         let question = async {
@@ -123,24 +143,29 @@ impl Room {
             }
         };
         let left = tokio::time::timeout(ROOM_ANSWER_TIMEOUT, question).await.unwrap_or_else(|_| Err(silent(queue)));
-        counter.remember(left.clone().map(|left| left.saturating_sub(1)));
+        counter.remember(left.clone().map(|left| left.less(bytes)));
         left
     }
 
-    async fn scheduled_left(&self, queue: &Queue) -> Result<u64, ApiError> {
+    /// Retries and tasks that were handed back are in this stream too, and nobody refuses them: they were accepted.
+    async fn scheduled_left(&self, queue: &Queue) -> Result<Left, ApiError> {
         let state = ask::stream(&self.broker, &self.broker.names.delay_stream(&queue.name)).await?;
-        Ok(u64::try_from(queue.settings.scheduled_max).unwrap_or(0).saturating_sub(state.messages))
+        let left = |max: i64, held: u64| u64::try_from(max).unwrap_or(0).saturating_sub(held);
+        Ok(Left {
+            tasks: left(queue.settings.scheduled_max, state.messages),
+            bytes: left(queue.settings.scheduled_bytes_max, state.bytes),
+        })
     }
 
     /// Results are dropped oldest first; where that would drop one that somebody may still come for, nothing more is
     /// taken.
-    async fn results_left(&self, queue: &Queue) -> Result<u64, ApiError> {
+    async fn results_left(&self, queue: &Queue) -> Result<Left, ApiError> {
         let state = ask::stream(&self.broker, &self.broker.names.results_stream(&queue.name)).await?;
         let max = u64::try_from(queue.settings.results_bytes_max).unwrap_or(0);
         let nearly_full = state.bytes >= max / 10 * 9;
         let oldest_ms = state.first_ms().unwrap_or(0);
         let young = now_ms() - oldest_ms < i64::try_from(RETENTION_MIN.as_millis()).unwrap_or(i64::MAX);
-        Ok(if nearly_full && young { 0 } else { u64::MAX })
+        Ok(if nearly_full && young { Left::NOTHING } else { Left::ENDLESS })
     }
 }
 
@@ -148,10 +173,16 @@ fn silent(queue: &Queue) -> ApiError {
     unavailable(format!("the broker does not say whether {} has room; nothing was accepted", queue.name))
 }
 
-fn full(queue: &Queue, bound: Bound) -> ApiError {
+fn full(queue: &Queue, bound: Bound, left: Left) -> ApiError {
     let (name, settings) = (&queue.name, &queue.settings);
     let detail = match bound {
-        Bound::Scheduled => format!("the queue {name} has its {} scheduled tasks", settings.scheduled_max),
+        Bound::Scheduled if left.tasks == 0 => {
+            format!("the queue {name} has its {} scheduled tasks (scheduled_max)", settings.scheduled_max)
+        }
+        Bound::Scheduled => {
+            let max = settings.scheduled_bytes_max;
+            format!("the scheduled tasks of {name} fill their {max} bytes (scheduled_bytes_max)")
+        }
         Bound::Results => {
             let max = settings.results_bytes_max;
             format!("the results of {name} fill their {max} bytes, and none is older than 10 minutes")

@@ -71,7 +71,7 @@ impl Inner {
         sha256: [u8; 32],
         context: &Context,
     ) -> Result<Submitted, ApiError> {
-        self.room.check(queue, admitted.start).await?;
+        self.room.check(queue, admitted).await?;
         match admitted.identity {
             Identity::Fresh => {
                 self.stow(queue, admitted, context).await.map_err(|error| error.error(admitted))?;

@@ -27,6 +27,8 @@ pub const TENANT_BYTES_MAX: usize = 64;
 pub const LABELS_MAX: usize = 16;
 /// Longest key or value of a label, in bytes.
 pub const LABEL_BYTES_MAX: usize = 63;
+/// Largest contract of a kind, as a descriptor set with all that it imports, in bytes.
+pub const DESCRIPTORS_BYTES_MAX: usize = 256 * 1024;
 /// Longest name of a blob within its queue, in characters.
 pub const BLOB_NAME_LENGTH_MAX: usize = 128;
 

@@ -9,6 +9,8 @@ use std::fmt::Write as _;
 use prost_reflect::{DescriptorPool, EnumDescriptor, FieldDescriptor, Kind, MessageDescriptor};
 use sha2::{Digest, Sha256};
 
+use crate::limits::DESCRIPTORS_BYTES_MAX;
+
 /// The name of a schema: the first 16 hexadecimal digits of the SHA-256 of its descriptor set.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct SchemaHash(String);
@@ -81,6 +83,12 @@ pub enum SchemaError {
     /// Tasks that wait could not be read any more.
     #[error("incompatible with the schema that waiting tasks were written with: {0}")]
     Incompatible(String),
+    /// More than [`DESCRIPTORS_BYTES_MAX`].
+    #[error("the descriptor set has {bytes} bytes; the limit is {DESCRIPTORS_BYTES_MAX} bytes: import less")]
+    TooLarge {
+        /// What it has.
+        bytes: usize,
+    },
 }
 
 #[derive(Default)]

@@ -21,6 +21,7 @@ pub fn defaults(queue: &QueueName) -> v1::QueueSettings {
         tasks_max: 1_000_000,
         tasks_bytes_max: 1 << 30,
         scheduled_max: 1_000_000,
+        scheduled_bytes_max: 1 << 30,
         results_bytes_max: 1 << 30,
         running_max: 100_000,
         replicas: 1,
@@ -39,6 +40,7 @@ pub fn completed(settings: v1::QueueSettings) -> v1::QueueSettings {
     let defaults = defaults(&queue);
     let or = |value: i64, default: i64| if value == 0 { default } else { value };
     v1::QueueSettings {
+        scheduled_bytes_max: or(settings.scheduled_bytes_max, defaults.scheduled_bytes_max),
         payload_bytes_max: or(settings.payload_bytes_max, defaults.payload_bytes_max),
         blobs_bytes_max: or(settings.blobs_bytes_max, defaults.blobs_bytes_max),
         blobs_age_ms: or(settings.blobs_age_ms, defaults.blobs_age_ms),
@@ -67,6 +69,7 @@ pub fn mistakes(settings: &v1::QueueSettings) -> Vec<String> {
     bound("tasks_max", settings.tasks_max, 1, 1_000_000_000);
     bound("tasks_bytes_max", settings.tasks_bytes_max, 1 << 20, 1 << 44);
     bound("scheduled_max", settings.scheduled_max, 0, 1_000_000_000);
+    bound("scheduled_bytes_max", settings.scheduled_bytes_max, 1 << 20, 1 << 44);
     bound("results_bytes_max", settings.results_bytes_max, 1 << 20, 1 << 44);
     bound("running_max", settings.running_max, 1, 10_000_000);
     bound("payload_bytes_max", settings.payload_bytes_max, 1 << 10, 1 << 30);
@@ -117,11 +120,22 @@ pub fn default_lane(settings: &v1::QueueSettings) -> Lane {
 
 #[cfg(test)]
 mod tests {
-    use super::{defaults, mistakes};
+    use super::{completed, defaults, mistakes};
 
     #[test]
     fn the_defaults_have_no_mistakes() {
         assert_eq!(mistakes(&defaults(&"mail".parse().expect("a name"))), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_record_from_before_a_bound_existed_means_its_default() {
+        let defaults = defaults(&"mail".parse().expect("a name"));
+        let mut before = defaults.clone();
+        before.scheduled_bytes_max = 0;
+        assert_eq!(completed(before), defaults);
+        let mut own = defaults.clone();
+        own.scheduled_bytes_max = 1 << 20;
+        assert_eq!(completed(own.clone()), own);
     }
 
     #[test]

@@ -7,8 +7,8 @@ use workfleet_proto::v1::{Backoff, QueueSettings};
 pub(super) const KIND_KEYS: [&str; 3] = ["proto", "descriptors", "service"];
 
 const KEYS: &str = "attempts_max, backoff_base, backoff_max, lease, timeout, retention, tasks_max, tasks_bytes_max, \
-                    scheduled_max, results_bytes_max, running_max, replicas, lanes, payload_bytes_max, blobs_bytes_max, \
-                    blobs_age, uploads_age, children";
+                    scheduled_max, scheduled_bytes_max, results_bytes_max, running_max, replicas, lanes, payload_bytes_max, \
+                    blobs_bytes_max, blobs_age, uploads_age, children";
 
 /// Sets what `key` stands for.
 ///
@@ -26,6 +26,7 @@ pub(super) fn set(settings: &mut QueueSettings, key: &str, value: &Value) -> Res
         "tasks_max" => settings.tasks_max = number(value)?,
         "tasks_bytes_max" => settings.tasks_bytes_max = number(value)?,
         "scheduled_max" => settings.scheduled_max = number(value)?,
+        "scheduled_bytes_max" => settings.scheduled_bytes_max = number(value)?,
         "results_bytes_max" => settings.results_bytes_max = number(value)?,
         "running_max" => settings.running_max = number(value)?,
         "replicas" => settings.replicas = number(value)?,

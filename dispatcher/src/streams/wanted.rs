@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 use workfleet_proto::blob::Store;
 use workfleet_proto::id::QueueName;
-use workfleet_proto::limits::DEAD_MS_MAX;
+use workfleet_proto::limits::{DEAD_MS_MAX, DESCRIPTORS_BYTES_MAX};
 use workfleet_proto::names::{DelayPart, Names};
 use workfleet_proto::settings;
 use workfleet_proto::v1::QueueSettings;
@@ -24,6 +24,13 @@ const OUTPUTS_MARGIN_MS: i64 = 8 * 24 * 3_600 * 1_000;
 const DEAD_BYTES_MAX: i64 = 1 << 30;
 /// A bucket holds records of queues and kinds, and is nowhere near this.
 const BUCKET_BYTES_MAX: i64 = 256 << 20;
+/// Largest message of `KINDS`: a contract, and the headers of its publish. Every worker may write to the shared buckets, and
+/// so it takes many writes to fill one.
+const KIND_BYTES_MAX: usize = DESCRIPTORS_BYTES_MAX + 4 * 1024;
+/// Largest message of `WORKERS`.
+const WORKER_BYTES_MAX: usize = 4 * 1024;
+/// Largest message of `QUEUES`.
+const SETTINGS_BYTES_MAX: usize = 64 * 1024;
 /// How often the way from the delay stream into the queue shows that it lives.
 const SOURCE_HEARTBEAT_NS: i64 = SECOND_NS;
 
@@ -51,10 +58,10 @@ pub(super) fn shared(names: &Names, replicas: u32) -> Vec<Config> {
             "allow_direct": true,
             "num_replicas": replicas,
         })),
-        bucket(&names.kinds_bucket(), 0, replicas),
-        bucket(&names.queues_bucket(), 0, replicas),
-        bucket(&names.workers_bucket(), WORKERS_AGE_NS, replicas),
-        bucket(&names.flows_bucket(), 0, replicas),
+        bucket(&names.kinds_bucket(), 0, Some(KIND_BYTES_MAX), replicas),
+        bucket(&names.queues_bucket(), 0, Some(SETTINGS_BYTES_MAX), replicas),
+        bucket(&names.workers_bucket(), WORKERS_AGE_NS, Some(WORKER_BYTES_MAX), replicas),
+        bucket(&names.flows_bucket(), 0, None, replicas),
     ]
 }
 
@@ -203,7 +210,7 @@ fn object_store(name: &str, age_ms: i64, settings: &QueueSettings) -> Config {
 }
 
 /// A key-value bucket is a stream of this form.
-fn bucket(name: &str, age_ns: i64, replicas: u32) -> Config {
+fn bucket(name: &str, age_ns: i64, message_bytes_max: Option<usize>, replicas: u32) -> Config {
     let window_ns = if age_ns == 0 { DUPLICATE_WINDOW_NS } else { DUPLICATE_WINDOW_NS.min(age_ns) };
     object(json!({
         "name": format!("KV_{name}"),
@@ -212,6 +219,7 @@ fn bucket(name: &str, age_ns: i64, replicas: u32) -> Config {
         "storage": "file",
         "discard": "new",
         "max_bytes": BUCKET_BYTES_MAX,
+        "max_msg_size": message_bytes_max.map_or(json!(-1), |bytes| json!(bytes)),
         "max_age": age_ns,
         "max_msgs_per_subject": 1,
         "duplicate_window": window_ns,

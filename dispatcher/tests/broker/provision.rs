@@ -2,10 +2,15 @@
 
 use std::time::Duration;
 
+use prost::Message as _;
+use prost_types::FileDescriptorSet;
 use serde_json::json;
 use workfleet_dispatcher::Options;
 use workfleet_dispatcher::streams::{self, Change, Losses, ProvisionError, Report};
 use workfleet_link::{kinds, read};
+use workfleet_proto::Task as _;
+use workfleet_proto::kinds::thumbnail::ThumbnailRequest;
+use workfleet_proto::limits::DESCRIPTORS_BYTES_MAX;
 
 use crate::place::{Place, eventually, wide};
 
@@ -194,6 +199,39 @@ async fn a_bucket_from_before_loses_its_roll_ups_and_nothing_else() {
     assert_eq!(changed(&place.provision("").await), [("stream KV_KINDS", Change::Updated)]);
     assert_ne!(place.info("KV_KINDS").await["config"]["allow_rollup_hdrs"], true);
     assert_eq!(place.messages("KV_KINDS").await, held);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn shared_buckets_take_small_records_alone_and_those_from_before_are_changed() {
+    let place = Place::start("").await;
+    let jetstream = &place.dispatcher.broker().jetstream;
+    let mut config = place.info("KV_WORKERS").await["config"].clone();
+    config["max_msg_size"] = (-1).into();
+    let update: serde_json::Value = jetstream.request("STREAM.UPDATE.KV_WORKERS", &config).await.expect("an answer");
+    assert_eq!(update["config"]["max_msg_size"], -1, "{update}");
+    assert_eq!(changed(&place.provision("").await), [("stream KV_WORKERS", Change::Updated)]);
+    for (bucket, bytes_max) in [("WORKERS", 4 << 10), ("QUEUES", 64 << 10), ("KINDS", 260 << 10)] {
+        let record = async |bytes: usize| {
+            let stored = jetstream.publish(format!("$KV.{bucket}.other"), vec![0; bytes].into()).await;
+            stored.expect("sent").await
+        };
+        record(bytes_max).await.expect("no more than allowed");
+        let refused = record(bytes_max + 1).await.expect_err("too large").to_string();
+        assert!(refused.contains("10054"), "{bucket}: {refused}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_contract_that_is_too_large_is_refused_with_the_limit() {
+    let place = Place::start("").await;
+    let queue = "mail".parse().expect("a name");
+    let comment = "x".repeat(DESCRIPTORS_BYTES_MAX);
+    let mut files = FileDescriptorSet::decode(ThumbnailRequest::DESCRIPTORS).expect("descriptors");
+    files.file[0].name = Some(format!("{comment}.proto"));
+    let service = ThumbnailRequest::SERVICE;
+    let refused = kinds::register(place.dispatcher.broker(), &queue, service, &files.encode_to_vec()).await;
+    let refused = refused.expect_err("too large").to_string();
+    assert!(refused.contains("the limit is 262144 bytes"), "{refused}");
 }
 
 /// Fleets from before kept the bytes of all queues' contracts side by side.

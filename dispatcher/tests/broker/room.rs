@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use workfleet_dispatcher::{Code, Dispatcher, Options, Submit};
+use prost::Message as _;
+use workfleet_dispatcher::{Code, Dispatcher, Options, Payload, Submit};
+use workfleet_link::read;
 
 use crate::place::{Place, wide};
 
@@ -47,4 +49,44 @@ async fn a_stream_that_does_not_answer_holds_up_its_own_queue_alone_and_once() {
     deaf.submit(wide(1, None, Options::default())).await.expect_err("remembered");
     assert!(asked.elapsed() < Duration::from_millis(300), "{:?}", asked.elapsed());
     assert_eq!(place.messages("TASKS_thumbnail").await, 0);
+}
+
+/// A submit of 200 KiB.
+fn large(delay: Option<Duration>) -> Submit {
+    let image = "A".repeat((200 << 10) / 3 * 4);
+    let payload = Payload::Json(format!("{{\"width_px\":1,\"image\":{image:?}}}").into());
+    Submit { payload, ..wide(1, None, Options { delay, ..Options::default() }) }
+}
+
+const LATER: Option<Duration> = Some(Duration::from_secs(600));
+
+#[tokio::test(flavor = "multi_thread")]
+async fn scheduled_tasks_are_refused_by_their_bytes_too_and_others_are_not() {
+    let place = Place::start("scheduled_bytes_max = 1048576").await;
+    for _ in 0..6 {
+        place.dispatcher.submit(large(LATER)).await.expect("the queue holds less than 1 MiB");
+    }
+    let full = place.dispatcher.submit(large(LATER)).await.expect_err("1.2 MiB are there");
+    assert_eq!((full.code, full.retry_after_ms), (Code::QueueFull, Some(1_000)));
+    assert!(full.detail.contains("scheduled_bytes_max"), "{}", full.detail);
+    // One that has let nothing in knows it from the stream.
+    let other = Dispatcher::connect(&place.config("")).await.expect("connected");
+    let small = Options { delay: LATER, ..Options::default() };
+    let full = other.submit(wide(1, None, small)).await.expect_err("1.2 MiB are there");
+    assert!(full.code == Code::QueueFull && full.detail.contains("1048576 bytes"), "{}", full.detail);
+    assert_eq!(place.messages("DELAY_thumbnail").await, 6);
+    other.submit(large(None)).await.expect("it starts at once");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn settings_from_before_scheduled_tasks_had_a_size_let_them_in() {
+    let place = Place::start("").await;
+    let broker = place.dispatcher.broker();
+    let queue = "thumbnail".parse().expect("a name");
+    let mut settings = read::queue_settings(broker, &queue).await.expect("an answer").expect("it is there");
+    settings.scheduled_bytes_max = 0;
+    let stored = broker.jetstream.publish("$KV.QUEUES.thumbnail", settings.encode_to_vec().into()).await;
+    stored.expect("sent").await.expect("stored");
+    let dispatcher = Dispatcher::connect(&place.config("")).await.expect("connected");
+    dispatcher.submit(large(LATER)).await.expect("the default has room");
 }

@@ -9,6 +9,7 @@
 use bytes::Bytes;
 use prost::Message as _;
 use workfleet_proto::id::QueueName;
+use workfleet_proto::limits::DESCRIPTORS_BYTES_MAX;
 use workfleet_proto::schema::{KindSchema, SchemaError, SchemaHash};
 use workfleet_proto::v1::KindRecord;
 
@@ -23,7 +24,7 @@ const TRIES_MAX: usize = 10;
 /// nothing.
 ///
 /// # Errors
-/// When waiting tasks could not be read with it, or the bucket is not there.
+/// When it is too large, waiting tasks could not be read with it, or the bucket is not there.
 pub async fn register(
     broker: &Broker,
     queue: &QueueName,
@@ -37,6 +38,10 @@ pub async fn register(
         let known = stored.as_ref().map(|entry| decode(queue, entry.payload.clone())).transpose()?;
         if known.as_ref().is_some_and(|known| known.schema == schema.hash.as_str()) {
             return Ok(schema.hash);
+        }
+        // What was registered before there was a bound stays in use.
+        if descriptors.len() > DESCRIPTORS_BYTES_MAX {
+            return Err(SchemaError::TooLarge { bytes: descriptors.len() }.into());
         }
         if let Some(known) = &known {
             check(broker, queue, known, &schema).await?;
