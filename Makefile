@@ -65,10 +65,10 @@ images: ## make container images into .images, with docker or buildah; deploy/im
 	@deploy/images/build
 
 manifests: ## render the manifests anew from deploy/kubernetes/fleet.toml and its templates
-	cargo run $(LOCKED) --quiet -p workfleet-kubernetes -- render
+	cargo run $(LOCKED) -p workfleet-kubernetes -- render
 
 credentials: ## make the secrets of OVERLAY (local, production) that are not there yet; ARGS="--rotate app" makes one anew
-	cargo run $(LOCKED) --quiet -p workfleet-kubernetes -- credentials --overlay "$(OVERLAY)" $(ARGS)
+	cargo run $(LOCKED) -p workfleet-kubernetes -- credentials --overlay "$(OVERLAY)" $(ARGS)
 
 tools: ## get the NATS server into .tools
 	@$(TOOLS)/nats-server
