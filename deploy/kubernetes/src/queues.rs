@@ -61,7 +61,8 @@ fn written(value: &Value) -> String {
     }
 }
 
-/// Lets the dispatcher read the file as `provision` will, and says how many bytes of a server's disk its streams reserve.
+/// Lets the dispatcher read the file as `provision` will, and says how many bytes of a server's disk its streams may
+/// take: what they reserve, and scheduled tasks, which reserve nothing and are admitted up to a size.
 ///
 /// # Errors
 /// The dispatcher's mistakes, one line each.
@@ -76,11 +77,14 @@ pub(crate) fn check(fleet: &Fleet, site: &Site) -> Result<u64, Vec<String>> {
     }
     let shown = |mistake: &String| mistake.replace(&format!("{}/", folder.path().display()), "");
     let file = QueuesFile::read(&path).map_err(|error| error.mistakes.iter().map(shown).collect::<Vec<_>>())?;
-    let reserved = file.queues.iter().map(|queue| {
+    let taken = file.queues.iter().map(|queue| {
         let settings = &queue.settings;
-        settings.tasks_bytes_max + settings.results_bytes_max + 2 * settings.blobs_bytes_max
+        settings.tasks_bytes_max
+            + settings.scheduled_bytes_max
+            + settings.results_bytes_max
+            + 2 * settings.blobs_bytes_max
     });
-    Ok(u64::try_from(reserved.sum::<i64>()).unwrap_or_default())
+    Ok(u64::try_from(taken.sum::<i64>()).unwrap_or_default())
 }
 
 /// Where a worker's contract is copied to, for a site's folder.

@@ -9,7 +9,8 @@ use super::section::{Section, cores, hosts, name, number, quantity, table};
 use super::{EVENTS_BYTES_MAX, Fleet, Resources, SHARED_BYTES_MAX, Site, Worker, worker};
 use crate::queues;
 
-/// Part of a server's disk that streams may reserve: what is delayed reserves nothing, and has to lie somewhere too.
+/// Part of a server's disk that streams may take. The rest is for what the server does not count: indexes, and files that
+/// are written anew to make them smaller.
 pub(crate) const STORE_PERCENT: u64 = 90;
 
 /// Reads all of it.
@@ -104,7 +105,7 @@ pub(super) fn relations(fleet: &Fleet) -> Vec<String> {
     }
     for (place, site) in [("base", &fleet.base), ("production", &fleet.production)] {
         match queues::check(fleet, site) {
-            Ok(reserved) => mistakes.extend(room(place, site, reserved + SHARED_BYTES_MAX, fleet.workers.len())),
+            Ok(taken) => mistakes.extend(room(place, site, taken + SHARED_BYTES_MAX, fleet.workers.len())),
             // Both files are wrong in the same way where a worker's entry is.
             Err(wrong) => mistakes.extend(wrong),
         }
@@ -114,19 +115,20 @@ pub(super) fn relations(fleet: &Fleet) -> Vec<String> {
     mistakes
 }
 
-/// A stream reserves its full size when it is made, and a server that has less refuses it.
-fn room(place: &str, site: &Site, reserved: u64, queues: usize) -> Vec<String> {
+/// A stream reserves its full size when it is made, and a server that has less refuses it. Scheduled tasks reserve nothing; but
+/// once a server has stored all it may, it refuses every stream.
+fn room(place: &str, site: &Site, taken: u64, queues: usize) -> Vec<String> {
     let mut mistakes = Vec::new();
     let store = site.store_bytes();
-    if reserved > store {
+    if taken > store {
         mistakes.push(format!(
-            "{place}.nats.volume: the streams reserve {} MiB, and {STORE_PERCENT} % of {} is {} MiB; make it {}Gi or more \
-             (docs/kubernetes.md says how, where it is in use), or lower tasks_bytes_max, results_bytes_max or \
-             blobs_bytes_max (which counts twice) under [{place}.queue] or under [worker.<name>.queue]",
-            reserved >> 20,
+            "{place}.nats.volume: the streams take up to {} MiB, and {STORE_PERCENT} % of {} is {} MiB; make it {}Gi or more \
+             (docs/kubernetes.md says how, where it is in use), or lower tasks_bytes_max, scheduled_bytes_max, \
+             results_bytes_max or blobs_bytes_max (which counts twice) under [{place}.queue] or under [worker.<name>.queue]",
+            taken >> 20,
             site.nats_volume.text,
             store >> 20,
-            (reserved * 100).div_ceil(STORE_PERCENT).div_ceil(1 << 30)
+            (taken * 100).div_ceil(STORE_PERCENT).div_ceil(1 << 30)
         ));
     }
     let events = site.memory_store_bytes(queues);
@@ -140,7 +142,7 @@ fn room(place: &str, site: &Site, reserved: u64, queues: usize) -> Vec<String> {
 }
 
 impl Site {
-    /// Most bytes that streams may reserve on a server's disk.
+    /// Most bytes that streams may take on a server's disk.
     #[must_use]
     pub fn store_bytes(&self) -> u64 {
         self.nats_volume.bytes * STORE_PERCENT / 100
