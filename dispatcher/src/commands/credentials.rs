@@ -19,9 +19,10 @@ const TWO_ROLES: &str = "--rotate and --finish can be said together for one and 
 
 /// Make a key for each role of a fleet, and the broker's configuration that knows them
 ///
-/// Writes `<role>.nk` (a secret seed, for the processes of that role alone) for provision, dispatcher, the workers of
-/// each queue in the file, and sys, and `auth.conf` with their public keys and what each of them may do. What is there
-/// is kept: run it again whenever the queues file has changed, then have the broker read its configuration again.
+/// Writes `<role>.nk` (a secret seed, for the processes of that role alone) for provision, dispatcher, backup, the
+/// workers of each queue in the file, and sys, and `auth.conf` with their public keys and what each of them may do.
+/// What is there is kept: run it again whenever the queues file has changed, then have the broker read its
+/// configuration again. `backup` is for backups and restores: it reads every payload, so keep its key elsewhere.
 ///
 /// A key is changed without a pause in two steps. --rotate makes a new seed, and auth.conf knows both keys; reload the
 /// broker, then restart the processes of the role with the new seed. --finish takes the old key out; reload the broker
