@@ -2,7 +2,7 @@
 //!
 //! - [`tokens`]: static tokens from a file of hashes. `jwt`, with `issuer`, `keys` and `signatures`: JWTs of an issuer.
 //! - [`grant`]: what either of them allows. A request has one grant, and everything behind the edge goes by it.
-//! - `reloaded`: files that change while the process runs.
+//! - `reloaded`: files that change while the process runs. `told`: what the log is told of refusals.
 //!
 //! A dispatcher without either serves its own machine alone: whoever reaches a loopback port is as good as its operator.
 //! Tokens are checked here and not by a proxy in front, since only the dispatcher knows which queue an id belongs to.
@@ -18,18 +18,20 @@ mod refusal;
 mod reloaded;
 mod signatures;
 pub mod tokens;
+mod told;
 
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
 
 use http::HeaderMap;
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
-use workfleet_link::telemetry::attribute;
 
+use crate::dispatcher::Dispatcher;
 use crate::error::ApiError;
 
-pub use config::AuthConfig;
+pub use config::{AuthConfig, is_loopback};
 pub use grant::{Action, Grant};
 pub use refusal::{JwtFault, Refusal};
 
@@ -41,11 +43,10 @@ use jwt::Jwts;
 use keys::JWKS_FILE;
 use reloaded::Reloaded;
 use tokens::{Found, Tokens};
+use told::Told;
 
 /// How often files are looked at.
 const LOOK_INTERVAL: Duration = Duration::from_secs(2);
-/// Refusals that are logged in a second; a caller in a loop is not to fill the log.
-const REFUSALS_LOGGED_MAX: u32 = 10;
 /// Whoever calls where there is no authentication.
 const ANYBODY: &str = "anybody";
 
@@ -54,17 +55,11 @@ const ANYBODY: &str = "anybody";
 pub struct Auth(Arc<Ways>);
 
 struct Ways {
-    told: Mutex<Told>,
+    told: Told,
     tokens: Option<Reloaded<Tokens>>,
     jwts: Option<Jwts>,
     /// Set where there is neither.
     anybody: Option<Arc<Grant>>,
-}
-
-/// What was logged in this second.
-struct Told {
-    since: Instant,
-    lines: u32,
 }
 
 impl Auth {
@@ -80,26 +75,38 @@ impl Auth {
             Jwts::new(issuer, jwt.issuer, jwt.audience)
         });
         let anybody = (!config.is_on()).then(|| Arc::new(Grant::everything(ANYBODY)));
-        let told = Mutex::new(Told { since: Instant::now(), lines: 0 });
-        Self(Arc::new(Ways { told, tokens, jwts, anybody }))
+        Self(Arc::new(Ways { told: Told::default(), tokens, jwts, anybody }))
     }
 
-    /// Looks at files and fetches keys until `stop`.
-    pub async fn keep_fresh(self, stop: CancellationToken) {
-        let fetching = async {
-            match self.0.jwts.as_ref().map(Jwts::issuer) {
-                Some(Issuer::Url(remote)) => remote.keep_fresh().await,
-                Some(Issuer::File(_)) | None => std::future::pending().await,
+    /// Looks at files and fetches keys until `stop`, and measures whether they are those of now: from the call on, before
+    /// it is waited for.
+    pub fn keep_fresh(self, dispatcher: Dispatcher, stop: CancellationToken) -> impl Future<Output = ()> + Send {
+        self.measure(&dispatcher);
+        async move {
+            let fetching = async {
+                match self.0.jwts.as_ref().map(Jwts::issuer) {
+                    Some(Issuer::Url(remote)) => remote.keep_fresh().await,
+                    Some(Issuer::File(_)) | None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = self.look(&dispatcher) => {}
+                () = fetching => {}
             }
-        };
-        tokio::select! {
-            () = stop.cancelled() => {}
-            () = self.look() => {}
-            () = fetching => {}
         }
     }
 
-    async fn look(&self) {
+    fn measure(&self, dispatcher: &Dispatcher) {
+        if let Some(tokens) = &self.0.tokens {
+            dispatcher.metrics().auth_file("tokens", tokens.is_stale());
+        }
+        if let Some(jwts) = &self.0.jwts {
+            dispatcher.metrics().auth_file("jwks", jwts.issuer().is_stale());
+        }
+    }
+
+    async fn look(&self, dispatcher: &Dispatcher) {
         loop {
             let ways = Arc::clone(&self.0);
             let looked = tokio::task::spawn_blocking(move || {
@@ -113,6 +120,7 @@ impl Auth {
             if let Err(error) = looked.await {
                 tracing::error!(%error, "tokens and keys could not be looked at");
             }
+            self.measure(dispatcher);
             tokio::time::sleep(LOOK_INTERVAL).await;
         }
     }
@@ -135,15 +143,13 @@ impl Auth {
         }
     }
 
+    /// Logs that it is not known who a caller is.
+    pub(crate) fn tell_stranger(&self, refusal: &Refusal) {
+        self.0.told.stranger(refusal);
+    }
+
     /// Logs that a known caller may not do what it asked for.
     pub(crate) fn tell(&self, grant: &Grant, refused: &ApiError) {
-        let mut told = self.0.told.lock().unwrap_or_else(PoisonError::into_inner);
-        if told.since.elapsed() >= Duration::from_secs(1) {
-            *told = Told { since: Instant::now(), lines: 0 };
-        }
-        told.lines = told.lines.saturating_add(1);
-        if told.lines <= REFUSALS_LOGGED_MAX {
-            tracing::info!({ attribute::CLIENT } = grant.name, "a request is refused: {refused}");
-        }
+        self.0.told.forbidden(grant, refused);
     }
 }

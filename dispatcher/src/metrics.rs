@@ -38,6 +38,7 @@ pub(crate) struct Metrics {
     oldest_age: Gauge<f64>,
     connected: Gauge<u64>,
     callers_refused: Counter<u64>,
+    auth_stale: Gauge<u64>,
     blobs_refused: Counter<u64>,
     blobs_swept: Counter<u64>,
     blobs: Gauge<u64>,
@@ -69,6 +70,7 @@ impl Metrics {
             workers: meter.u64_gauge("workfleet.queue.workers").with_unit("{worker}").build(),
             oldest_age: meter.f64_gauge("workfleet.queue.oldest_age").with_unit("s").build(),
             callers_refused: meter.u64_counter("workfleet.auth.rejected").with_unit("{request}").build(),
+            auth_stale: meter.u64_gauge("workfleet.auth.file_stale").build(),
             blobs_refused: meter.u64_counter("workfleet.blob.rejected").with_unit("{blob}").build(),
             blobs_swept: meter.u64_counter("workfleet.blob.swept").with_unit("{blob}").build(),
             blobs: meter.u64_gauge("workfleet.blob.stored").with_unit("{blob}").build(),
@@ -110,6 +112,11 @@ impl Metrics {
     /// A request that was refused for who sent it.
     pub(crate) fn caller_refused(&self, reason: &'static str) {
         self.callers_refused.add(1, &[KeyValue::new("reason", reason)]);
+    }
+
+    /// Whether a file of tokens or keys could not be read when it was last looked at.
+    pub(crate) fn auth_file(&self, file: &'static str, stale: bool) {
+        self.auth_stale.record(u64::from(stale), &[KeyValue::new("file", file)]);
     }
 
     /// An upload that was refused. The queue is a label where there is one: what is unknown is a stranger's text.

@@ -86,7 +86,7 @@ async fn with_broker(
     let dispatcher = Dispatcher::new(broker.clone());
     tokio::spawn(upkeep::run(dispatcher.clone(), stop.clone()));
     let auth = Auth::new(&config.auth);
-    tokio::spawn(auth.clone().keep_fresh(stop.clone()));
+    tokio::spawn(auth.clone().keep_fresh(dispatcher.clone(), stop.clone()));
     let mut servers = JoinSet::new();
     let rest =
         accept::http::serve(http, dispatcher.clone(), config.callers, telemetry.clone(), auth.clone(), stop.clone());

@@ -44,7 +44,7 @@ async fn strangers_are_told_that_they_are_strangers_and_nothing_else() {
     let keyring = Keyring::new();
     let product = keyring.token("product", &["probe"], &["submit", "read"]).await;
     let expired = keyring.expired_token("late", "probe").await;
-    let fleet = fleet(&keyring).await;
+    let mut fleet = fleet(&keyring).await;
     let paths = [
         "/v1/queues",
         "/v1/queues/probe",
@@ -82,6 +82,10 @@ async fn strangers_are_told_that_they_are_strangers_and_nothing_else() {
     let answer = fleet.http.delete("/v1/queues").bearing(&product).send().await;
     assert_eq!(answer.header("allow"), Some("GET, HEAD"));
     answer.expect_problem(405, "method_not_allowed");
+    // Who has an old token is named, so that it can be replaced; whoever has none is only counted.
+    let log = fleet.dispatcher().log();
+    assert!(log.lines().any(|line| line.contains("late") && line.contains("has expired")), "{log}");
+    assert!(!log.contains("the token is not known"), "{log}");
 }
 
 #[tokio::test]

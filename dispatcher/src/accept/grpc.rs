@@ -4,6 +4,7 @@
 //! need different limits, and a service mesh wants to know which is which.
 
 mod blobs;
+mod brief;
 mod bulk;
 mod connections;
 mod gate;

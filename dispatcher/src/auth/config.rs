@@ -1,11 +1,11 @@
 //! What the process is told about its callers.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use reqwest::redirect::Policy;
-use url::Url;
+use url::{Host, Url};
 use workfleet_link::config::Vars;
 use workfleet_link::tls;
 
@@ -104,11 +104,29 @@ fn keys(vars: &mut Vars) -> Option<KeysConfig> {
             None
         }
     });
+    let url = url.filter(|url| {
+        let safe = url.scheme() == "https" || is_loopback(url);
+        if !safe {
+            vars.mistake(format!("{KEYS_URL}: whoever is between could make tokens: use https:// (or {KEYS_FILE})"));
+        }
+        safe
+    });
     let url = url.and_then(|url| Some(KeysConfig::Url(url, client(vars)?)));
     if vars.optional_text(KEYS_FILE).is_some() && vars.optional_text(KEYS_URL).is_some() {
         vars.mistake(format!("{KEYS_FILE} and {KEYS_URL}: set one of them"));
     }
     file.or(url)
+}
+
+/// Whether a URL leads to this machine, so that nobody is between.
+#[must_use]
+pub fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(ip)) => ip.is_loopback(),
+        Some(Host::Ipv6(ip)) => IpAddr::V6(ip).to_canonical().is_loopback(),
+        None => false,
+    }
 }
 
 /// Follows no redirect: where keys come from is the operator's to say.
@@ -178,6 +196,22 @@ mod tests {
         for url in ["ftp://issuer.test", "keys", "file:///etc/passwd", "https://"] {
             let set = [("WORKFLEET_JWKS_URL", url), ("WORKFLEET_JWT_ISSUER", "x"), ("WORKFLEET_JWT_AUDIENCE", "y")];
             assert_eq!(read(&set).expect_err("no URL of a web server").len(), 1, "{url}");
+        }
+    }
+
+    #[test]
+    fn keys_come_in_clear_from_this_machine_alone() {
+        let mistakes = |url: &str| {
+            let set = [("WORKFLEET_JWKS_URL", url), ("WORKFLEET_JWT_ISSUER", "x"), ("WORKFLEET_JWT_AUDIENCE", "y")];
+            read(&set).map_or_else(|mistakes| mistakes, |_| Vec::new())
+        };
+        for near in ["http://127.0.0.1:9/keys", "http://[::1]/keys", "http://localhost/keys", "https://issuer.test/"] {
+            assert_eq!(mistakes(near), Vec::<String>::new(), "{near}");
+        }
+        let far = ["http://issuer.test/keys", "http://10.0.0.1/keys", "http://localhost.issuer.test", "http://[::2]/"];
+        for url in far {
+            let mistakes = mistakes(url);
+            assert!(mistakes.len() == 1 && mistakes[0].contains("https://"), "{url}: {mistakes:?}");
         }
     }
 

@@ -11,7 +11,7 @@ use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 use workfleet_link::config::Vars;
 
-use super::{Issuer, JWKS_BYTES_MAX, Remote};
+use super::{Issuer, JWKS_BYTES_MAX, Remote, WAITING_MAX};
 use crate::auth::config::{AuthConfig, KeysConfig};
 
 /// A set with one key; any 32 bytes are a point to look for.
@@ -98,13 +98,25 @@ async fn many_who_ask_at_once_ask_once() {
 }
 
 #[tokio::test]
+async fn no_more_wait_for_a_silent_issuer_than_may() {
+    // Nobody takes its connections.
+    let silent = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let url = format!("http://{}/keys", silent.local_addr().expect("bound"));
+    let server = Server { answer: Arc::default(), asked: Arc::default(), url };
+    let issuer = server.issuer(Duration::from_secs(3_600));
+    let asks = (0..WAITING_MAX + 10).map(|_| tokio::time::timeout(Duration::from_secs(1), issuer.ask_anew()));
+    let answered = futures::future::join_all(asks).await.iter().filter(|ask| ask.is_ok()).count();
+    assert_eq!(answered, 10);
+}
+
+#[tokio::test]
 async fn a_rotated_set_replaces_the_old_one_and_a_broken_one_does_not() {
     let server = Server::start(ok(&set("one"))).await;
     let issuer = server.issuer(Duration::ZERO);
     issuer.ask_anew().await;
     server.says(ok(&set("two")));
     issuer.ask_anew().await;
-    assert!(has(&issuer, "two") && !has(&issuer, "one"));
+    assert!(has(&issuer, "two") && !has(&issuer, "one") && !issuer.is_stale());
     let broken = [
         "HTTP/1.1 500 Internal Server Error\r\ncontent-length: 0\r\nconnection: close\r\n\r\n".to_owned(),
         "HTTP/1.1 302 Found\r\nlocation: /elsewhere\r\ncontent-length: 0\r\nconnection: close\r\n\r\n".to_owned(),
@@ -116,8 +128,11 @@ async fn a_rotated_set_replaces_the_old_one_and_a_broken_one_does_not() {
     for answer in broken {
         server.says(answer.clone());
         issuer.ask_anew().await;
-        assert!(has(&issuer, "two"), "{answer:.60}");
+        assert!(has(&issuer, "two") && issuer.is_stale(), "{answer:.60}");
     }
+    server.says(ok(&set("two")));
+    issuer.ask_anew().await;
+    assert!(!issuer.is_stale());
 }
 
 #[tokio::test]

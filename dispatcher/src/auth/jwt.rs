@@ -71,7 +71,7 @@ impl Jwts {
         }
         let keys = self.keys(&header).await?;
         let claims = self.claims(token, &header, &keys)?;
-        Ok(Arc::new(claims.grant()))
+        Ok(Arc::new(claims.grant()?))
     }
 
     /// The keys, with that of the token among them if it can be had.
@@ -104,19 +104,19 @@ impl Jwts {
 }
 
 impl Claims {
-    /// What is not understood grants nothing: a claim may name actions, or queues, that are to come.
-    fn grant(self) -> Grant {
+    /// What is not understood grants nothing: a claim may name actions, or queues, that are to come. All queues and some
+    /// is a mistake, as in a tokens file: nobody can know which of the two was meant.
+    fn grant(self) -> Result<Grant, JwtFault> {
         let name: String = self.sub.as_deref().unwrap_or_default().chars().take(NAME_LENGTH_MAX).collect();
         let name = name.replace(|c: char| c.is_control(), " ");
         let claimed = self.workfleet.unwrap_or_default();
-        let queues = match claimed.queues.iter().any(|queue| queue == "*") {
-            true => Queues::All,
-            false => {
-                Queues::Only(claimed.queues.iter().take(CLAIMED_MAX).filter_map(|name| name.parse().ok()).collect())
-            }
+        let queues = match claimed.queues.as_slice() {
+            [all] if all == "*" => Queues::All,
+            some if some.iter().any(|queue| queue == "*") => return Err(JwtFault::AllAndSome),
+            some => Queues::Only(some.iter().take(CLAIMED_MAX).filter_map(|name| name.parse().ok()).collect()),
         };
         let may = claimed.may.iter().take(CLAIMED_MAX).filter_map(|action| action.parse().ok()).collect();
-        Grant { name: if name.is_empty() { "jwt".to_owned() } else { name }, queues, may }
+        Ok(Grant { name: if name.is_empty() { "jwt".to_owned() } else { name }, queues, may })
     }
 }
 

@@ -91,6 +91,16 @@ async fn what_the_claim_says_is_granted_and_what_is_not_understood_grants_nothin
 }
 
 #[tokio::test]
+async fn all_queues_and_some_is_a_mistake_and_not_all() {
+    let key = P256::new();
+    let jwts = jwts(&[key.jwk("one")]);
+    for queues in [json!(["*", "mail"]), json!(["mail", "*"]), json!(["*", "*"])] {
+        let mixed = with(claims(), "workfleet", json!({ "queues": queues, "may": ["read"] }));
+        assert_eq!(fault(jwts.grant(&key.sign(&header(), &mixed)).await), JwtFault::AllAndSome, "{queues}");
+    }
+}
+
+#[tokio::test]
 async fn claims_that_are_not_for_us_or_not_for_now() {
     let key = P256::new();
     let jwts = jwts(&[key.jwk("one")]);

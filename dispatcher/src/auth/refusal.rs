@@ -4,6 +4,8 @@ use crate::error::{ApiError, Code};
 
 /// When a caller should come again whose JWT cannot be checked.
 const KEYS_RETRY_AFTER_MS: u64 = 10_000;
+/// When a caller should come again whose key is not known: an issuer's new one is by then.
+const KEY_RETRY_AFTER_MS: u64 = 30_000;
 
 /// Why it is not known who a caller is. None of these has the token in it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -41,7 +43,7 @@ pub enum JwtFault {
     #[error("its algorithm is not RS256, ES256 or EdDSA, or not that of its key")]
     Algorithm,
     /// Its key is not among those of the issuer.
-    #[error("its key (kid) is not among those of the issuer")]
+    #[error("its key (kid) is not among those of the issuer; a new one is known within 30 s")]
     UnknownKey,
     /// Nobody of the issuer's signed it.
     #[error("its signature is wrong")]
@@ -61,6 +63,9 @@ pub enum JwtFault {
     /// `exp`, `iss` or `aud` is missing.
     #[error("exp, iss and aud have to be in it")]
     MissingClaim,
+    /// It claims all queues, and some.
+    #[error("its claim workfleet has `*` beside other queues; `*` means all queues and stands alone")]
+    AllAndSome,
 }
 
 impl Refusal {
@@ -92,6 +97,9 @@ impl Refusal {
     pub fn api_error(&self) -> ApiError {
         match self {
             Self::NoKeys => ApiError::new(Code::KeysUnavailable, self.to_string()).retry_after_ms(KEYS_RETRY_AFTER_MS),
+            Self::Jwt(JwtFault::UnknownKey) => {
+                ApiError::new(Code::Unauthenticated, self.to_string()).retry_after_ms(KEY_RETRY_AFTER_MS)
+            }
             _ => ApiError::new(Code::Unauthenticated, self.to_string()),
         }
     }

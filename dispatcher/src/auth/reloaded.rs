@@ -8,6 +8,7 @@ use std::fmt::Display;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 /// Why a file cannot be used.
@@ -60,6 +61,7 @@ pub(super) struct Reloaded<T: 'static> {
     format: &'static Format<T>,
     good: RwLock<Arc<T>>,
     seen: Mutex<Seen>,
+    stale: AtomicBool,
 }
 
 /// What was last found, good or not, so that it is reported once.
@@ -73,12 +75,18 @@ enum Seen {
 impl<T: Send + Sync> Reloaded<T> {
     /// Begins with what was read already.
     pub(super) fn new(path: PathBuf, format: &'static Format<T>, first: Arc<T>) -> Self {
-        Self { path, format, good: RwLock::new(first), seen: Mutex::new(Seen::Nothing) }
+        let (good, seen, stale) = (RwLock::new(first), Mutex::new(Seen::Nothing), AtomicBool::new(false));
+        Self { path, format, good, seen, stale }
     }
 
     /// What is good now.
     pub(super) fn get(&self) -> Arc<T> {
         Arc::clone(&self.good.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Whether the file could not be used when it was last looked at, so that what is good now is from before.
+    pub(super) fn is_stale(&self) -> bool {
+        self.stale.load(Ordering::Relaxed)
     }
 
     /// Looks whether the file has changed. Blocks for as long as the file system does.
@@ -96,6 +104,7 @@ impl<T: Send + Sync> Reloaded<T> {
             Seen::Text(text) => match (self.format.parse)(text) {
                 Ok(read) => {
                     *self.good.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(read);
+                    self.stale.store(false, Ordering::Relaxed);
                     if !first {
                         tracing::info!(path = %self.path.display(), "{} have changed and are used", self.format.what);
                     }
@@ -109,6 +118,7 @@ impl<T: Send + Sync> Reloaded<T> {
     }
 
     fn complain(&self, error: &dyn Display) {
+        self.stale.store(true, Ordering::Relaxed);
         let path = self.path.display();
         tracing::error!(%path, %error, "{} cannot be read anew: those from before are still used", self.format.what);
     }
@@ -133,13 +143,16 @@ mod tests {
             std::fs::write(&path, text).expect("a file");
             number.look();
             assert_eq!(*number.get(), wanted, "{text}");
+            assert_eq!(number.is_stale(), text.trim().parse() != Ok(wanted), "{text}");
         }
         std::fs::remove_file(&path).expect("it was there");
-        number.look();
-        assert_eq!(*number.get(), 4);
+        for _ in 0..2 {
+            number.look();
+            assert!(*number.get() == 4 && number.is_stale());
+        }
         std::fs::write(&path, "5").expect("a file");
         number.look();
-        assert_eq!(*number.get(), 5);
+        assert!(*number.get() == 5 && !number.is_stale());
     }
 
     #[test]

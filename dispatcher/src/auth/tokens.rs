@@ -153,9 +153,9 @@ impl Reader {
         for key in file.keys().filter(|key| key.as_str() != "token") {
             self.mistakes.push(format!("{key}: unknown; a file has [[token]]"));
         }
-        // Also what a file looks like while somebody writes it in place.
-        let Some(tokens) = file.get("token").and_then(Value::as_array).filter(|tokens| !tokens.is_empty()) else {
-            self.mistakes.push("there is no [[token]] in it".to_owned());
+        // Also what a file looks like while somebody writes it in place. Whoever means nobody says so.
+        let Some(tokens) = file.get("token").and_then(Value::as_array) else {
+            self.mistakes.push("there is no [[token]] in it; `token = []` says that nobody has one".to_owned());
             return;
         };
         if tokens.len() > TOKENS_MAX {

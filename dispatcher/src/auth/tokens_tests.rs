@@ -102,12 +102,19 @@ may = ["read"]
 
 #[test]
 fn what_is_no_file_of_tokens_is_refused() {
-    for text in ["", "\n# nothing\n", "token = 5", "token = []", "[[token]]", "token = [5]", "{}", "\u{0}", "[[token"] {
+    for text in ["", "\n# nothing\n", "token = 5", "[[token]]", "token = [5]", "{}", "\u{0}", "[[token"] {
         assert!(parse(text).is_err(), "{text:?}");
     }
     let secret = mint().token;
     let error = parse(&format!("[[token]]\nname = \"x\"\nsha256 = {secret}")).expect_err("no quotes");
     assert!(!error.to_string().contains(&secret) && error.to_string().contains("line 3"), "{error}");
+}
+
+#[test]
+fn nobody_has_to_be_said() {
+    let nobody = parse("# all are revoked\ntoken = []\n").expect("an explicit empty list");
+    assert!(nobody.is_empty());
+    assert!(parse("").expect_err("nothing is said").to_string().contains("token = []"));
 }
 
 #[test]

@@ -1,13 +1,14 @@
 //! The dispatcher at the other end of a URL.
 
-use std::net::IpAddr;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
 use reqwest::header::{HeaderMap, HeaderValue};
 use reqwest::{Method, RequestBuilder, Response, StatusCode, Url, header};
-use serde_json::Value;
+use serde_json::{Value, json};
+use workfleet_dispatcher::auth::is_loopback;
 use workfleet_link::tls;
 
 use super::fault::{Fault, Problem};
@@ -49,6 +50,10 @@ impl Remote {
             .tls_backend_preconfigured(tls)
             .connect_timeout(Duration::from_millis(CONNECT_TIMEOUT_MS));
         if let Some(path) = &self.token_file {
+            if let Some(warning) = self.warning() {
+                // Where it cannot be written, the command is still what was asked for.
+                let _ = writeln!(std::io::stderr(), "{warning}");
+            }
             builder = builder.default_headers(HeaderMap::from_iter([(header::AUTHORIZATION, bearer(path)?)]));
         }
         if is_loopback(&self.url) {
@@ -57,6 +62,19 @@ impl Remote {
         }
         let http = builder.build().map_err(|error| Fault::Usage(describe(&error)))?;
         Ok(Client { http, url: self.url.clone(), token_file: self.token_file.clone() })
+    }
+
+    /// What is said of a token that others can read on its way, in the form of all that is said.
+    fn warning(&self) -> Option<String> {
+        if self.token_file.is_none() || self.url.scheme() != "http" || is_loopback(&self.url) {
+            return None;
+        }
+        let host = self.url.host_str().unwrap_or_default();
+        let detail = format!("the token travels to {host} in clear, and whoever is between can use it: use https://");
+        Some(match self.json {
+            true => json!({ "code": "token_in_clear", "detail": detail }).to_string(),
+            false => format!("workfleet: {detail}"),
+        })
     }
 }
 
@@ -182,11 +200,6 @@ async fn refusal(response: Response) -> Box<Problem> {
     Box::new(problem)
 }
 
-fn is_loopback(url: &Url) -> bool {
-    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
-    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
-}
-
 /// Whether what came back is no HTTP.
 fn is_parse(error: &reqwest::Error) -> bool {
     let mut cause: Option<&dyn std::error::Error> = Some(error);
@@ -210,7 +223,7 @@ fn describe(error: &reqwest::Error) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{bearer, is_loopback};
+    use super::{Remote, bearer, is_loopback};
 
     #[test]
     fn a_token_is_sent_as_its_file_has_it_and_shown_to_nobody() {
@@ -224,6 +237,20 @@ mod tests {
             std::fs::write(&path, wrong).expect("a file");
             let fault = bearer(&path).expect_err("no token").to_string();
             assert!(fault.contains("--token-file") && !fault.contains("cret"), "{fault}");
+        }
+    }
+
+    #[test]
+    fn a_token_that_travels_in_clear_is_warned_of() {
+        let warning = |url: &str, token: bool, json: bool| {
+            let token_file = token.then(|| "token".into());
+            Remote { url: url.parse().expect("a URL"), token_file, ca_file: None, json }.warning()
+        };
+        let far = "http://dispatcher.test:8080";
+        assert!(warning(far, true, false).is_some_and(|text| text.contains("in clear") && !text.contains('\n')));
+        assert!(warning(far, true, true).is_some_and(|text| text.contains("\"code\":\"token_in_clear\"")));
+        for (url, token) in [(far, false), ("https://dispatcher.test", true), ("http://127.0.0.1:8080", true)] {
+            assert_eq!(warning(url, token, false), None, "{url}");
         }
     }
 

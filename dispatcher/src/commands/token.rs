@@ -123,6 +123,7 @@ fn add(path: &Path, entry: &TokenEntry) -> Result<(), Fault> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
         read => read.map_err(|error| usage(path, &error))?,
     };
+    let before = without_nobody(&before);
     let after = match before.trim_end_matches('\n') {
         "" => entry.to_string(),
         before => format!("{before}\n\n{entry}"),
@@ -132,6 +133,15 @@ fn add(path: &Path, entry: &TokenEntry) -> Result<(), Fault> {
     let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     replace(folder, &path, &after).map_err(|error| usage(&path, &error))
+}
+
+/// What says that nobody has a token must not stand beside one.
+fn without_nobody(text: &str) -> String {
+    let says_nobody = |line: &str| line.split_whitespace().collect::<String>() == "token=[]";
+    match Tokens::parse(text) {
+        Ok(tokens) if tokens.is_empty() => text.split_inclusive('\n').filter(|line| !says_nobody(line)).collect(),
+        Ok(_) | Err(_) => text.to_owned(),
+    }
 }
 
 /// Readable by its owner alone, as a temporary file is.

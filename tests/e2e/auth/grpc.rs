@@ -57,6 +57,9 @@ async fn strangers_get_no_further_than_the_health() {
     let channel = Endpoint::from_shared(fleet.grpc_url()).expect("an address").connect().await.expect("a connection");
     let health = HealthClient::new(channel.clone()).check(HealthCheckRequest { service: String::new() }).await;
     health.expect("probes have no token");
+    let watch = HealthClient::new(channel.clone()).watch(HealthCheckRequest { service: String::new() }).await;
+    let mut watch = watch.expect("nor have load balancers").into_inner();
+    assert!(watch.message().await.expect("it is open").is_some());
     let questions = tokio_stream::iter([ServerReflectionRequest::default()]);
     let reflection = ServerReflectionClient::new(channel).server_reflection_info(questions).await;
     refused(reflection, Code::Unauthenticated, "unauthenticated");

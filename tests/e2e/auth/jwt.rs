@@ -135,6 +135,7 @@ async fn a_jwt_is_checked_in_every_way() {
         ("somebody else's key", stranger.token(&json!({}))),
         ("unknown key", key.sign(&json!({ "alg": "ES256", "kid": "two" }), &claims)),
         ("without signature", format!("{head}.{}.", rest.split('.').next().expect("claims"))),
+        ("all queues and some", key.token(&json!({ "workfleet": { "queues": ["*", "probe"], "may": ["read"] } }))),
         ("garbage", "a.b.c".to_owned()),
     ];
     for (what, token) in &bad {
@@ -149,6 +150,7 @@ async fn a_jwt_is_checked_in_every_way() {
         .await;
     assert_eq!(status(&fleet, &good).await, 401);
     let log = fleet.dispatcher().log();
+    assert!(log.contains("the JWT is refused: its audience (aud) is another"), "the operator is told why: {log}");
     assert!(!log.contains(&good) && !log.contains(rest), "a JWT in the log");
 }
 

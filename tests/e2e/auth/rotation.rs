@@ -1,4 +1,6 @@
-use workfleet_tests::eventually;
+use std::time::Duration;
+
+use workfleet_tests::{Fleet, eventually};
 
 use super::{fleet, get, submit};
 use crate::auth::keyring::Keyring;
@@ -11,7 +13,7 @@ async fn tokens_come_and_go_without_a_restart() {
     submit(&fleet, "probe", &old).await.expect(202);
     let with_old = std::fs::read_to_string(keyring.file()).expect("a file");
 
-    let new = keyring.token("product", &["probe"], &["submit", "read"]).await;
+    let new = keyring.token("product", &["*"], &["submit", "read"]).await;
     eventually("the new token is taken", async || (submit(&fleet, "probe", &new).await.status == 202).then_some(()))
         .await;
     submit(&fleet, "probe", &old).await.expect(202);
@@ -22,6 +24,7 @@ async fn tokens_come_and_go_without_a_restart() {
     let gone = async || (get(&fleet, "/v1/queues", &old).await.status == 401).then_some(());
     eventually("the old token is refused", gone).await;
     submit(&fleet, "probe", &new).await.expect(202);
+    is_stale(&fleet, &new, 0).await;
 
     // Somebody's slip of the pen locks nobody out, and is told.
     std::fs::write(keyring.file(), "[[token]]\nname = ").expect("a file");
@@ -31,8 +34,41 @@ async fn tokens_come_and_go_without_a_restart() {
     .await;
     submit(&fleet, "probe", &new).await.expect(202);
     submit(&fleet, "probe", &old).await.expect_problem(401, "unauthenticated");
+    is_stale(&fleet, &new, 1).await;
+    std::fs::write(keyring.file(), with_new).expect("a file");
+    is_stale(&fleet, &new, 0).await;
     std::fs::remove_file(keyring.file()).expect("it is there");
+    is_stale(&fleet, &new, 1).await;
     submit(&fleet, "probe", &new).await.expect(202);
+}
+
+/// Waits until the metrics say so.
+async fn is_stale(fleet: &Fleet, token: &str, stale: u8) {
+    let said = async || {
+        let metrics = get(fleet, "/metrics", token).await.expect(200).text();
+        let mut lines = metrics.lines().filter(|line| line.starts_with("workfleet_auth_file_stale{"));
+        lines.any(|line| line.contains("file=\"tokens\"") && line.ends_with(&format!(" {stale}"))).then_some(())
+    };
+    eventually(&format!("the tokens are told to be stale: {stale}"), said).await;
+}
+
+#[tokio::test]
+async fn the_last_token_can_be_revoked_and_another_made() {
+    let keyring = Keyring::new();
+    let last = keyring.token("product", &["probe"], &["read"]).await;
+    let fleet = fleet(&keyring).await;
+    get(&fleet, "/v1/queues", &last).await.expect(200);
+    // An empty file may be one that is being written.
+    std::fs::write(keyring.file(), "").expect("a file");
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    get(&fleet, "/v1/queues", &last).await.expect(200);
+    std::fs::write(keyring.file(), "# Nobody, for now.\ntoken = []\n").expect("a file");
+    let gone = async || (get(&fleet, "/v1/queues", &last).await.status == 401).then_some(());
+    eventually("the last token is refused", gone).await;
+    let new = keyring.token("product", &["probe"], &["read"]).await;
+    eventually("the new token is taken", async || (get(&fleet, "/v1/queues", &new).await.status == 200).then_some(()))
+        .await;
+    get(&fleet, "/v1/queues", &last).await.expect_problem(401, "unauthenticated");
 }
 
 #[tokio::test]

@@ -8,11 +8,13 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use http::{Extensions, HeaderValue, Request, Response, header};
 use tonic::body::Body;
 use tower::{Layer, Service};
 
+use super::brief::Brief;
 use super::status;
 use crate::auth::{Action, Auth, FORBIDDEN_REASON, Grant};
 use crate::dispatcher::Dispatcher;
@@ -20,6 +22,10 @@ use crate::error::{ApiError, Code};
 
 /// Probes have no token.
 const HEALTH: &str = "/grpc.health.v1.Health/";
+/// The one call of them that goes on for as long as the caller likes.
+const HEALTH_WATCH: &str = "/grpc.health.v1.Health/Watch";
+/// How long it goes on for a stranger, who then asks again.
+const STRANGERS_WATCH_TIME_MAX: Duration = Duration::from_secs(600);
 /// Descriptions, which are for those who may read anything.
 const REFLECTION: &str = "/grpc.reflection.";
 
@@ -42,7 +48,7 @@ impl Gate {
             return Ok(None);
         }
         let grant = self.auth.grant(request.headers()).await.map_err(|refusal| {
-            tracing::debug!(reason = refusal.reason(), "a request is refused: {refusal}");
+            self.auth.tell_stranger(&refusal);
             self.dispatcher.metrics().caller_refused(refusal.reason());
             let mut answer: Response<Body> = status::status(&refusal.api_error()).into_http();
             answer.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(refusal.challenge()));
@@ -54,6 +60,11 @@ impl Gate {
             return Err(status::status(&self.forbidden(&grant, error)).into_http());
         }
         Ok(Some(grant))
+    }
+
+    /// Whether the answer must end although the caller does not want it to.
+    async fn must_be_brief<B>(&self, request: &Request<B>) -> bool {
+        request.uri().path() == HEALTH_WATCH && self.auth.grant(request.headers()).await.is_err()
     }
 
     /// Counts and logs a refusal.
@@ -103,6 +114,7 @@ where
             let (parts, body) = request.into_parts();
             let head = Request::from_parts(parts, ());
             let granted = gate.grant(&head).await;
+            let brief = gate.must_be_brief(&head).await;
             let (parts, ()) = head.into_parts();
             request = Request::from_parts(parts, body);
             match granted {
@@ -110,7 +122,8 @@ where
                     if let Some(grant) = grant {
                         request.extensions_mut().insert(grant);
                     }
-                    inner.call(request).await
+                    let answer = inner.call(request).await?;
+                    Ok(if brief { answer.map(|body| Brief::body(body, STRANGERS_WATCH_TIME_MAX)) } else { answer })
                 }
                 Err(answer) => Ok(answer),
             }

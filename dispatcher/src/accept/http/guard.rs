@@ -98,7 +98,7 @@ impl Visit {
     }
 
     fn of_stranger(self, edge: &Edge, refusal: &Refusal) -> Response {
-        tracing::debug!(method = self.method, reason = refusal.reason(), "a request is refused: {refusal}");
+        edge.auth.tell_stranger(refusal);
         self.refuse(edge, refusal.api_error(), refusal.reason(), refusal.challenge())
     }
 
