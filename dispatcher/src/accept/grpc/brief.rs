@@ -47,34 +47,32 @@ impl hyper::body::Body for Brief {
 #[cfg(test)]
 mod tests {
     use super::Brief;
-    use bytes::Bytes;
-    use hyper::body::{Body as _, Frame};
-    use std::future::poll_fn;
-    use std::pin::Pin;
-    use std::task::{Context, Poll};
     use std::time::Duration;
-    use tonic::Status;
+    use tokio::net::TcpListener;
+    use tokio_stream::wrappers::TcpListenerStream;
+    use tonic::Code;
     use tonic::body::Body;
-
-    /// Says one thing, and then nothing for ever.
-    struct Endless(Option<Bytes>);
-
-    impl hyper::body::Body for Endless {
-        type Data = Bytes;
-        type Error = Status;
-
-        fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-            self.0.take().map_or(Poll::Pending, |said| Poll::Ready(Some(Ok(Frame::data(said)))))
-        }
-    }
+    use tonic::transport::{Endpoint, Server};
+    use tonic_health::pb::HealthCheckRequest;
+    use tonic_health::pb::health_client::HealthClient;
+    use tower::util::MapResponseLayer;
 
     #[tokio::test]
-    async fn what_would_go_on_for_ever_ends_with_a_status() {
-        let mut body = Brief::body(Body::new(Endless(Some(Bytes::from_static(b"serving")))), Duration::from_millis(50));
-        let mut next =
-            async || poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await.expect("more").expect("no error");
-        assert_eq!(next().await.into_data().expect("data comes first"), "serving");
-        let trailers = next().await.into_trailers().expect("the end");
-        assert_eq!(trailers["grpc-status"], "14");
+    async fn a_watch_that_would_go_on_for_ever_ends_with_a_status() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let url = format!("http://{}", listener.local_addr().expect("bound"));
+        let (_reporter, health) = tonic_health::server::health_reporter();
+        let brief = |answer: http::Response<Body>| answer.map(|body| Brief::body(body, Duration::from_millis(100)));
+        let server = Server::builder().layer(MapResponseLayer::new(brief)).add_service(health);
+        tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
+        let channel = Endpoint::from_shared(url).expect("a URL").connect().await.expect("a connection");
+        let mut client = HealthClient::new(channel);
+        let watch = client.watch(HealthCheckRequest { service: String::new() }).await;
+        let mut watch = watch.expect("it is open").into_inner();
+        assert!(watch.message().await.expect("no error").is_some(), "what is said in time arrives");
+        let ended = tokio::time::timeout(Duration::from_secs(10), watch.message()).await.expect("it ends");
+        assert_eq!(ended.expect_err("a status").code(), Code::Unavailable);
+        let check = client.check(HealthCheckRequest { service: String::new() }).await;
+        check.expect("what ends by itself is left alone, and the connection goes on");
     }
 }
