@@ -32,7 +32,13 @@ pub(crate) struct Room {
 enum Bound {
     Results,
     Scheduled,
+    /// Retries, which nobody refuses: a queue whose tasks all fail must stop taking new ones before they fill the
+    /// broker, or no queue could store anything any more.
+    Retries,
 }
+
+/// How much of `scheduled_bytes_max` scheduled tasks and retries together may come to.
+const RETRIES_FACTOR: u64 = 2;
 
 /// What a stream said lately about one bound. Each has its own, so that nobody waits behind another queue's stream.
 #[derive(Debug, Default)]
@@ -109,7 +115,8 @@ impl Room {
         let check = async {
             let results = self.check_bound(queue, Bound::Results, bytes);
             match admitted.start {
-                Start::Now => results.await,
+                // What starts now takes no room there.
+                Start::Now => try_join(results, self.check_bound(queue, Bound::Retries, 0)).await.map(|_| ()),
                 Start::At(_) => try_join(results, self.check_bound(queue, Bound::Scheduled, bytes)).await.map(|_| ()),
             }
         };
@@ -140,6 +147,7 @@ impl Room {
             match bound {
                 Bound::Results => self.results_left(queue).await,
                 Bound::Scheduled => self.scheduled_left(queue).await,
+                Bound::Retries => self.retries_left(queue).await,
             }
         };
         let left = tokio::time::timeout(ROOM_ANSWER_TIMEOUT, question).await.unwrap_or_else(|_| Err(silent(queue)));
@@ -155,6 +163,12 @@ impl Room {
             tasks: left(queue.settings.scheduled_max, state.messages),
             bytes: left(queue.settings.scheduled_bytes_max, state.bytes),
         })
+    }
+
+    async fn retries_left(&self, queue: &Queue) -> Result<Left, ApiError> {
+        let state = ask::stream(&self.broker, &self.broker.names.delay_stream(&queue.name)).await?;
+        let max = u64::try_from(queue.settings.scheduled_bytes_max).unwrap_or(0).saturating_mul(RETRIES_FACTOR);
+        Ok(Left { bytes: max.saturating_sub(state.bytes), ..Left::ENDLESS })
     }
 
     /// Results are dropped oldest first; where that would drop one that somebody may still come for, nothing more is
@@ -182,6 +196,10 @@ fn full(queue: &Queue, bound: Bound, left: Left) -> ApiError {
         Bound::Scheduled => {
             let max = settings.scheduled_bytes_max;
             format!("the scheduled tasks of {name} fill their {max} bytes (scheduled_bytes_max)")
+        }
+        Bound::Retries => {
+            let max = settings.scheduled_bytes_max;
+            format!("retries and scheduled tasks of {name} fill twice {max} bytes (scheduled_bytes_max)")
         }
         Bound::Results => {
             let max = settings.results_bytes_max;

@@ -79,6 +79,24 @@ async fn scheduled_tasks_are_refused_by_their_bytes_too_and_others_are_not() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_queue_whose_retries_pile_up_takes_no_more_tasks() {
+    let place = Place::start("scheduled_bytes_max = 1048576").await;
+    let jetstream = &place.dispatcher.broker().jetstream;
+    for retry in ["a", "b"] {
+        place.dispatcher.submit(wide(1, None, Options::default())).await.expect("there is room");
+        let subject = format!("wf.delay.at.thumbnail.{retry}");
+        jetstream.publish(subject, vec![0; (1 << 20) - (4 << 10)].into()).await.expect("sent").await.expect("stored");
+    }
+    // Another one asks the stream anew.
+    let other = Dispatcher::connect(&place.config("")).await.expect("connected");
+    other.submit(wide(1, None, Options::default())).await.expect("8 KiB are left");
+    jetstream.publish("wf.delay.at.thumbnail.c", vec![0; 16 << 10].into()).await.expect("sent").await.expect("stored");
+    let other = Dispatcher::connect(&place.config("")).await.expect("connected");
+    let full = other.submit(wide(1, None, Options::default())).await.expect_err("2 MiB are there");
+    assert!(full.code == Code::QueueFull && full.detail.contains("retries"), "{}", full.detail);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn settings_from_before_scheduled_tasks_had_a_size_let_them_in() {
     let place = Place::start("").await;
     let broker = place.dispatcher.broker();
