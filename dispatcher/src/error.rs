@@ -24,6 +24,8 @@ pub enum Code {
     UnknownTask,
     /// No such blob, or it is no longer kept.
     UnknownBlob,
+    /// The task has no dead letter.
+    UnknownDeadLetter,
     /// The body is not JSON.
     InvalidJson,
     /// The body does not fit the kind's input message.
@@ -88,10 +90,11 @@ const fn row(code: Code, name: &'static str, status: u16, grpc: tonic::Code, tit
 
 /// In the order of [`Code`]; a test holds them together.
 #[rustfmt::skip]
-const TABLE: [Row; 27] = [
+const TABLE: [Row; 28] = [
     row(Code::UnknownQueue,         "unknown_queue",          404, tonic::Code::NotFound,           "Unknown queue"),
     row(Code::UnknownTask,          "unknown_task",           404, tonic::Code::NotFound,           "Unknown task"),
     row(Code::UnknownBlob,          "unknown_blob",           404, tonic::Code::NotFound,           "Unknown blob"),
+    row(Code::UnknownDeadLetter,    "unknown_dead_letter",    404, tonic::Code::NotFound,           "Unknown dead letter"),
     row(Code::InvalidJson,          "invalid_json",           400, tonic::Code::InvalidArgument,    "The body is not JSON"),
     row(Code::InvalidPayload,       "invalid_payload",        422, tonic::Code::InvalidArgument,    "The payload does not fit the kind"),
     row(Code::InvalidOption,        "invalid_option",         400, tonic::Code::InvalidArgument,    "Invalid option"),

@@ -70,6 +70,12 @@ impl Names {
         format!("{}.delay.{}.{queue}.>", self.root(), part.token())
     }
 
+    /// The schedule of a task's deadline: `wf.delay.deadline.<q>.<id>`.
+    #[must_use]
+    pub fn delay_deadline(&self, id: &TaskId) -> String {
+        format!("{}.delay.deadline.{}.{id}", self.root(), id.queue_str())
+    }
+
     /// Where a deadline fires: `wf.delay.expired.<q>.<id>`.
     #[must_use]
     pub fn delay_expired(&self, id: &TaskId) -> String {
@@ -165,6 +171,30 @@ impl Names {
     pub fn call(&self, queue: &QueueName) -> String {
         format!("{}.call.{queue}", self.root())
     }
+
+    /// Tells every worker of a queue which tasks have been halted: `wf.cancel.<q>`. Each answers.
+    #[must_use]
+    pub fn cancel(&self, queue: &QueueName) -> String {
+        format!("{}.cancel.{queue}", self.root())
+    }
+
+    /// What an operator did to a queue: `wf.operation.<q>`.
+    #[must_use]
+    pub fn operation(&self, queue: &QueueName) -> String {
+        format!("{}.operation.{queue}", self.root())
+    }
+
+    /// That a task was accepted, in queues with a ledger: `wf.accepted.<q>.<id>`.
+    #[must_use]
+    pub fn accepted(&self, id: &TaskId) -> String {
+        format!("{}.accepted.{}.{id}", self.root(), id.queue_str())
+    }
+
+    /// Every entry of a queue's ledger: `wf.accepted.<q>.*`.
+    #[must_use]
+    pub fn accepted_all(&self, queue: &QueueName) -> String {
+        format!("{}.accepted.{queue}.*", self.root())
+    }
 }
 
 /// Streams, consumers and buckets.
@@ -205,6 +235,24 @@ impl Names {
     #[must_use]
     pub fn dead_stream(&self) -> String {
         self.stored("DEAD")
+    }
+
+    /// What operators did, in all queues: `OPERATIONS`.
+    #[must_use]
+    pub fn operations_stream(&self) -> String {
+        self.stored("OPERATIONS")
+    }
+
+    /// The ledger of a queue that has one: `ACCEPTED_<q>`.
+    #[must_use]
+    pub fn accepted_stream(&self, queue: &QueueName) -> String {
+        self.stored(&format!("ACCEPTED_{queue}"))
+    }
+
+    /// The durable consumer of deadlines that have passed, shared by dispatchers: `EXPIRED` on `DELAY_<q>`.
+    #[must_use]
+    pub fn expired_consumer(&self) -> &'static str {
+        "EXPIRED"
     }
 
     /// The durable consumer of one lane, shared by all replicas: `WORK_<lane>`.

@@ -30,6 +30,12 @@ pub fn defaults(queue: &QueueName) -> v1::QueueSettings {
         blobs_age_ms: 60 * DAY_MS,
         uploads_age_ms: 7 * DAY_MS,
         children: Vec::new(),
+        ledger: false,
+        accepted_bytes_max: 256 << 20,
+        cancel_grace_ms: 5_000,
+        dead_bytes_max: 256 << 20,
+        deadlines_max: 1_000_000,
+        dead_alert: None,
     }
 }
 
@@ -45,6 +51,10 @@ pub fn completed(settings: v1::QueueSettings) -> v1::QueueSettings {
         blobs_bytes_max: or(settings.blobs_bytes_max, defaults.blobs_bytes_max),
         blobs_age_ms: or(settings.blobs_age_ms, defaults.blobs_age_ms),
         uploads_age_ms: or(settings.uploads_age_ms, defaults.uploads_age_ms),
+        accepted_bytes_max: or(settings.accepted_bytes_max, defaults.accepted_bytes_max),
+        cancel_grace_ms: or(settings.cancel_grace_ms, defaults.cancel_grace_ms),
+        dead_bytes_max: or(settings.dead_bytes_max, defaults.dead_bytes_max),
+        deadlines_max: or(settings.deadlines_max, defaults.deadlines_max),
         ..settings
     }
 }
@@ -76,6 +86,10 @@ pub fn mistakes(settings: &v1::QueueSettings) -> Vec<String> {
     bound("blobs_bytes_max", settings.blobs_bytes_max, settings.payload_bytes_max.max(1 << 20), 1 << 44);
     // The payload of a dead letter must be there for as long as the letter, and before that the task waits and runs.
     bound("blobs_age_ms", settings.blobs_age_ms, DEAD_MS_MAX + LARGE_WAIT_MS_MAX + DAY_MS, 2 * 365 * DAY_MS);
+    bound("accepted_bytes_max", settings.accepted_bytes_max, 1 << 20, 1 << 44);
+    bound("cancel_grace_ms", settings.cancel_grace_ms, 1, 600_000);
+    bound("dead_bytes_max", settings.dead_bytes_max, 1 << 20, 1 << 44);
+    bound("deadlines_max", settings.deadlines_max, 1, 1_000_000_000);
     bound("uploads_age_ms", settings.uploads_age_ms, 60_000, settings.blobs_age_ms);
     if ![1, 3, 5].contains(&settings.replicas) {
         mistakes.push(format!("replicas is {}, but must be 1, 3 or 5", settings.replicas));

@@ -1,6 +1,6 @@
 //! What a worker may do with a delivery, and in which order it stores what came of it.
 //!
-//! These are rules 1 to 6, 9 and 14 of the design as values and functions: the worker, the tests and the model
+//! These are rules 1 to 6, 9, 11, 12 and 14 of the design as values and functions: the worker, the tests and the model
 //! (`tests/model`) call the very same code, so what the model explores is what runs. The alternative, decisions spread
 //! over the worker's stations next to their I/O, cannot be explored at all.
 //!
@@ -9,11 +9,18 @@
 //! 2. [`judge`]: start, or drop, or finish what a crashed worker left;
 //! 3. [`plan`] (or [`Verdict::plan`], where no handler runs) and then [`Settlement`]: what is stored, step by step, with the
 //!    acknowledgement last.
+//!
+//! What ends a task from outside ([`Halt`]) and what begins it again ([`Redrive`]) are walked through in the same way, by the
+//! dispatcher.
 
 mod generation;
+mod halt;
+mod redrive;
 mod steps;
 
 pub use generation::{Generation, dead_letter_id};
+pub use halt::{Cause, Existence, Halt, HaltReply, HaltStep, Halted};
+pub use redrive::{Copies, Edit, Redrive, RedriveReply, RedriveStep, Redriven};
 pub use steps::{Reply, Scheduled, Settlement, Step};
 
 use crate::limits::DELIVERIES_SHARED_MAX;
@@ -148,11 +155,22 @@ pub enum Verdict {
     FinishDeadLetter,
     /// Every attempt was used up, the last ones by workers that died: record that the task failed, without a handler.
     Exhaust,
+    /// The deadline has passed: record that, without a handler.
+    Expire,
+}
+
+/// Whether anybody still wants the result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Deadline {
+    /// There is no deadline, or it lies ahead.
+    Open,
+    /// It has passed, by the worker's clock.
+    Passed,
 }
 
 /// Decides on a delivery after the look that [`Delivered::look`] asks for.
 #[must_use]
-pub fn judge(delivered: &Delivered, attempts_max: u32, seen: &Seen) -> Verdict {
+pub fn judge(delivered: &Delivered, attempts_max: u32, deadline: Deadline, seen: &Seen) -> Verdict {
     if let Some(result) = seen.result {
         if result.run > delivered.generation.run {
             return Verdict::Drop;
@@ -166,7 +184,11 @@ pub fn judge(delivered: &Delivered, attempts_max: u32, seen: &Seen) -> Verdict {
     if seen.latest_copy.is_some_and(|copy| copy > delivered.generation) {
         return Verdict::Drop;
     }
-    if delivered.attempt() > attempts_max.max(1) { Verdict::Exhaust } else { Verdict::Start }
+    match deadline {
+        Deadline::Passed => Verdict::Expire,
+        Deadline::Open if delivered.attempt() > attempts_max.max(1) => Verdict::Exhaust,
+        Deadline::Open => Verdict::Start,
+    }
 }
 
 /// Whether the worker surely still holds the delivery.
@@ -191,6 +213,7 @@ impl Verdict {
             (Self::Start, Lease::Held) => None,
             (Self::FinishDeadLetter, Lease::Held) => Some(Plan::FinishDeadLetter),
             (Self::Exhaust, Lease::Held) => Some(Plan::Fail),
+            (Self::Expire, Lease::Held) => Some(Plan::Expire),
         }
     }
 }
@@ -206,6 +229,10 @@ pub enum Ended {
     Permanent,
     /// Not at all: the worker drains, or has no slot, or cannot read this schema yet.
     HandedBack,
+    /// Its task was cancelled, or expired elsewhere: that is recorded already.
+    Halted,
+    /// Its task's deadline passed while it ran.
+    Expired,
 }
 
 /// What is to be stored for an attempt.
@@ -215,6 +242,8 @@ pub enum Plan {
     Complete,
     /// The result `failed`, then a dead letter.
     Fail,
+    /// The result `expired`.
+    Expire,
     /// A schedule for the next attempt.
     Retry,
     /// The same task, due now, its attempt not spent.
@@ -233,11 +262,14 @@ pub fn plan(attempt: u32, attempts_max: u32, lease: Lease, ended: Ended) -> Plan
     match (ended, lease) {
         // Compare-and-set decides who was first; a late success is as good as any.
         (Ended::Completed, _) => Plan::Complete,
+        // The end is stored, so nothing is lost with the message, whoever has it now.
+        (Ended::Halted, _) => Plan::Drop,
         (_, Lease::Lapsed) => Plan::Leave,
         (Ended::Permanent, Lease::Held) => Plan::Fail,
         (Ended::Retryable, Lease::Held) if attempt >= attempts_max.max(1) => Plan::Fail,
         (Ended::Retryable, Lease::Held) => Plan::Retry,
         (Ended::HandedBack, Lease::Held) => Plan::HandBack,
+        (Ended::Expired, Lease::Held) => Plan::Expire,
     }
 }
 

@@ -1,7 +1,7 @@
 //! Each rule of settling, one by one; `tests/model` has them together.
 
 use super::{
-    Company, Delivered, Ended, Generation, Lease, Look, Origin, Plan, Read, Recorded, Reply, Scheduled, Seen,
+    Company, Deadline, Delivered, Ended, Generation, Lease, Look, Origin, Plan, Read, Recorded, Reply, Scheduled, Seen,
     Settlement, Step, Verdict, dead_letter_id, judge, plan,
 };
 use crate::v1::State;
@@ -60,36 +60,36 @@ fn from_its_third_delivery_on_a_task_runs_alone() {
 #[test]
 fn a_task_that_has_ended_is_dropped_and_a_failed_one_completes_its_dead_letter() {
     for state in [State::Completed, State::Cancelled, State::Expired] {
-        assert_eq!(judge(&NEW, 3, &recorded(state, 1)), Verdict::Drop);
+        assert_eq!(judge(&NEW, 3, Deadline::Open, &recorded(state, 1)), Verdict::Drop);
     }
-    assert_eq!(judge(&NEW, 3, &recorded(State::Failed, 1)), Verdict::FinishDeadLetter);
+    assert_eq!(judge(&NEW, 3, Deadline::Open, &recorded(State::Failed, 1)), Verdict::FinishDeadLetter);
 }
 
 #[test]
 fn a_copy_of_an_earlier_run_writes_no_dead_letter_for_a_later_one() {
-    assert_eq!(judge(&NEW, 3, &recorded(State::Failed, 2)), Verdict::Drop);
-    assert_eq!(judge(&NEW, 3, &recorded(State::Queued, 2)), Verdict::Drop);
+    assert_eq!(judge(&NEW, 3, Deadline::Open, &recorded(State::Failed, 2)), Verdict::Drop);
+    assert_eq!(judge(&NEW, 3, Deadline::Open, &recorded(State::Queued, 2)), Verdict::Drop);
 }
 
 #[test]
 fn a_redriven_task_starts_on_the_mark_of_its_own_run() {
     let redriven = Delivered { generation: Generation::FIRST.redriven(), result_sequence: 7, ..NEW };
-    assert_eq!(judge(&redriven, 3, &recorded(State::Queued, 2)), Verdict::Start);
+    assert_eq!(judge(&redriven, 3, Deadline::Open, &recorded(State::Queued, 2)), Verdict::Start);
 }
 
 #[test]
 fn a_delivery_whose_retry_is_already_stored_is_dropped() {
     let retry = Generation::FIRST.retry_after(1);
     let seen = Seen { result: None, latest_copy: Some(retry) };
-    assert_eq!(judge(&Delivered { deliveries: 2, ..NEW }, 3, &seen), Verdict::Drop);
+    assert_eq!(judge(&Delivered { deliveries: 2, ..NEW }, 3, Deadline::Open, &seen), Verdict::Drop);
     let same = Seen { result: None, latest_copy: Some(Generation::FIRST) };
-    assert_eq!(judge(&Delivered { deliveries: 2, ..NEW }, 3, &same), Verdict::Start);
+    assert_eq!(judge(&Delivered { deliveries: 2, ..NEW }, 3, Deadline::Open, &same), Verdict::Start);
 }
 
 #[test]
 fn attempts_used_up_by_crashes_fail_the_task_without_a_handler() {
-    assert_eq!(judge(&Delivered { deliveries: 3, ..NEW }, 3, &Seen::default()), Verdict::Start);
-    assert_eq!(judge(&Delivered { deliveries: 4, ..NEW }, 3, &Seen::default()), Verdict::Exhaust);
+    assert_eq!(judge(&Delivered { deliveries: 3, ..NEW }, 3, Deadline::Open, &Seen::default()), Verdict::Start);
+    assert_eq!(judge(&Delivered { deliveries: 4, ..NEW }, 3, Deadline::Open, &Seen::default()), Verdict::Exhaust);
 }
 
 #[test]

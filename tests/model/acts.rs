@@ -1,6 +1,6 @@
 //! What each action does. Every decision in here is a call of the rules.
 
-use workfleet_proto::settlement::{Delivered, Ended, Generation, Origin, Plan, Recorded, Reply, Seen, Step};
+use workfleet_proto::settlement::{Deadline, Delivered, Ended, Generation, Origin, Plan, Recorded, Reply, Seen, Step};
 use workfleet_proto::v1::State;
 
 use crate::broker::{Due, Name, Parcel, Publish};
@@ -83,7 +83,7 @@ impl Fleet {
                 return;
             }
         }
-        let verdict = (self.rules.judge)(&delivery.delivered, self.attempts_max, &seen);
+        let verdict = (self.rules.judge)(&delivery.delivered, self.attempts_max, Deadline::Open, &seen);
         match (self.rules.plan_verdict)(verdict, delivery.lease(&world.broker)) {
             Some(plan) => self.settle(world, index, delivery, plan),
             None => {

@@ -94,7 +94,12 @@ fn wrong_looks() -> Vec<Mutant> {
         mutant("the result is read before the copies", START_AFTER_END, CRASH)
             .with(Rules { reads: result_first, ..rules() }),
         mutant("a redelivery takes a failure for finished", ENDS_WELL, CRASH).with(Rules {
-            judge: |delivered, attempts_max, seen| match settlement::judge(delivered, attempts_max, seen) {
+            judge: |delivered, attempts_max, deadline, seen| match settlement::judge(
+                delivered,
+                attempts_max,
+                deadline,
+                seen,
+            ) {
                 Verdict::FinishDeadLetter => Verdict::Drop,
                 verdict => verdict,
             },
@@ -112,7 +117,7 @@ fn result_first(look: Look) -> &'static [Read] {
 }
 
 fn judge_header(delivered: &Delivered, attempts_max: u32, seen: &Seen) -> Verdict {
-    settlement::judge(&Delivered { deliveries: 1, ..*delivered }, attempts_max, seen)
+    settlement::judge(&Delivered { deliveries: 1, ..*delivered }, attempts_max, deadline, seen)
 }
 
 /// Rule 6.

@@ -5,7 +5,7 @@
 //! rule in each of them.
 
 use workfleet_proto::settlement::{
-    self, Delivered, Ended, Generation, Lease, Look, Plan, Read, Reply, Seen, Settlement, Step, Verdict,
+    self, Deadline, Delivered, Ended, Generation, Lease, Look, Plan, Read, Reply, Seen, Settlement, Step, Verdict,
 };
 
 /// One set of rules.
@@ -16,7 +16,7 @@ pub(crate) struct Rules {
     /// In which order it is read.
     pub(crate) reads: fn(Look) -> &'static [Read],
     /// What to do with a delivery.
-    pub(crate) judge: fn(&Delivered, u32, &Seen) -> Verdict,
+    pub(crate) judge: fn(&Delivered, u32, Deadline, &Seen) -> Verdict,
     /// What to store for a verdict that needs no handler.
     pub(crate) plan_verdict: fn(Verdict, Lease) -> Option<Plan>,
     /// What to store for an attempt.

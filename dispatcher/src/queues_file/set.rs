@@ -1,14 +1,18 @@
 //! The keys of a queue.
 
 use toml::Value;
-use workfleet_proto::v1::{Backoff, QueueSettings};
+use workfleet_proto::v1::{Backoff, DeadAlert, QueueSettings};
 
 /// Keys that name a queue's kind.
 pub(super) const KIND_KEYS: [&str; 3] = ["proto", "descriptors", "service"];
 
+/// How many dead letters are told of in a minute, where the file does not say.
+const DEAD_ALERTS_PER_MINUTE: u32 = 10;
+
 const KEYS: &str = "attempts_max, backoff_base, backoff_max, lease, timeout, retention, tasks_max, tasks_bytes_max, \
                     scheduled_max, scheduled_bytes_max, results_bytes_max, running_max, replicas, lanes, payload_bytes_max, \
-                    blobs_bytes_max, blobs_age, uploads_age, children";
+                    blobs_bytes_max, blobs_age, uploads_age, children, ledger, accepted_bytes_max, cancel_grace, \
+                    dead_bytes_max, deadlines_max, dead_alert";
 
 /// Sets what `key` stands for.
 ///
@@ -35,10 +39,33 @@ pub(super) fn set(settings: &mut QueueSettings, key: &str, value: &Value) -> Res
         "blobs_age" => settings.blobs_age_ms = duration_ms(value)?,
         "uploads_age" => settings.uploads_age_ms = duration_ms(value)?,
         "children" => settings.children = texts(value)?,
+        "ledger" => settings.ledger = value.as_bool().ok_or_else(|| "neither true nor false".to_owned())?,
+        "accepted_bytes_max" => settings.accepted_bytes_max = number(value)?,
+        "cancel_grace" => settings.cancel_grace_ms = duration_ms(value)?,
+        "dead_bytes_max" => settings.dead_bytes_max = number(value)?,
+        "deadlines_max" => settings.deadlines_max = number(value)?,
+        "dead_alert" => settings.dead_alert = Some(dead_alert(value)?),
         "lanes" => settings.lanes = texts(value)?,
         _ => return Err(format!("unknown; the keys of a queue are proto, descriptors, service, {KEYS}")),
     }
     Ok(())
+}
+
+fn dead_alert(value: &Value) -> Result<DeadAlert, String> {
+    let table = value
+        .as_table()
+        .ok_or_else(|| "not a table; write { queue = \"webhook\", url = \"https://...\" }".to_owned())?;
+    let mut alert = DeadAlert { per_minute: DEAD_ALERTS_PER_MINUTE, ..DeadAlert::default() };
+    let text = |value: &Value| value.as_str().map(ToOwned::to_owned).ok_or_else(|| "not a text".to_owned());
+    for (key, value) in table {
+        match key.as_str() {
+            "queue" => alert.queue = text(value)?,
+            "url" => alert.url = text(value)?,
+            "per_minute" => alert.per_minute = number(value)?,
+            _ => return Err(format!("{key}: unknown; its keys are queue, url, per_minute")),
+        }
+    }
+    Ok(alert)
 }
 
 fn number<N: TryFrom<i64>>(value: &Value) -> Result<N, String> {

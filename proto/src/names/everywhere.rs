@@ -38,4 +38,34 @@ impl Names {
     pub fn call_everywhere(&self) -> String {
         format!("{}.call.*", self.root())
     }
+
+    /// Every deadline: `wf.delay.deadline.>`.
+    #[must_use]
+    pub fn delay_deadline_everywhere(&self) -> String {
+        format!("{}.delay.deadline.>", self.root())
+    }
+
+    /// Every result, and every mark of a redrive: `wf.result.>`.
+    #[must_use]
+    pub fn result_everywhere(&self) -> String {
+        format!("{}.result.>", self.root())
+    }
+
+    /// What workers of every queue are told to halt: `wf.cancel.*`.
+    #[must_use]
+    pub fn cancel_everywhere(&self) -> String {
+        format!("{}.cancel.*", self.root())
+    }
+
+    /// What operators did, in every queue: `wf.operation.*`.
+    #[must_use]
+    pub fn operation_everywhere(&self) -> String {
+        format!("{}.operation.*", self.root())
+    }
+
+    /// Every ledger: `wf.accepted.>`.
+    #[must_use]
+    pub fn accepted_everywhere(&self) -> String {
+        format!("{}.accepted.>", self.root())
+    }
 }

@@ -9,19 +9,22 @@ pub enum DelayPart {
     Due,
     /// Ticks of cron schedules.
     Tick,
+    /// Schedules of deadlines.
+    Deadline,
     /// Deadlines that have passed.
     Expired,
 }
 
 impl DelayPart {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::At, Self::Due, Self::Tick, Self::Expired];
+    pub const ALL: [Self; 5] = [Self::At, Self::Due, Self::Tick, Self::Deadline, Self::Expired];
 
     pub(super) fn token(self) -> &'static str {
         match self {
             Self::At => "at",
             Self::Due => "due",
             Self::Tick => "tick",
+            Self::Deadline => "deadline",
             Self::Expired => "expired",
         }
     }

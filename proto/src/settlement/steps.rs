@@ -69,7 +69,9 @@ impl Settlement {
     #[must_use]
     pub fn new(plan: Plan, delivered: &Delivered) -> Self {
         let next = match plan {
-            Plan::Complete | Plan::Fail => Some(Step::StoreResult { expected: delivered.result_sequence }),
+            Plan::Complete | Plan::Fail | Plan::Expire => {
+                Some(Step::StoreResult { expected: delivered.result_sequence })
+            }
             Plan::Retry => Some(Step::StoreRetry { expected: 0 }),
             Plan::HandBack => Some(Step::StoreHandBack { expected: 0 }),
             Plan::FinishDeadLetter => Some(Step::StoreDeadLetter),

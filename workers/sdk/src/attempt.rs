@@ -87,7 +87,7 @@ impl Carried<'_> {
                 return self.station.metrics.settled(MetricsEnded::of(Plan::Leave, settled).word());
             }
         };
-        let verdict = judge(&self.held.delivered, self.held.attempts_max(), &seen);
+        let verdict = judge(&self.held.delivered, self.held.attempts_max(), self.held.deadline(now_ms()), &seen);
         let Some(plan) = verdict.plan(self.lease.state()) else {
             return match slot {
                 Some(slot) => self.start(slot).await,
@@ -104,6 +104,7 @@ impl Carried<'_> {
                 );
                 Papers::Result(Box::new(self.failed(code::WORKER_LOST, &message)))
             }
+            Plan::Expire => Papers::Result(Box::new(self.records().expired())),
             // Only to know what its end leaves behind.
             Plan::Drop => result.map_or(Papers::None, |result| Papers::Result(Box::new(result))),
             Plan::Complete | Plan::Retry | Plan::HandBack | Plan::Leave => Papers::None,

@@ -151,6 +151,8 @@ pub(crate) enum Ended {
     Completed,
     /// The task failed.
     Failed,
+    /// Its deadline passed.
+    Expired,
     /// It is tried again.
     Retry,
     /// Another worker takes it, its attempt not spent.
@@ -168,9 +170,10 @@ pub(crate) enum Ended {
 }
 
 impl Ended {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Completed,
         Self::Failed,
+        Self::Expired,
         Self::Retry,
         Self::HandedBack,
         Self::Dropped,
@@ -187,6 +190,7 @@ impl Ended {
             (Settled::Left, _) | (_, Plan::Leave) => Self::Left,
             (Settled::Done, Plan::Complete) => Self::Completed,
             (Settled::Done, Plan::Fail) => Self::Failed,
+            (Settled::Done, Plan::Expire) => Self::Expired,
             (Settled::Done, Plan::Retry) => Self::Retry,
             (Settled::Done, Plan::HandBack) => Self::HandedBack,
             (Settled::Done, Plan::FinishDeadLetter) => Self::DeadLetter,
@@ -196,13 +200,14 @@ impl Ended {
 
     /// Whether the task ended with it.
     pub(crate) fn is_last(self) -> bool {
-        matches!(self, Self::Completed | Self::Failed)
+        matches!(self, Self::Completed | Self::Failed | Self::Expired)
     }
 
     pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Completed => "completed",
             Self::Failed => "failed",
+            Self::Expired => "expired",
             Self::Retry => "retry",
             Self::HandedBack => "handed_back",
             Self::Dropped => "dropped",

@@ -16,6 +16,7 @@ use workfleet_proto::v1::{self, Attempt, DeadLetter, Envelope, Failure, State};
 use workfleet_proto::wire::{CopyHeaders, TraceMode};
 
 use crate::output::Output;
+use crate::station::code;
 use crate::task::Held;
 
 /// A later copy of a task.
@@ -54,6 +55,14 @@ impl Ran<'_> {
     pub(crate) fn failed(&self, failure: Failure) -> v1::Result {
         let attempts = self.attempts(&failure);
         v1::Result { failure: Some(failure), attempts, ..self.result(State::Failed) }
+    }
+
+    /// The record of a task whose deadline passed.
+    pub(crate) fn expired(&self) -> v1::Result {
+        let message = "its deadline passed before it ended".to_owned();
+        let failure = Failure { code: code::EXPIRED.to_owned(), message };
+        let attempts = self.attempts(&failure);
+        v1::Result { failure: Some(failure), attempts, ..self.result(State::Expired) }
     }
 
     fn result(&self, state: State) -> v1::Result {
@@ -217,6 +226,7 @@ fn schedule(names: &Names, held: &Held, copy: &CopyHeaders, envelope: &Envelope)
 mod tests {
     use super::{Copy, Ran, dead_letter};
     use crate::output::Output;
+    use crate::station::code;
     use crate::task::tests::held;
     use bytes::Bytes;
     use prost::Message as _;

@@ -38,6 +38,8 @@ pub(crate) mod code {
     pub(crate) const OUTPUT_NOT_STORED: &str = "output_not_stored";
     /// Every attempt was used up, and the last ones left no outcome: their workers died, or could not store it.
     pub(crate) const WORKER_LOST: &str = "worker_lost";
+    /// The task's deadline passed.
+    pub(crate) const EXPIRED: &str = "expired";
 }
 
 /// How far the process is on its way out. Each token is cancelled once, in this order.

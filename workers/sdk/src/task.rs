@@ -7,7 +7,7 @@ use workfleet_link::broker::NatsHeaders;
 use workfleet_proto::id::{QueueName, TaskId};
 use workfleet_proto::limits::PAYLOAD_BYTES_MAX;
 use workfleet_proto::names::Lane;
-use workfleet_proto::settlement::{Delivered, Generation};
+use workfleet_proto::settlement::{Deadline, Delivered, Generation};
 use workfleet_proto::v1::Envelope;
 use workfleet_proto::wire::{self, CopyHeaders, TraceMode};
 
@@ -68,6 +68,14 @@ impl Held {
 
     pub(crate) fn attempts_max(&self) -> u32 {
         self.envelope.attempts_max.max(1)
+    }
+
+    /// Whether its result is still wanted at `now_ms`, milliseconds since the Unix epoch.
+    pub(crate) fn deadline(&self, now_ms: i64) -> Deadline {
+        match self.envelope.deadline_ms {
+            Some(deadline_ms) if deadline_ms <= now_ms => Deadline::Passed,
+            _ => Deadline::Open,
+        }
     }
 
     /// What a handler may know of the task.

@@ -180,6 +180,45 @@ impl Rpc for Service {
         let scale = self.unary("Scale", &metadata, &door, answer).await?;
         Ok(Response::new(scale.into()))
     }
+
+    async fn cancel(&self, _: Request<v1::CancelRequest>) -> Result<Response<v1::CancelReply>, Status> {
+        Err(Status::unimplemented("not there yet"))
+    }
+
+    async fn cancel_many(&self, _: Request<v1::CancelManyRequest>) -> Result<Response<v1::CancelManyReply>, Status> {
+        Err(Status::unimplemented("not there yet"))
+    }
+
+    async fn list_dead(&self, _: Request<v1::ListDeadRequest>) -> Result<Response<v1::ListDeadReply>, Status> {
+        Err(Status::unimplemented("not there yet"))
+    }
+
+    async fn get_dead(&self, _: Request<v1::GetDeadRequest>) -> Result<Response<v1::DeadTask>, Status> {
+        Err(Status::unimplemented("not there yet"))
+    }
+
+    async fn redrive(&self, _: Request<v1::RedriveRequest>) -> Result<Response<v1::Task>, Status> {
+        Err(Status::unimplemented("not there yet"))
+    }
+
+    async fn redrive_many(&self, _: Request<v1::RedriveManyRequest>) -> Result<Response<v1::DeadManyReply>, Status> {
+        Err(Status::unimplemented("not there yet"))
+    }
+
+    async fn drop_dead(&self, _: Request<v1::DropDeadRequest>) -> Result<Response<v1::DropDeadReply>, Status> {
+        Err(Status::unimplemented("not there yet"))
+    }
+
+    async fn drop_dead_many(&self, _: Request<v1::DropDeadManyRequest>) -> Result<Response<v1::DeadManyReply>, Status> {
+        Err(Status::unimplemented("not there yet"))
+    }
+
+    async fn list_operations(
+        &self,
+        _: Request<v1::ListOperationsRequest>,
+    ) -> Result<Response<v1::ListOperationsReply>, Status> {
+        Err(Status::unimplemented("not there yet"))
+    }
 }
 
 /// The queue of a task's id, or a blob's: no queue's name has an underscore. What is no id names no good queue either.

@@ -44,10 +44,11 @@ const fn rule(route: &'static str, method: Method, needs: Needs) -> Rule {
 const READ_PATH: Needs = Needs::InQueue(Action::Read, Where::Path);
 const READ_ID: Needs = Needs::InQueue(Action::Read, Where::Id);
 const SUBMIT_PATH: Needs = Needs::InQueue(Action::Submit, Where::Path);
+const OPERATE_PATH: Needs = Needs::InQueue(Action::Operate, Where::Path);
 const SUBMIT_ID: Needs = Needs::InQueue(Action::Submit, Where::Id);
 
 #[rustfmt::skip]
-static RULES: [Rule; 17] = [
+static RULES: [Rule; 26] = [
     rule("/livez",                    Method::GET,    Needs::Nothing),
     rule("/readyz",                   Method::GET,    Needs::Nothing),
     rule("/metrics",                  Method::GET,    Needs::InAll(Action::Read)),
@@ -64,6 +65,15 @@ static RULES: [Rule; 17] = [
     rule("/v1/blobs/{id}",            Method::GET,    READ_ID),
     rule("/v1/blobs/{id}",            Method::PUT,    SUBMIT_ID),
     rule("/v1/blobs/{id}",            Method::DELETE, SUBMIT_ID),
+    rule("/v1/tasks/{id}",            Method::DELETE, SUBMIT_ID),
+    rule("/v1/queues/{queue}/tasks:cancel", Method::POST, OPERATE_PATH),
+    rule("/v1/queues/{queue}/dead",   Method::GET,    READ_PATH),
+    rule("/v1/queues/{queue}/dead/{id}", Method::GET, READ_PATH),
+    rule("/v1/queues/{queue}/dead/{id}", Method::DELETE, OPERATE_PATH),
+    rule("/v1/queues/{queue}/dead/{id}", Method::POST, OPERATE_PATH),
+    rule("/v1/queues/{queue}/dead:redrive", Method::POST, OPERATE_PATH),
+    rule("/v1/queues/{queue}/dead:drop", Method::POST, OPERATE_PATH),
+    rule("/v1/operations",            Method::GET,    Needs::InSome(Action::Operate)),
     rule("/v1/scale/{queue}",         Method::GET,    Needs::InQueue(Action::Scale, Where::Path)),
 ];
 

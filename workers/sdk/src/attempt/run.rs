@@ -172,6 +172,7 @@ impl Carried<'_> {
         let papers = match plan {
             Plan::Complete => Papers::Result(Box::new(ran.completed(output, &station.schema))),
             Plan::Fail => Papers::Result(Box::new(ran.failed(why))),
+            Plan::Expire => Papers::Result(Box::new(ran.expired())),
             Plan::Retry => Papers::Copy(ran.retry(names, &why, delay)),
             Plan::HandBack => Papers::Copy(ran.hand_back(names, delay)),
             Plan::FinishDeadLetter | Plan::Drop | Plan::Leave => Papers::None,
