@@ -32,6 +32,9 @@ mod children;
 /// The broker, or the dispatcher, goes and comes back.
 mod broker;
 
+/// Three servers, of which one is lost.
+mod cluster;
+
 /// Kinds that the dispatcher was not built with.
 mod kinds;
 

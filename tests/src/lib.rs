@@ -19,7 +19,7 @@
 //! - [`Probe`]: the input of the worker that does what a test tells it, and [`runs`], what that worker wrote down.
 //! - [`Http`] and [`sse`]: the REST edge; the gRPC edge is the generated client.
 //! - [`Receiver`]: whom webhooks are sent to, well-behaved or not.
-//! - [`Worker`], [`Nats`], [`Process`]: what is killed, frozen and started again.
+//! - [`Worker`], [`Nats`], [`Cluster`], [`Process`]: what is killed, frozen and started again.
 //! - [`Keys`] and [`Thief`]: a broker that knows who may do what, and somebody who tries what is not his to do.
 //! - [`Authority`]: whom a fleet over TLS trusts.
 //! - [`MailSink`]: the SMTP server that mails arrive at.
@@ -29,6 +29,7 @@
 //! - [`eventually`]: how a test waits.
 
 mod authority;
+mod cluster;
 mod fleet;
 mod http;
 pub mod jaeger;
@@ -50,6 +51,7 @@ mod wait;
 mod worker;
 
 pub use authority::Authority;
+pub use cluster::{Broker, Cluster, ClusterBuilder, SERVERS};
 pub use fleet::{Fleet, FleetBuilder};
 pub use http::{Answer, Http, Request, client, get};
 pub use keys::{Keys, Thief};

@@ -6,6 +6,7 @@ use async_nats::{Client, ConnectError, ConnectOptions, jetstream};
 use serde_json::Value;
 
 use crate::authority::Authority;
+use crate::cluster::Broker;
 use crate::keys::Keys;
 use crate::place::tool;
 use crate::process::{Process, Spec};
@@ -59,13 +60,6 @@ impl Nats {
     #[must_use]
     pub fn keys(&self) -> Option<&Keys> {
         self.keys.as_ref()
-    }
-
-    /// What a program needs to know to reach it, beside who the program is.
-    pub(crate) fn variables(&self) -> Vec<(&'static str, String)> {
-        let ca_file = self.authority.as_ref().map(|authority| authority.ca_file().display().to_string());
-        let trusted = ca_file.map(|path| ("WORKFLEET_NATS_CA_FILE", path));
-        [("WORKFLEET_NATS_URL", self.url())].into_iter().chain(trusted).collect()
     }
 
     /// What somebody tried and was not permitted, from the server's own log.
@@ -125,6 +119,26 @@ impl Nats {
         // The port opens before streams are recovered; the API answers after, if only that there is no such stream.
         let asked = async || client.request("$JS.API.STREAM.INFO.none", "".into()).await.ok();
         eventually("JetStream answers", asked).await;
+    }
+}
+
+impl Broker for Nats {
+    fn keys(&self) -> Option<&Keys> {
+        Self::keys(self)
+    }
+
+    fn variables(&self) -> Vec<(&'static str, String)> {
+        let ca_file = self.authority.as_ref().map(|authority| authority.ca_file().display().to_string());
+        let trusted = ca_file.map(|path| ("WORKFLEET_NATS_CA_FILE", path));
+        [("WORKFLEET_NATS_URL", self.url())].into_iter().chain(trusted).collect()
+    }
+
+    async fn jetstream(&self) -> jetstream::Context {
+        Self::jetstream(self).await
+    }
+
+    fn replicas(&self) -> usize {
+        1
     }
 }
 

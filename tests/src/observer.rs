@@ -22,9 +22,15 @@ impl Observer {
     /// # Panics
     /// When the broker does not take the stream.
     pub async fn start(jetstream: &jetstream::Context) -> Self {
+        Self::start_on(jetstream, 1).await
+    }
+
+    /// The same in a cluster. What is republished while this stream has no leader is not counted there.
+    pub(crate) async fn start_on(jetstream: &jetstream::Context, replicas: usize) -> Self {
         let config = jetstream::stream::Config {
             name: STREAM.to_owned(),
             subjects: vec!["wf.done.>".to_owned()],
+            num_replicas: replicas,
             ..Default::default()
         };
         let stream = jetstream.create_stream(config).await.expect("the broker takes one more stream");

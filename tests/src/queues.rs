@@ -68,6 +68,12 @@ impl QueueSettings {
         self.set("scheduled_max", tasks.to_string())
     }
 
+    /// On how many servers.
+    #[must_use]
+    pub fn replicas(self, servers: usize) -> Self {
+        self.set("replicas", servers.to_string())
+    }
+
     /// The lanes, most urgent first.
     #[must_use]
     pub fn lanes(self, lanes: &[&str]) -> Self {

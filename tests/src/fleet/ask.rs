@@ -12,6 +12,7 @@ use workfleet_proto::v1;
 use workfleet_proto::v1::dispatcher_client::DispatcherClient;
 
 use super::Fleet;
+use crate::cluster::Broker;
 use crate::http::Answer;
 use crate::probe::Probe;
 use crate::runs::{self, Run};
@@ -19,7 +20,7 @@ use crate::sse::Events;
 use crate::wait::eventually;
 use crate::worker::Worker;
 
-impl Fleet {
+impl<B: Broker> Fleet<B> {
     /// Submits a probe and gives its id.
     pub async fn submit(&self, probe: &Probe) -> String {
         self.submit_with("", probe).await
