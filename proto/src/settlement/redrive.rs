@@ -154,11 +154,12 @@ impl Redrive {
                 self.going_on(RedriveStep::ReadLetter)
             }
             (RedriveStep::FindCopy { run }, RedriveReply::Copy(found)) => self.after_search(run, found),
-            (RedriveStep::Publish { run, .. }, RedriveReply::Done | RedriveReply::Lost) => {
-                self.deleting(Redriven::Redriven { run })
-            }
+            (RedriveStep::Publish { run, .. }, RedriveReply::Done) => self.deleting(Redriven::Redriven { run }),
             (RedriveStep::Publish { .. }, RedriveReply::Full) => self.ended(Redriven::Full),
-            (RedriveStep::Publish { .. }, RedriveReply::Unclear) => self.going_on(RedriveStep::ReadRecord),
+            // What lies there may be of an earlier run, not acknowledged yet: only a copy of this run frees the letter.
+            (RedriveStep::Publish { .. }, RedriveReply::Lost | RedriveReply::Unclear) => {
+                self.going_on(RedriveStep::ReadRecord)
+            }
             (RedriveStep::DeleteLetter { .. }, RedriveReply::Done) => self.ended(self.then),
             // Not answered, or not with what was asked for: once more.
             _ => self,
@@ -260,6 +261,15 @@ mod tests {
         let stale = walk(&[LETTER, record(State::Completed, 2, Edit::Same)]);
         assert_eq!(stale.step(), Ok(RedriveStep::DeleteLetter { sequence: 7 }));
         assert_eq!(stale.after(RedriveReply::Done).step(), Err(Redriven::Before(State::Completed)));
+    }
+
+    #[test]
+    fn an_old_copy_in_the_way_never_costs_the_letter() {
+        let marked = [LETTER, record(State::Failed, 1, Edit::Same), RedriveReply::Marked(20)];
+        let met = walk(&marked).after(RedriveReply::Lost);
+        assert_eq!(met.step(), Ok(RedriveStep::ReadRecord));
+        let searched = met.after(record(State::Queued, 2, Edit::Same)).after(RedriveReply::Copy(Copies::None));
+        assert_eq!(searched.step(), Ok(RedriveStep::Publish { run: 2, result_sequence: 20 }));
     }
 
     #[test]
