@@ -3,10 +3,12 @@
 //! Pure: time and random numbers are arguments, so every refusal can be tested with plain values, and HTTP, gRPC and
 //! in-process callers meet one and the same admission.
 
+mod deadline;
 pub(crate) mod labels;
 mod options;
 mod parent;
 
+pub use deadline::Deadline;
 pub use options::Options;
 pub(crate) use options::duration;
 pub(crate) use parent::{Earlier, Parent};
@@ -119,6 +121,7 @@ pub(crate) fn admit(
     labels::check_all(&options.labels)?;
     let start = start(options, given.now_ms)?;
     check_age(options, start, payload.len(), given)?;
+    let deadline_ms = deadline::in_force(options, parent, start, payload.len(), given)?;
     let (id, identity) = identity(key, parent, ordering_key, given)?;
     let not_before_ms = match start {
         Start::Now => None,
@@ -137,10 +140,10 @@ pub(crate) fn admit(
             schema: given.schema.to_owned(),
             submitted_at_ms: given.now_ms,
             not_before_ms,
-            deadline_ms: parent.and_then(|parent| parent.deadline_ms),
+            deadline_ms,
             attempts_max: attempts_max(options, given.settings)?,
             backoff: given.settings.backoff,
-            timeout_ms: given.settings.timeout_ms,
+            timeout_ms: deadline::timeout_ms(options, given)?,
             ordering_key: ordering_key.map(ToOwned::to_owned),
             labels: options.labels.clone().into_iter().collect(),
             parent_id: parent.map(|parent| parent.id.to_string()),

@@ -132,14 +132,15 @@ fn options_are_read_from_a_query() {
     assert_eq!(labelled, [("order", "17"), ("shop", "a:b")].map(|(k, v)| (k.to_owned(), v.to_owned())).into());
     assert_eq!(read(&[("at", "2023-11-14T23:13:20+01:00")]).expect("fine").at, Some(UnixMs(NOW_MS)));
     let unknown = read(&[("dealy", "1s")]).expect_err("a typing mistake");
-    assert_eq!((unknown.field.as_deref(), unknown.known.len()), (Some("dealy"), 6));
+    assert_eq!((unknown.field.as_deref(), unknown.known.len()), (Some("dealy"), 8));
     for wrong in [
         &[("delay", "5")][..],
         &[("delay", "-5s")],
         &[("at", "tomorrow")],
         &[("attempts_max", "x")],
         &[("delay", "1s"), ("delay", "2s")],
-        &[("deadline", "1s")],
+        &[("deadline", "soon")],
+        &[("timeout", "5")],
         &[("label", "order")],
         &[("label", "a:1"), ("label", "a:1")],
     ] {

@@ -48,7 +48,7 @@ use told::Told;
 /// How often files are looked at.
 const LOOK_INTERVAL: Duration = Duration::from_secs(2);
 /// Whoever calls where there is no authentication.
-const ANYBODY: &str = "anybody";
+pub(crate) const ANYBODY: &str = "anybody";
 
 /// Knows callers by their tokens. Cheap to clone.
 #[derive(Clone)]

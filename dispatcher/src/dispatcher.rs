@@ -20,6 +20,7 @@ use crate::large::{Held, Large};
 use crate::limits::{CALLS_MAX, LISTS_MAX, WAIT_MAX, WAITS_MAX, WATCHES_MAX};
 use crate::list::ListTasks;
 use crate::metrics::Metrics;
+use crate::operations::Operations;
 use crate::publish::Publisher;
 use crate::room::Room;
 use crate::state;
@@ -41,6 +42,7 @@ pub(crate) struct Inner {
     pub(crate) publisher: Publisher,
     pub(crate) room: Room,
     pub(crate) metrics: Metrics,
+    pub(crate) operations: Operations,
     pub(crate) large: Large,
     pub(crate) reads: Reads,
     pub(crate) calls: Semaphore,
@@ -84,6 +86,7 @@ impl Dispatcher {
             publisher: Publisher::new(broker.clone()),
             room: Room::new(broker.clone()),
             metrics: Metrics::new(),
+            operations: Operations::new(broker.clone()),
             large: Large::new(),
             reads: Reads::new(),
             calls: Semaphore::new(CALLS_MAX),

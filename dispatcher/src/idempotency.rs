@@ -62,6 +62,7 @@ pub(crate) async fn submit(
         submitted_at_ms: admitted.envelope.submitted_at_ms,
         not_before_ms: admitted.envelope.not_before_ms,
         lane: admitted.lane.to_string(),
+        deadline_ms: admitted.envelope.deadline_ms,
     };
     for _ in 0..TRIES_MAX {
         if let Some(first) = read_key(inner, queue, admitted).await? {
@@ -195,6 +196,8 @@ async fn take_over(
         admitted.lane = lane;
         admitted.start = first.not_before_ms.map_or(Start::Now, Start::At);
         admitted.envelope.not_before_ms = first.not_before_ms;
+        // Its timer is there perhaps, and no second one for another time is stored beside it.
+        admitted.envelope.deadline_ms = first.deadline_ms;
     }
     match publish(inner, queue, &admitted, context, first).await? {
         Keyed::Stored(until) => {

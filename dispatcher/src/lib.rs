@@ -44,6 +44,7 @@ pub mod credentials;
 pub mod error;
 pub mod limits;
 pub mod openapi;
+pub mod operations;
 pub mod queues_file;
 pub mod streams;
 pub mod view;
@@ -73,7 +74,7 @@ mod upkeep;
 mod wait;
 mod watch;
 
-pub use admit::{Options, Payload, Submit};
+pub use admit::{Deadline, Options, Payload, Submit};
 pub use blobs::{BlobRead, BlobView, Put};
 pub use call::{Call, Called};
 pub use config::Config;

@@ -88,6 +88,31 @@ pub const SCHEMAS_MAX: usize = 1_024;
 pub const COUNTS_FRESH: Duration = Duration::from_millis(500);
 /// Longest delay of a task.
 pub const DELAY_MAX: Duration = Duration::from_secs(365 * 24 * 3_600);
+/// Furthest deadline of a task.
+pub const DEADLINE_MAX: Duration = DELAY_MAX;
+/// How far in the past a deadline may lie and still be taken, to expire at once: clocks differ, and a submit takes time.
+pub const DEADLINE_LATE_MAX: Duration = Duration::from_secs(5);
+/// How often a dispatcher looks for queues whose deadlines nobody here takes yet.
+pub const EXPIRE_LOOK_INTERVAL: Duration = Duration::from_secs(2);
+/// Deadlines of one queue that a dispatcher takes at once. Its share of those that a herd leaves with it for the time of
+/// one redelivery, should it die.
+pub const EXPIRE_BATCH_MAX: usize = 64;
+/// Tasks that a dispatcher expires at once, of all queues.
+pub const EXPIRES_MAX: usize = 128;
+/// Deadlines that may be with all dispatchers together and not acknowledged, in each queue.
+pub const EXPIRED_PENDING_MAX: u32 = 4_096;
+/// When a deadline is given out again that a dispatcher took and did not acknowledge.
+pub const EXPIRED_ACK_WAIT: Duration = Duration::from_secs(30);
+/// How long a dispatcher works on one deadline before it gives it back. Shorter than [`EXPIRED_ACK_WAIT`].
+pub const EXPIRE_TIME_MAX: Duration = Duration::from_secs(20);
+/// When one that it gave back comes again.
+pub const EXPIRE_AGAIN: Duration = Duration::from_secs(1);
+/// Longest that one request for deadlines waits at the broker.
+pub const EXPIRE_PULL_TIME: Duration = Duration::from_secs(10);
+/// How much later than that a request without any answer is given up.
+pub const EXPIRE_PULL_MARGIN: Duration = Duration::from_secs(2);
+/// When a deadline is looked at once more whose task is not there: a submit that stored its timer may still be under way.
+pub const EXPIRE_UNKNOWN_AGAIN: Duration = Duration::from_secs(15);
 /// Tasks of a page that names no limit.
 pub const LIST_TASKS_DEFAULT: usize = 50;
 /// Most tasks of a page.

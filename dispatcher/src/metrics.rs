@@ -37,6 +37,7 @@ pub(crate) struct Metrics {
     workers: Gauge<u64>,
     oldest_age: Gauge<f64>,
     connected: Gauge<u64>,
+    deadlines: Counter<u64>,
     callers_refused: Counter<u64>,
     auth_stale: Gauge<u64>,
     blobs_refused: Counter<u64>,
@@ -76,6 +77,7 @@ impl Metrics {
             blobs: meter.u64_gauge("workfleet.blob.stored").with_unit("{blob}").build(),
             blobs_bytes: meter.u64_gauge("workfleet.blob.stored_size").with_unit("By").build(),
             blobs_bytes_max: meter.u64_gauge("workfleet.blob.stored_size_max").with_unit("By").build(),
+            deadlines: meter.u64_counter("workfleet.deadline.passed").with_unit("{task}").build(),
             connected: meter.u64_gauge("workfleet.broker.connected").build(),
         }
     }
@@ -107,6 +109,11 @@ impl Metrics {
         self.dead.record(view.dead, &attributes);
         self.workers.record(view.workers.len() as u64, &attributes);
         self.oldest_age.record(oldest.as_secs_f64(), &attributes);
+    }
+
+    /// A deadline that has passed, and what came of it.
+    pub(crate) fn deadline_passed(&self, queue: &QueueName, outcome: &'static str) {
+        self.deadlines.add(1, &[KeyValue::new("queue", queue.to_string()), KeyValue::new("outcome", outcome)]);
     }
 
     /// A request that was refused for who sent it.

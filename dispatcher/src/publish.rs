@@ -3,11 +3,13 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
+use async_nats::HeaderMap;
 use bytes::Bytes;
 use opentelemetry::Context;
 use prost::Message as _;
 use workfleet_link::broker::Broker;
 use workfleet_link::pipeline::{Pipeline, Publish, PublishError, Stored};
+use workfleet_link::read::{self, ReadError};
 use workfleet_link::telemetry::trace;
 use workfleet_link::time::rfc3339_ms;
 use workfleet_proto::id::TaskId;
@@ -44,6 +46,38 @@ impl Publisher {
         self.store(&stream, task_message(&self.broker.names, admitted, context)).await
     }
 
+    /// Stores the timer of a task's deadline, in the place of any other: a task has one. Nothing may know the task yet.
+    ///
+    /// # Errors
+    /// See [`PublishError`].
+    pub(crate) async fn timer(&self, id: &TaskId, deadline_ms: i64) -> Result<Stored, PublishError> {
+        let names = &self.broker.names;
+        self.store(&names.delay_stream(&id.queue()), timer_message(names, id, deadline_ms)).await
+    }
+
+    /// The same where another submit of the task may have stored it. All of them go by the deadline that the key's record
+    /// has; so a timer for another time was left by an earlier task of this key, which has ended, and is replaced.
+    ///
+    /// # Errors
+    /// See [`PublishError`].
+    pub(crate) async fn shared_timer(&self, id: &TaskId, deadline_ms: i64) -> Result<(), NoTimer> {
+        let names = &self.broker.names;
+        let stream = names.delay_stream(&id.queue());
+        let mut message = timer_message(names, id, deadline_ms);
+        for _ in 0..IN_FLIGHT_TRIES_MAX {
+            let there = read::last_on_subject(&self.broker, &stream, &message.subject).await?;
+            if there.as_ref().is_some_and(|there| deadline_of(&there.headers) == Some(deadline_ms)) {
+                return Ok(());
+            }
+            message.expected_sequence = Some(there.map_or(0, |there| there.sequence));
+            match self.store(&stream, message.clone()).await {
+                Err(PublishError::Lost) => {}
+                stored => return Ok(stored.map(|_| ())?),
+            }
+        }
+        Err(PublishError::InFlight.into())
+    }
+
     /// Publishes; waits while a write to the same subject is under way, which is neither a success nor a loss.
     ///
     /// # Errors
@@ -63,6 +97,45 @@ impl Publisher {
         let mut pipelines = self.pipelines.lock().unwrap_or_else(PoisonError::into_inner);
         pipelines.entry(stream.to_owned()).or_insert_with(|| Pipeline::start(&self.broker)).clone()
     }
+}
+
+/// The deadline that a timer is for.
+pub(crate) fn deadline_of(headers: &HeaderMap) -> Option<i64> {
+    headers.get(header::DEADLINE_MS)?.as_str().parse().ok()
+}
+
+/// Why a timer is not stored.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NoTimer {
+    /// It cannot be seen whether it is there.
+    #[error(transparent)]
+    Unread(#[from] ReadError),
+    /// It was refused, or nobody knows.
+    #[error(transparent)]
+    Refused(#[from] PublishError),
+}
+
+impl NoTimer {
+    /// What the caller of the submit is told: the task comes after its timer, so it is not stored.
+    pub(crate) fn error(self) -> ApiError {
+        match self {
+            Self::Unread(error) => error.into(),
+            Self::Refused(PublishError::Unanswered | PublishError::InFlight) => {
+                let detail = "the broker did not answer in time; nothing was accepted";
+                ApiError::new(Code::BrokerUnavailable, detail).retry_after_ms(BROKER_RETRY_AFTER_MS)
+            }
+            Self::Refused(error) => error.into(),
+        }
+    }
+}
+
+/// The timer of a deadline. It has no message id: a redrive stores another one for the same task.
+fn timer_message(names: &Names, id: &TaskId, deadline_ms: i64) -> Publish {
+    let mut message = Publish::new(names.delay_deadline(id), Bytes::new());
+    message.headers.insert(header::DEADLINE_MS, deadline_ms.to_string());
+    message.headers.insert(header::SCHEDULE, format!("@at {}", rfc3339_ms(deadline_ms)));
+    message.headers.insert(header::SCHEDULE_TARGET, names.delay_expired(id));
+    message
 }
 
 /// What a caller is told of a task that could not be stored.

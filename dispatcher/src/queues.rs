@@ -38,7 +38,7 @@ impl Inner {
         let names = &self.broker.names;
         let delay = names.delay_stream(&queue.name);
         let (counts, delayed) = try_join(self.counts(queue), ask::stream(&self.broker, &delay)).await?;
-        let dead = ask::count(&self.broker, &names.dead_stream(), &names.dead_all(&queue.name)).await?;
+        let dead = ask::stream(&self.broker, &names.dead_stream(&queue.name)).await?.messages;
         Ok(QueueView {
             name: queue.name.to_string(),
             paused: counts.lanes.iter().any(|(_, lane)| lane.paused),

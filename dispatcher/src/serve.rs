@@ -85,6 +85,7 @@ async fn with_broker(
     let addresses = [Some(("http", http.address())), Some(("grpc", grpc.address())), admin.map(|at| ("admin", at))];
     let dispatcher = Dispatcher::new(broker.clone());
     tokio::spawn(upkeep::run(dispatcher.clone(), stop.clone()));
+    let noted = dispatcher.clone();
     let auth = Auth::new(&config.auth);
     tokio::spawn(auth.clone().keep_fresh(dispatcher.clone(), stop.clone()));
     let mut servers = JoinSet::new();
@@ -107,7 +108,9 @@ async fn with_broker(
     health.serving(broker.clone());
     let scheme = if config.tls.is_some() { "https" } else { "http" };
     tracing::info!(scheme, ?addresses, "serving");
-    finish(servers, stop).await
+    let finished = finish(servers, stop).await;
+    noted.inner().operations.flush().await;
+    finished
 }
 
 /// Until we are asked to stop, or one server fails: then the other stops too, and whoever started us starts us again.

@@ -118,7 +118,7 @@ impl Inner {
     /// The dead letter of a task that failed; one that cannot be read is none.
     pub(crate) async fn read_dead_letter(&self, id: &TaskId) -> Result<Option<v1::DeadLetter>, ApiError> {
         let names = &self.broker.names;
-        let stored = read::last_on_subject(&self.broker, &names.dead_stream(), &names.dead(id)).await?;
+        let stored = read::last_on_subject(&self.broker, &names.dead_stream(&id.queue()), &names.dead(id)).await?;
         Ok(stored.and_then(|stored| v1::DeadLetter::decode(stored.payload).ok()))
     }
 

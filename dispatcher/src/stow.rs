@@ -1,4 +1,4 @@
-//! A task to its stream, and a large payload to the object store before that.
+//! A task to its stream; before that the timer of its deadline to the delay stream, and a large payload to the object store.
 //!
 //! The order is the promise: no claim check without its blob. So a crash in between leaves a blob that nobody names, and
 //! the sweep finds it. Every way in which a task is published leads through here, and only where it is about to be: a
@@ -13,11 +13,12 @@ use workfleet_proto::limits::INLINE_BYTES_MAX;
 use workfleet_proto::v1::{Blob, Envelope};
 
 use crate::admit::Admitted;
+use crate::ask;
 use crate::dispatcher::Inner;
 use crate::error::ApiError;
 use crate::kinds::Queue;
 use crate::large::Held;
-use crate::publish::refused;
+use crate::publish::{NoTimer, refused};
 use crate::state::Known;
 
 /// Why a task is not stored.
@@ -27,6 +28,8 @@ pub(crate) enum NotStored {
     Lost,
     /// Its payload found no place; nothing was published.
     Payload(ApiError),
+    /// Its timer is not stored, or nobody knows; the task was not published.
+    Timer(ApiError),
     /// It was refused, or nobody knows.
     Task(PublishError),
 }
@@ -36,8 +39,16 @@ impl NotStored {
     pub(crate) fn error(self, admitted: &Admitted) -> ApiError {
         match self {
             Self::Lost => refused(PublishError::Lost, &admitted.id),
-            Self::Payload(error) => error,
+            Self::Payload(error) | Self::Timer(error) => error,
             Self::Task(error) => refused(error, &admitted.id),
+        }
+    }
+
+    /// Whether the task is certainly not stored.
+    fn is_certain(&self) -> bool {
+        match self {
+            Self::Lost | Self::Payload(_) | Self::Timer(_) => true,
+            Self::Task(error) => is_certain(error),
         }
     }
 }
@@ -53,11 +64,46 @@ impl Inner {
         admitted: &Admitted,
         context: &Context,
     ) -> Result<Stored, NotStored> {
+        if let Some(deadline_ms) = admitted.envelope.deadline_ms {
+            // On the heap: every submit would carry the room for what few have.
+            return Box::pin(self.stow_timed(queue, admitted, deadline_ms, context)).await;
+        }
+        self.stow_untimed(queue, admitted, context).await
+    }
+
+    async fn stow_untimed(&self, queue: &Queue, admitted: &Admitted, context: &Context) -> Result<Stored, NotStored> {
         if admitted.envelope.payload.len() <= INLINE_BYTES_MAX {
             return self.publisher.task(admitted, context).await.map_err(not_stored);
         }
         // On the heap: every small submit would carry the room for this.
         Box::pin(self.stow_large(queue, admitted, context)).await
+    }
+
+    /// The timer first: a task that was accepted with a deadline has one, whoever dies in between. A timer without a task
+    /// fires once and finds nothing.
+    async fn stow_timed(
+        &self,
+        queue: &Queue,
+        admitted: &Admitted,
+        deadline_ms: i64,
+        context: &Context,
+    ) -> Result<Stored, NotStored> {
+        if admitted.identity.is_kept() {
+            let stored = self.publisher.shared_timer(&admitted.id, deadline_ms).await;
+            stored.map_err(|error| NotStored::Timer(error.error()))?;
+            return self.stow_untimed(queue, admitted, context).await;
+        }
+        let timer = self.publisher.timer(&admitted.id, deadline_ms).await;
+        let timer = timer.map_err(|error| NotStored::Timer(NoTimer::from(error).error()))?;
+        let stored = self.stow_untimed(queue, admitted, context).await;
+        if stored.as_ref().is_err_and(NotStored::is_certain) {
+            // A full queue that is asked again and again is not to fill with timers of what it refused.
+            let stream = self.broker.names.delay_stream(&queue.name);
+            if let Err(error) = ask::delete_message(&self.broker, &stream, timer.sequence).await {
+                tracing::debug!(task = %admitted.id, %error, "the timer of a refused submit is left to fire");
+            }
+        }
+        stored
     }
 
     async fn stow_large(&self, queue: &Queue, admitted: &Admitted, context: &Context) -> Result<Stored, NotStored> {

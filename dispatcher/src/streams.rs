@@ -45,7 +45,7 @@ pub async fn provision_with(broker: &Broker, file: &QueuesFile, losses: Losses) 
     loss::check(&api, file, losses).await?;
     let replicas = file.queues.iter().map(|queue| queue.settings.replicas).max().unwrap_or(1);
     // Another file's queues share these, and may need more.
-    let replicas = replicas.max(api.replicas(&broker.names.dead_stream()).await?);
+    let replicas = replicas.max(api.replicas(&format!("KV_{}", broker.names.queues_bucket())).await?);
     for stream in wanted::shared(&broker.names, replicas) {
         api.stream(stream).await?;
     }
@@ -179,7 +179,7 @@ pub enum ProvisionError {
     /// A lower limit would make the broker drop what is stored. Nothing was changed.
     #[error(
         "{name}: the new limits would drop what is stored: {what}. Nothing was changed. Wait until it is gone, keep \
-         retention, results_bytes_max and blobs_age, or say --allow-loss"
+         retention, results_bytes_max, dead_bytes_max and blobs_age, or say --allow-loss"
     )]
     WouldDrop {
         /// What was to be changed.

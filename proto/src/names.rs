@@ -231,9 +231,16 @@ impl Names {
         self.stored(&format!("EVENTS_{queue}"))
     }
 
-    /// Dead letters of all queues: `DEAD`.
+    /// Dead letters: `DEAD_<q>`. One for each queue, so that one queue, or one stolen key, pushes out no other's letters.
     #[must_use]
-    pub fn dead_stream(&self) -> String {
+    pub fn dead_stream(&self, queue: &QueueName) -> String {
+        self.stored(&format!("DEAD_{queue}"))
+    }
+
+    /// Where the dead letters of all queues were before each had its own stream: `DEAD`. Only read and emptied, for fleets
+    /// from before.
+    #[must_use]
+    pub fn dead_stream_shared(&self) -> String {
         self.stored("DEAD")
     }
 

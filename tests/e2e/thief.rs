@@ -24,7 +24,7 @@ async fn he_reads_nothing_of_another_queue() {
     let fleet = fleet().start().await;
     let thief = thief(&fleet).await;
     let last = json!({ "last_by_subj": "wf.result.thumbnail.q.x" }).to_string();
-    for stream in ["TASKS_thumbnail", "DELAY_thumbnail", "RESULTS_thumbnail", "EVENTS_thumbnail", "DEAD"] {
+    for stream in ["TASKS_thumbnail", "DELAY_thumbnail", "RESULTS_thumbnail", "EVENTS_thumbnail", "DEAD_thumbnail"] {
         thief.may_not_publish(&format!("$JS.API.STREAM.MSG.GET.{stream}"), &last).await;
         thief.may_not_publish(&format!("$JS.API.DIRECT.GET.{stream}"), &last).await;
         thief.may_not_publish(&format!("$JS.API.DIRECT.GET.{stream}.wf.result.thumbnail.q.x"), "").await;
@@ -37,7 +37,7 @@ async fn he_reads_nothing_of_another_queue() {
     for next in ["MSG.NEXT.TASKS_thumbnail.WORK_m", "INFO.TASKS_thumbnail.WORK_m", "MSG.NEXT.DELAY_probe.SRC"] {
         thief.may_not_publish(&format!("$JS.API.CONSUMER.{next}"), "1").await;
     }
-    for consumer in ["RESULTS_thumbnail", "RESULTS_probe", "TASKS_probe", "DEAD", "KV_QUEUES"] {
+    for consumer in ["RESULTS_thumbnail", "RESULTS_probe", "TASKS_probe", "DEAD_probe", "KV_QUEUES"] {
         thief.may_not_publish(&format!("$JS.API.CONSUMER.CREATE.{consumer}"), "{}").await;
         thief.may_not_publish(&format!("$JS.API.CONSUMER.DURABLE.CREATE.{consumer}.X"), "{}").await;
     }
@@ -103,9 +103,16 @@ async fn he_changes_nothing_of_another_queue() {
 async fn he_makes_changes_and_removes_no_stream() {
     let fleet = fleet().start().await;
     let thief = thief(&fleet).await;
-    for stream in
-        ["TASKS_thumbnail", "TASKS_probe", "RESULTS_probe", "DELAY_probe", "EVENTS_probe", "DEAD", "KV_QUEUES", "X"]
-    {
+    for stream in [
+        "TASKS_thumbnail",
+        "TASKS_probe",
+        "RESULTS_probe",
+        "DELAY_probe",
+        "EVENTS_probe",
+        "DEAD_probe",
+        "KV_QUEUES",
+        "X",
+    ] {
         for act in ["CREATE", "UPDATE", "DELETE", "PURGE", "MSG.DELETE", "LEADER.STEPDOWN", "SNAPSHOT", "RESTORE"] {
             thief.may_not_publish(&format!("$JS.API.STREAM.{act}.{stream}"), "{}").await;
         }

@@ -3,7 +3,8 @@
 //! Each comes with the smallest setting that shows it, and with the property that it breaks.
 
 use workfleet_proto::settlement::{
-    self, Delivered, Ended, Generation, Lease, Look, Plan, Read, Recorded, Reply, Seen, Settlement, Step, Verdict,
+    self, Deadline, Delivered, Ended, Generation, Lease, Look, Plan, Read, Recorded, Reply, Seen, Settlement, Step,
+    Verdict,
 };
 use workfleet_proto::v1::State;
 
@@ -116,7 +117,7 @@ fn result_first(look: Look) -> &'static [Read] {
     }
 }
 
-fn judge_header(delivered: &Delivered, attempts_max: u32, seen: &Seen) -> Verdict {
+fn judge_header(delivered: &Delivered, attempts_max: u32, deadline: Deadline, seen: &Seen) -> Verdict {
     settlement::judge(&Delivered { deliveries: 1, ..*delivered }, attempts_max, deadline, seen)
 }
 

@@ -20,6 +20,7 @@
 //! - [`Http`] and [`sse`]: the REST edge; the gRPC edge is the generated client.
 //! - [`Receiver`]: whom webhooks are sent to, well-behaved or not.
 //! - [`Worker`], [`Nats`], [`Cluster`], [`Process`]: what is killed, frozen and started again.
+//! - [`Stand`] and [`Proxy`]: several dispatchers behind clients that go on, and links that are cut, stalled and slowed.
 //! - [`Keys`] and [`Thief`]: a broker that knows who may do what, and somebody who tries what is not his to do.
 //! - [`Authority`]: whom a fleet over TLS trusts.
 //! - [`MailSink`]: the SMTP server that mails arrive at.
@@ -41,10 +42,12 @@ mod observer;
 mod place;
 mod probe;
 mod process;
+mod proxy;
 mod queues;
 mod receiver;
 pub mod runs;
 pub mod sse;
+mod stand;
 pub mod stores;
 mod traces;
 mod wait;
@@ -61,8 +64,10 @@ pub use observer::Observer;
 pub use place::{program, workspace};
 pub use probe::Probe;
 pub use process::{Process, Spec};
+pub use proxy::{Link, Proxy};
 pub use queues::QueueSettings;
 pub use receiver::{Call, Reaction, Receiver};
+pub use stand::{Edges, Stand, StandPlan};
 pub use traces::{Span, Traces};
 pub use wait::{eventually, eventually_within};
 pub use worker::Worker;

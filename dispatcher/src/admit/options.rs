@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::deadline::Deadline;
 use super::labels::{self, LABEL};
 use crate::error::ApiError;
 use crate::view::UnixMs;
@@ -22,6 +23,10 @@ pub struct Options {
     pub ordering_key: Option<String>,
     /// How often the handler may be started; the default is the queue's.
     pub attempts_max: Option<u32>,
+    /// The task is `expired` unless it has ended by then. A child has its parent's, if that is sooner.
+    pub deadline: Option<Deadline>,
+    /// The longest time of one attempt; the default, and the most, is the queue's.
+    pub timeout: Option<Duration>,
     /// Short pairs of the caller's own, kept through retries, results and dead letters: up to 16, with keys as
     /// `[a-z][a-z0-9_.-]{0,62}` and values of 1 to 63 bytes without control characters. They are no part of a task's
     /// identity: a repeat of a keyed submit with others is the same task, with its first ones.
@@ -30,7 +35,8 @@ pub struct Options {
 
 impl Options {
     /// Names of all options.
-    pub const NAMES: [&'static str; 6] = ["delay", "at", "priority", "ordering_key", "attempts_max", LABEL];
+    pub const NAMES: [&'static str; 8] =
+        ["delay", "at", "deadline", "timeout", "priority", "ordering_key", "attempts_max", LABEL];
 
     /// Reads names and values, as a query has them.
     ///
@@ -53,6 +59,8 @@ impl Options {
         match name {
             "delay" => self.delay = Some(duration(name, value)?),
             "at" => self.at = Some(time(name, value)?),
+            "deadline" => self.deadline = Some(Deadline::read(name, value)?),
+            "timeout" => self.timeout = Some(duration(name, value)?),
             "priority" => self.priority = Some(value.to_owned()),
             "ordering_key" => self.ordering_key = Some(value.to_owned()),
             LABEL => labels::add(&mut self.labels, value)?,
@@ -75,7 +83,7 @@ pub(crate) fn duration(name: &str, value: &str) -> Result<Duration, ApiError> {
         .map_err(|error| ApiError::invalid_option(name, format!("not a duration: {error}; write 1500ms, 10s or 5m")))
 }
 
-fn time(name: &str, value: &str) -> Result<UnixMs, ApiError> {
+pub(super) fn time(name: &str, value: &str) -> Result<UnixMs, ApiError> {
     let wrong = |error: jiff::Error| {
         let detail = format!("not a time: {error}; write RFC 3339, 2026-11-23T14:00:00Z (+ is %2B in a query)");
         ApiError::invalid_option(name, detail)

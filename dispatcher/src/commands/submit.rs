@@ -43,6 +43,12 @@ pub(crate) struct Submit {
     /// Start no sooner than at this time (RFC 3339), as 2026-11-23T14:00:00Z
     #[arg(long, value_name = "TIME")]
     at: Option<String>,
+    /// Expire the task unless it has ended by then: 10m from now, or a time (RFC 3339)
+    #[arg(long, value_name = "DURATION|TIME")]
+    deadline: Option<String>,
+    /// The longest time of one attempt, as 30s; at most the queue's
+    #[arg(long, value_name = "DURATION")]
+    timeout: Option<String>,
     /// The lane: h, m or l, where the queue has them
     #[arg(long, value_name = "LANE")]
     priority: Option<String>,
@@ -92,6 +98,8 @@ impl Submit {
         let texts = [
             ("delay", &self.delay),
             ("at", &self.at),
+            ("deadline", &self.deadline),
+            ("timeout", &self.timeout),
             ("priority", &self.priority),
             ("ordering_key", &self.ordering_key),
         ];

@@ -74,7 +74,11 @@ fn provision(names: &Names, inbox: String) -> Permissions {
         "CONSUMER.DURABLE.CREATE.*.*",
         "CONSUMER.DELETE.*.*",
     ]);
+    // What it purges and retires is noted.
+    publish.push(names.operation_everywhere());
     publish.push(key(&names.queues_bucket(), "*"));
+    // Letters from the one stream that all queues once shared.
+    publish.push(names.dead_everywhere());
     publish.push(key(&names.kinds_bucket(), "kind.*"));
     publish.push(key(&names.kinds_bucket(), "schema.*.*"));
     Permissions { publish, subscribe: vec![inbox], answers: Answers::Refused }
@@ -83,13 +87,21 @@ fn provision(names: &Names, inbox: String) -> Permissions {
 /// Takes tasks for every queue and reads what became of them. Of streams it makes those of events alone, which are in
 /// memory; it deletes idempotency keys that it wrote in vain, and what is nobody's in the object stores.
 fn dispatcher(names: &Names, file: &QueuesFile, inbox: String) -> Permissions {
-    let mut publish =
-        vec![names.task_everywhere(), names.delay_at_everywhere(), names.key_everywhere(), names.call_everywhere()];
+    let mut publish = vec![
+        names.task_everywhere(),
+        names.delay_at_everywhere(),
+        names.delay_deadline_everywhere(),
+        names.key_everywhere(),
+        names.call_everywhere(),
+    ];
+    publish.extend([names.operation_everywhere(), names.accepted_everywhere()]);
     publish.extend(api(&["STREAM.INFO.*", "STREAM.MSG.GET.*", "DIRECT.GET.*", "CONSUMER.INFO.*.*"]));
     for queue in file.queues.iter().map(|entry| &entry.name) {
         let events = names.events_stream(queue);
         publish.extend(api(&[&format!("STREAM.CREATE.{events}"), &format!("STREAM.UPDATE.{events}")]));
         publish.extend(api(&[&format!("STREAM.MSG.DELETE.{}", names.results_stream(queue))]));
+        publish.extend(api(&[&format!("STREAM.MSG.DELETE.{}", names.dead_stream(queue))]));
+        publish.extend(deadlines_taken(names, queue));
         publish.extend(object_store_writes(names, Store::In, queue));
         publish.extend(object_store_deletes(names, Store::In, queue));
         publish.extend(object_store_deletes(names, Store::Out, queue));
@@ -161,6 +173,16 @@ fn worker(names: &Names, queue: &QueueName, children: &[String], inbox: String) 
     publish.extend(children.map(|child| names.submit(&child)));
     let subscribe = vec![in_group(&names.call(queue), queue.as_str()), inbox];
     Permissions { publish, subscribe, answers: Answers::Allowed }
+}
+
+/// Deadlines that have passed are taken and acknowledged; the timer of a refused task is deleted.
+fn deadlines_taken(names: &Names, queue: &QueueName) -> Vec<String> {
+    let (delay, consumer) = (names.delay_stream(queue), names.expired_consumer());
+    let mut taken = api(&[&format!("CONSUMER.MSG.NEXT.{delay}.{consumer}"), &format!("STREAM.MSG.DELETE.{delay}")]);
+    // The second form is the one with domain and account, which servers may be set to.
+    taken.push(format!("$JS.ACK.{delay}.{consumer}.>"));
+    taken.push(format!("$JS.ACK.*.*.{delay}.{consumer}.>"));
+    taken
 }
 
 fn api(calls: &[&str]) -> Vec<String> {

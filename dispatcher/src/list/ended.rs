@@ -2,7 +2,7 @@
 //!
 //! A stream is only ever read forwards, so it is taken in windows of sequences, the last one first. A window is as wide
 //! as was right for the one before it: it is halved where more lies in it than one read gives, and doubled else. So gaps
-//! of any size (keys, other queues' dead letters, deleted records) are passed in a few reads.
+//! of any size (keys, deleted records) are passed in a few reads.
 
 use std::collections::HashSet;
 
@@ -39,10 +39,9 @@ impl Inner {
         page: &mut Page,
     ) -> Result<Stop, ApiError> {
         let names = &self.broker.names;
-        let (stream, filter) = match from.stage {
-            // One stream has the dead letters of all queues.
-            Stage::Dead => (names.dead_stream(), Some(names.dead_all(&queue.name))),
-            _ => (names.results_stream(&queue.name), None),
+        let stream = match from.stage {
+            Stage::Dead => names.dead_stream(&queue.name),
+            _ => names.results_stream(&queue.name),
         };
         let (first, end) = self.bounds(&stream).await?;
         let mut place = from;
@@ -56,7 +55,7 @@ impl Inner {
             let window = Window { from: place.sequence.saturating_sub(width).max(first), end: place.sequence };
             let range = Range {
                 from: window.from,
-                filter: filter.as_deref(),
+                filter: None,
                 messages_max: LIST_READ_MESSAGES_MAX.min(usize::try_from(width).unwrap_or(usize::MAX)),
                 bytes_max: LIST_READ_BYTES_MAX,
             };
@@ -96,7 +95,7 @@ impl Inner {
         let ids = candidates.iter().filter_map(|candidate| candidate.result.id.parse().ok());
         let (stream, subjects): (String, Vec<String>) = match stage {
             Stage::Dead => (names.results_stream(&queue.name), ids.map(|id| names.result(&id)).collect()),
-            _ => (names.dead_stream(), ids.map(|id| names.dead(&id)).collect()),
+            _ => (names.dead_stream(&queue.name), ids.map(|id| names.dead(&id)).collect()),
         };
         // Of records that may be large, no more is kept than which task is not to be shown.
         let mut untrue = HashSet::new();

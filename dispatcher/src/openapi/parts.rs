@@ -205,6 +205,8 @@ pub(super) fn parameters() -> Value {
         "blob_queue": json!({ "name": "queue", "in": "query", "required": true, "schema": { "type": "string" }, "description": "The queue whose tasks are to use it." }),
         "delay": query("delay", duration(), "Start no sooner than in this time."),
         "at": query("at", json!({ "type": "string", "format": "date-time" }), "Start no sooner than at this time. Not with `delay`."),
+        "deadline": query("deadline", json!({ "type": "string", "examples": ["10m", "2026-11-23T14:00:00Z"] }), "The task is `expired` unless it has ended by then: a duration from now, or a time. Not before `at` or `delay`."),
+        "task_timeout": query("timeout", duration(), "The longest time of one attempt; at most the queue's."),
         "priority": query("priority", json!({ "type": "string", "pattern": "^[a-z]$" }), "A lane of the queue: `h`, `m` or `l`."),
         "ordering_key": query("ordering_key", json!({ "type": "string" }), "Tasks with one ordering key share a bucket."),
         "attempts_max": query("attempts_max", json!({ "type": "integer", "minimum": 1 }), "How often a handler may be started, the first time included."),

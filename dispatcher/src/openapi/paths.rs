@@ -64,7 +64,7 @@ pub(super) fn of_queue(kind: &KindNames<'_>) -> Members {
 }
 
 fn submit(operation: &str, tag: &str, input: &Value, task: &Value) -> Value {
-    let options = ["delay", "at", "priority", "ordering_key", "attempts_max", "label"];
+    let options = ["delay", "at", "deadline", "task_timeout", "priority", "ordering_key", "attempts_max", "label"];
     let names = options.into_iter().chain(["idempotency_key", "prefer", "traceparent"]);
     let location = json!({
         "Location": reference("headers", "Location"),

@@ -62,6 +62,7 @@ async fn look(broker: &Broker, queue: &QueueName) -> Result<Option<Held>, ReadEr
     let results = stream(&names.results_stream(queue)).await?.0;
     // A removal that broke off may have left any of them.
     stream(&names.events_stream(queue)).await?;
+    let dead = stream(&names.dead_stream(queue)).await?.0;
     let (input_bytes, output_bytes) = (stream(&inputs).await?.1, stream(&outputs).await?.1);
     let mut running = 0;
     for consumer in there(ask::consumers(broker, &tasks).await)?.unwrap_or_default() {
@@ -72,7 +73,7 @@ async fn look(broker: &Broker, queue: &QueueName) -> Result<Option<Held>, ReadEr
         waiting: queued.saturating_sub(running),
         delayed,
         results,
-        dead: there(ask::count(broker, &names.dead_stream(), &names.dead_all(queue)).await)?.unwrap_or(0),
+        dead,
         workers: workers(broker, queue).await?,
         input_bytes,
         output_bytes,

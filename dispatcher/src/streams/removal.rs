@@ -99,7 +99,8 @@ pub async fn purge(
     let names = &broker.names;
     let (tasks, delay) = (names.tasks_stream(queue), names.delay_stream(queue));
     // All of them, whichever part goes: a task that lost its key with its results leaves ids in the queue as well.
-    let forget = vec![tasks.clone(), delay.clone(), names.dead_stream()];
+    let dead = names.dead_stream(queue);
+    let forget = vec![tasks.clone(), delay.clone(), dead.clone()];
     let mut items = Vec::new();
     if parts.contains(&Part::Waiting) {
         let queued = format!("{} tasks that wait, {} that run", held.waiting, held.running);
@@ -108,7 +109,8 @@ pub async fn purge(
         items.push(item(&format!("what is in {delay}"), delayed, whole(delay)));
     }
     if parts.contains(&Part::Dead) {
-        items.push(dead_letters(broker, queue, &held));
+        let letters = format!("{} dead letters", held.dead);
+        items.push(item(&format!("what is in {dead}"), letters, whole(dead)));
     }
     if parts.contains(&Part::Results) {
         let (results, outputs) = (names.results_stream(queue), object_store(broker, Store::Out, queue));
@@ -144,12 +146,11 @@ pub async fn retire(broker: &Broker, queue: &QueueName, in_use: InUse) -> Result
         stream(names.events_stream(queue), "what is said about running tasks".to_owned()),
         stream(object_store(broker, Store::In, queue), format!("{} bytes of payloads and uploads", held.input_bytes)),
         stream(object_store(broker, Store::Out, queue), format!("{} bytes of outputs", held.output_bytes)),
-        dead_letters(broker, queue, &held),
+        stream(names.dead_stream(queue), format!("{} dead letters", held.dead)),
         record(format!("kind {queue}"), &names.kinds_bucket(), &names.kind_key(queue)),
     ];
-    // The others' ids go with the streams.
-    let forget = vec![names.dead_stream()];
-    Ok(Removal { queue: queue.to_string(), items, forget, kind: Kind::Retire })
+    // Their ids go with the streams.
+    Ok(Removal { queue: queue.to_string(), items, forget: Vec::new(), kind: Kind::Retire })
 }
 
 impl Removal {
@@ -221,10 +222,6 @@ impl Api<'_> {
     /// stored. They go with the window that they are kept for.
     ///
     /// What is there may be the short window of a purge that was killed, so that is not what comes back.
-    ///
-    /// The dead letters of other queues are in the same stream, and their ids go as well. That is harmless: it holds one
-    /// message for each subject, so one that is written twice is there once. Only a redrive, which deletes a dead
-    /// letter, needs them longer; there is none yet.
     async fn forget_ids(&self, stream: &str) -> Result<(), ProvisionError> {
         let name = format!("stream {stream}");
         let Some(config) = self.config(&name, &format!("STREAM.INFO.{stream}")).await? else { return Ok(()) };
@@ -274,12 +271,6 @@ fn refusal(queue: &QueueName, held: &Held) -> ProvisionError {
     ];
     let uses = uses.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}"));
     ProvisionError::QueueInUse { queue: queue.to_string(), uses: uses.collect::<Vec<_>>().join(", ") }
-}
-
-fn dead_letters(broker: &Broker, queue: &QueueName, held: &Held) -> Item {
-    let (stream, filter) = (broker.names.dead_stream(), broker.names.dead_all(queue));
-    let name = format!("what {stream} has of {queue}");
-    item(&name, format!("{} dead letters", held.dead), Act::Purge { stream, filter: Some(filter) })
 }
 
 fn object_store(broker: &Broker, store: Store, queue: &QueueName) -> String {

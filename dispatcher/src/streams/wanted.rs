@@ -8,7 +8,7 @@ use workfleet_proto::names::{DelayPart, Names};
 use workfleet_proto::settings;
 use workfleet_proto::v1::QueueSettings;
 
-use crate::limits::PULLS_WAITING_MAX;
+use crate::limits::{EXPIRED_ACK_WAIT, EXPIRED_PENDING_MAX, PULLS_WAITING_MAX};
 
 const SECOND_NS: i64 = 1_000_000_000;
 /// For two minutes a repeated publish is recognised by its id; beyond, compare-and-set does it.
@@ -21,7 +21,9 @@ const EVENTS_BYTES_MAX: i64 = 64 << 20;
 const DEAD_AGE_NS: i64 = DEAD_MS_MAX * 1_000_000;
 /// What a handler stores itself is there before its attempt ends, and that may take seven days.
 const OUTPUTS_MARGIN_MS: i64 = 8 * 24 * 3_600 * 1_000;
-const DEAD_BYTES_MAX: i64 = 1 << 30;
+/// What operators did is for the next quarter of a year.
+const OPERATIONS_AGE_NS: i64 = 90 * 24 * 3_600 * SECOND_NS;
+const OPERATIONS_BYTES_MAX: i64 = 64 << 20;
 /// A bucket holds records of queues and kinds, and is nowhere near this.
 const BUCKET_BYTES_MAX: i64 = 256 << 20;
 /// Largest message of `KINDS`: a contract, and the headers of its publish. Every worker may write to the shared buckets, and
@@ -45,24 +47,28 @@ pub(super) enum Step {
 /// Streams and buckets that all queues share.
 pub(super) fn shared(names: &Names, replicas: u32) -> Vec<Config> {
     vec![
-        object(json!({
-            "name": names.dead_stream(),
-            "subjects": [names.dead_everywhere()],
-            "retention": "limits",
-            "storage": "file",
-            "discard": "old",
-            "max_bytes": DEAD_BYTES_MAX,
-            "max_age": DEAD_AGE_NS,
-            "max_msgs_per_subject": 1,
-            "duplicate_window": DUPLICATE_WINDOW_NS,
-            "allow_direct": true,
-            "num_replicas": replicas,
-        })),
+        operations_stream(names, replicas),
         bucket(&names.kinds_bucket(), 0, Some(KIND_BYTES_MAX), replicas),
         bucket(&names.queues_bucket(), 0, Some(SETTINGS_BYTES_MAX), replicas),
         bucket(&names.workers_bucket(), WORKERS_AGE_NS, Some(WORKER_BYTES_MAX), replicas),
         bucket(&names.flows_bucket(), 0, None, replicas),
     ]
+}
+
+/// What operators did, to all queues.
+fn operations_stream(names: &Names, replicas: u32) -> Config {
+    object(json!({
+        "name": names.operations_stream(),
+        "subjects": [names.operation_everywhere()],
+        "retention": "limits",
+        "storage": "file",
+        "discard": "old",
+        "max_bytes": OPERATIONS_BYTES_MAX,
+        "max_age": OPERATIONS_AGE_NS,
+        "duplicate_window": DUPLICATE_WINDOW_NS,
+        "allow_direct": true,
+        "num_replicas": replicas,
+    }))
 }
 
 /// Everything of one queue.
@@ -71,10 +77,12 @@ pub(super) fn queue(names: &Names, queue: &QueueName, settings: &QueueSettings) 
     let tasks = names.tasks_stream(queue);
     let mut steps = vec![
         Step::Stream(delay_stream(names, queue, settings)),
-        Step::Consumer { stream: delay, config: source_consumer(names, queue) },
+        Step::Consumer { stream: delay.clone(), config: source_consumer(names, queue) },
+        Step::Consumer { stream: delay, config: expired_consumer(names, queue) },
         Step::Stream(tasks_stream(names, queue, settings)),
         Step::Stream(results_stream(names, queue, settings)),
         Step::Stream(events_stream(names, queue, settings)),
+        Step::Stream(dead_stream(names, queue, settings)),
         Step::Stream(object_store(&names.object_store(Store::In, queue), settings.blobs_age_ms, settings)),
         Step::Stream(object_store(&names.object_store(Store::Out, queue), outputs_age_ms(settings), settings)),
     ];
@@ -151,6 +159,19 @@ fn source_consumer(names: &Names, queue: &QueueName) -> Config {
     }))
 }
 
+/// Deadlines that have passed. Every dispatcher takes some; nothing is lost with one that dies.
+fn expired_consumer(names: &Names, queue: &QueueName) -> Config {
+    object(json!({
+        "durable_name": names.expired_consumer(),
+        "filter_subject": names.delay_all(DelayPart::Expired, queue),
+        "deliver_policy": "all",
+        "ack_policy": "explicit",
+        "ack_wait": i64::try_from(EXPIRED_ACK_WAIT.as_nanos()).unwrap_or(i64::MAX),
+        "max_deliver": -1,
+        "max_ack_pending": EXPIRED_PENDING_MAX,
+    }))
+}
+
 fn results_stream(names: &Names, queue: &QueueName, settings: &QueueSettings) -> Config {
     object(json!({
         "name": names.results_stream(queue),
@@ -179,6 +200,23 @@ pub(super) fn events_stream(names: &Names, queue: &QueueName, settings: &QueueSe
         "discard": "old",
         "max_bytes": EVENTS_BYTES_MAX,
         "max_age": EVENTS_AGE_NS,
+        "max_msgs_per_subject": 1,
+        "duplicate_window": DUPLICATE_WINDOW_NS,
+        "allow_direct": true,
+        "num_replicas": settings.replicas,
+    }))
+}
+
+/// One for each queue: in a shared one, a queue whose tasks all fail would push out the letters of the others.
+pub(super) fn dead_stream(names: &Names, queue: &QueueName, settings: &QueueSettings) -> Config {
+    object(json!({
+        "name": names.dead_stream(queue),
+        "subjects": [names.dead_all(queue)],
+        "retention": "limits",
+        "storage": "file",
+        "discard": "old",
+        "max_bytes": settings.dead_bytes_max,
+        "max_age": DEAD_AGE_NS,
         "max_msgs_per_subject": 1,
         "duplicate_window": DUPLICATE_WINDOW_NS,
         "allow_direct": true,

@@ -2,7 +2,7 @@
 
 use prost::Message as _;
 use workfleet_link::blobs::BlobInfo;
-use workfleet_link::read;
+use workfleet_link::read::{self, ReadError, StoredMessage};
 use workfleet_link::time::now_ms;
 use workfleet_proto::blob::{BlobId, Owner};
 use workfleet_proto::id::TaskId;
@@ -35,15 +35,26 @@ impl Inner {
                 return Ok(true);
             }
             let names = &self.broker.names;
-            let letter = read::last_on_subject(&self.broker, &names.dead_stream(), &names.dead(task)).await?;
-            if let Some(letter) = letter
-                && DeadLetter::decode(letter.payload)
+            // A letter moves from the one to the other, in this order.
+            let shared = self.letter_of(&names.dead_stream_shared(), task).await?;
+            let own = self.letter_of(&names.dead_stream(&queue.name), task).await?;
+            for letter in shared.into_iter().chain(own) {
+                if DeadLetter::decode(letter.payload)
                     .map_or(true, |letter| letter.envelope.as_ref().is_some_and(theirs))
-            {
-                return Ok(true);
+                {
+                    return Ok(true);
+                }
             }
         }
         Ok(false)
+    }
+
+    /// The dead letter that a stream has of the task. Where there is no such stream, there is no letter in it.
+    async fn letter_of(&self, stream: &str, task: &TaskId) -> Result<Option<StoredMessage>, ApiError> {
+        match read::last_on_subject(&self.broker, stream, &self.broker.names.dead(task)).await {
+            Err(ReadError::NoStream { .. }) => Ok(None),
+            letter => Ok(letter?),
+        }
     }
 
     /// The task lives and may come to name it, or its result does. What a handler stored itself is named by what we

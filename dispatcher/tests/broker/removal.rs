@@ -190,7 +190,7 @@ async fn remember_for(place: &Place, stream: &str, window_ns: u64) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_purge_that_broke_off_leaves_no_short_memory_behind_the_next() {
     let place = Place::start("").await;
-    let streams = ["TASKS_thumbnail", "DELAY_thumbnail", "DEAD"];
+    let streams = ["TASKS_thumbnail", "DELAY_thumbnail", "DEAD_thumbnail"];
     for stream in streams {
         // As one that was killed leaves it.
         remember_for(&place, stream, 200_000_000).await;

@@ -13,7 +13,7 @@ use crate::removal::{counts, filled, name, provisioned, purged, to};
 async fn everything(place: &Place) -> Vec<String> {
     let jetstream = &place.dispatcher.broker().jetstream;
     let mut names: Vec<String> = jetstream.stream_names().map(|name| name.expect("a name")).collect().await;
-    for bucket in ["KV_QUEUES", "KV_KINDS", "DEAD"] {
+    for bucket in ["KV_QUEUES", "KV_KINDS", "DEAD_thumbnail"] {
         let stream = jetstream.get_stream(bucket).await.expect("a stream");
         let mut subjects = stream.info_with_subjects(">").await.expect("an answer");
         while let Some(subject) = subjects.next().await {

@@ -16,7 +16,7 @@ pub const SCHEMA: &str = "Wf-Schema";
 pub const DUE_MS: &str = "Wf-Due-Ms";
 /// `link`: the attempt starts a trace of its own, linked to `traceparent`.
 pub const TRACE: &str = "Wf-Trace";
-/// Deadline of a direct call, milliseconds since the Unix epoch.
+/// Deadline of a direct call, or of the task that a timer is for: milliseconds since the Unix epoch.
 pub const DEADLINE_MS: &str = "Wf-Deadline-Ms";
 /// The id by which JetStream recognises a repeated publish.
 pub const MESSAGE_ID: &str = "Nats-Msg-Id";

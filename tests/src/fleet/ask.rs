@@ -164,7 +164,7 @@ impl<B: Broker> Fleet<B> {
     pub async fn dead_letter(&self, id: &str) -> Option<v1::DeadLetter> {
         let names = Names::default();
         let task: TaskId = id.parse().expect("an id");
-        let stream = self.jetstream().await.get_stream(names.dead_stream()).await.expect("the stream DEAD");
+        let stream = self.jetstream().await.get_stream(names.dead_stream(&task.queue())).await.expect("its stream");
         let message = stream.get_last_raw_message_by_subject(&names.dead(&task)).await.ok()?;
         Some(v1::DeadLetter::decode(message.payload).expect("a dead letter"))
     }

@@ -5,6 +5,7 @@
 //! does not compile.
 
 use std::future::Future;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -12,6 +13,7 @@ use std::time::Duration;
 
 use http::{Extensions, HeaderValue, Request, Response, header};
 use tonic::body::Body;
+use tonic::transport::server::TcpConnectInfo;
 use tower::{Layer, Service};
 
 use super::brief::Brief;
@@ -19,6 +21,7 @@ use super::status;
 use crate::auth::{Action, Auth, FORBIDDEN_REASON, Grant};
 use crate::dispatcher::Dispatcher;
 use crate::error::{ApiError, Code};
+use crate::operations::Caller;
 
 /// Probes have no token.
 const HEALTH: &str = "/grpc.health.v1.Health/";
@@ -141,7 +144,8 @@ impl Doors {
 
     /// The door of one request.
     pub(super) fn of(&self, request: &Extensions) -> Door {
-        Door { gate: self.0.clone(), grant: request.get::<Arc<Grant>>().cloned() }
+        let peer = request.get::<TcpConnectInfo>().and_then(TcpConnectInfo::remote_addr).map(|address| address.ip());
+        Door { gate: self.0.clone(), grant: request.get::<Arc<Grant>>().cloned(), peer }
     }
 }
 
@@ -151,6 +155,8 @@ pub(super) struct Door {
     gate: Gate,
     /// Nothing where the gate was not passed, and then nothing opens.
     grant: Option<Arc<Grant>>,
+    /// The other end of the connection.
+    peer: Option<IpAddr>,
 }
 
 impl Door {
@@ -183,6 +189,11 @@ impl Door {
             Some(grant) => grant.censored(error),
             None => error.known(Vec::new()),
         }
+    }
+
+    /// Who asks, for the operators' log. Nobody gets as far without a grant.
+    pub(super) fn caller(&self) -> Caller {
+        self.grant.as_ref().map_or_else(|| Caller::new("", ""), |grant| Caller::of_port(grant, self.peer))
     }
 
     /// Who asks.

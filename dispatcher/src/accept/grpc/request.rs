@@ -9,7 +9,7 @@ use workfleet_proto::v1;
 use workfleet_proto::v1::call_request::Payload as CallPayload;
 use workfleet_proto::v1::submit_request::Payload as SubmitPayload;
 
-use crate::admit::{Options, Payload, Submit};
+use crate::admit::{Deadline, Options, Payload, Submit};
 use crate::call::Call;
 use crate::error::{ApiError, Code};
 use crate::list::{ListTasks, unknown_state};
@@ -75,13 +75,14 @@ pub(super) fn cursor(text: Option<&str>) -> Result<Option<Cursor>, ApiError> {
 }
 
 fn options(options: v1::SubmitOptions) -> Result<Options, ApiError> {
-    let unknown = [("deadline", options.deadline.is_some()), ("tenant", options.tenant.is_some())];
-    if let Some((name, _)) = unknown.into_iter().find(|(_, given)| *given) {
-        return Err(ApiError::invalid_option(name, format!("the option `{name}` is not there yet")));
+    if options.tenant.is_some() {
+        return Err(ApiError::invalid_option("tenant", "the option `tenant` is not there yet"));
     }
     Ok(Options {
         delay: duration("delay_ms", options.delay_ms)?,
-        at: options.at.map(time).transpose()?,
+        at: options.at.map(|at| time("at", at)).transpose()?,
+        deadline: options.deadline.map(|at| time("deadline", at).map(Deadline::At)).transpose()?,
+        timeout: duration("timeout_ms", options.timeout_ms)?,
         priority: options.priority,
         ordering_key: options.ordering_key,
         attempts_max: options.attempts_max,
@@ -95,11 +96,11 @@ fn duration(field: &str, ms: Option<i64>) -> Result<Option<Duration>, ApiError> 
     Ok(Some(Duration::from_millis(ms)))
 }
 
-fn time(at: Timestamp) -> Result<UnixMs, ApiError> {
+fn time(field: &str, at: Timestamp) -> Result<UnixMs, ApiError> {
     let ms = at.seconds.checked_mul(1_000).and_then(|ms| ms.checked_add(i64::from(at.nanos / 1_000_000)));
     match ms {
         Some(ms) if (0..1_000_000_000).contains(&at.nanos) => Ok(UnixMs(ms)),
-        _ => Err(ApiError::invalid_option("at", "at is not a point in time")),
+        _ => Err(ApiError::invalid_option(field, format!("{field} is not a point in time"))),
     }
 }
 
@@ -150,7 +151,7 @@ mod tests {
         let waiting = SubmitRequest { wait_ms: Some(5), ..request(SubmitOptions::default()) };
         assert_eq!(submit_of_many(waiting).expect_err("no waiting").code, Code::InvalidOption);
         for at in [Timestamp { seconds: i64::MAX, nanos: 0 }, Timestamp { seconds: 0, nanos: -1 }] {
-            assert!(time(at).is_err());
+            assert!(time("at", at).is_err());
         }
         assert_eq!(task_id("mail_*").expect_err("no id").code, Code::UnknownTask);
         assert_eq!(cursor(Some("x")).expect_err("no cursor").code, Code::InvalidOption);

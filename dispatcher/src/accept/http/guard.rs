@@ -14,12 +14,14 @@ use axum::response::{IntoResponse as _, Response};
 
 use super::Edge;
 use super::body;
+use super::connections::Peer;
 use super::observe::method_name;
 use super::problem::{self, Refused};
 use super::rules::{Found, Needs, Where, allowed, find};
 use crate::auth::{FORBIDDEN_CHALLENGE, FORBIDDEN_REASON, Grant, Refusal};
 use crate::error::{ApiError, Code};
 use crate::limits::{DRAIN_BYTES_MAX, DRAIN_TIMEOUT, STRANGER_DRAIN_BYTES_MAX, STRANGER_DRAIN_TIMEOUT};
+use crate::operations::Caller;
 
 /// Lets a request in, or does not.
 pub(super) async fn guard(State(edge): State<Edge>, request: Request, next: Next) -> Response {
@@ -47,6 +49,8 @@ pub(super) async fn guard(State(edge): State<Edge>, request: Request, next: Next
         body::leave(&parts.headers, body, DRAIN_BYTES_MAX, DRAIN_TIMEOUT);
         return visit.forbidden(&edge, &grant, error);
     }
+    let peer = parts.extensions.get::<Peer>().map(|Peer(address)| *address);
+    parts.extensions.insert(Caller::of_port(&grant, peer));
     parts.extensions.insert(Arc::clone(&grant));
     censored(&grant, next.run(Request::from_parts(parts, body)).await)
 }

@@ -69,7 +69,9 @@ pub(super) async fn provision(broker: &Broker, queue: &QueueName, settings: &Que
         )
         .await;
     }
-    stream(broker, json!({ "name": "DEAD", "subjects": [names.dead_everywhere()], "max_msgs_per_subject": 1 })).await;
+    let dead =
+        json!({ "name": names.dead_stream(queue), "subjects": [names.dead_all(queue)], "max_msgs_per_subject": 1 });
+    stream(broker, dead).await;
     let parts: Vec<String> = DelayPart::ALL.iter().map(|part| names.delay_all(*part, queue)).collect();
     let schedules = json!({ "name": delay, "subjects": parts, "retention": "workqueue", "allow_msg_schedules": true });
     stream(broker, schedules).await;

@@ -229,7 +229,9 @@ impl Fleet {
 
     pub(crate) async fn dead(&self, id: &TaskId) -> Option<DeadLetter> {
         let subject = self.broker.names.dead(id);
-        let stored = read::last_on_subject(&self.broker, "DEAD", &subject).await.expect("an answer");
+        let stored = read::last_on_subject(&self.broker, &self.broker.names.dead_stream(&id.queue()), &subject)
+            .await
+            .expect("an answer");
         stored.map(|stored| DeadLetter::decode(stored.payload).expect("a dead letter"))
     }
 
