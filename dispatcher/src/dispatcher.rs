@@ -17,7 +17,7 @@ use crate::call::{self, Call, Called};
 use crate::error::{ApiError, Code, unavailable};
 use crate::kinds::{Kinds, Queue};
 use crate::large::{Held, Large};
-use crate::limits::{CALLS_MAX, LISTS_MAX, WAIT_MAX, WAITS_MAX, WATCHES_MAX};
+use crate::limits::{BULK_CANCELS_MAX, CALLS_MAX, CANCELS_MAX, LISTS_MAX, WAIT_MAX, WAITS_MAX, WATCHES_MAX};
 use crate::list::ListTasks;
 use crate::metrics::Metrics;
 use crate::operations::Operations;
@@ -48,6 +48,8 @@ pub(crate) struct Inner {
     pub(crate) calls: Semaphore,
     pub(crate) waits: Semaphore,
     pub(crate) lists: Semaphore,
+    pub(crate) cancels: Arc<Semaphore>,
+    pub(crate) bulk_cancels: Arc<Semaphore>,
     watches: Arc<Semaphore>,
 }
 
@@ -92,6 +94,8 @@ impl Dispatcher {
             calls: Semaphore::new(CALLS_MAX),
             waits: Semaphore::new(WAITS_MAX),
             lists: Semaphore::new(LISTS_MAX),
+            cancels: Arc::new(Semaphore::new(CANCELS_MAX)),
+            bulk_cancels: Arc::new(Semaphore::new(BULK_CANCELS_MAX)),
             watches: Arc::new(Semaphore::new(WATCHES_MAX)),
             broker,
         };
@@ -259,7 +263,7 @@ impl Inner {
     }
 
     /// The queue that an id names.
-    async fn queue_of(&self, id: &TaskId) -> Result<Arc<Queue>, ApiError> {
+    pub(crate) async fn queue_of(&self, id: &TaskId) -> Result<Arc<Queue>, ApiError> {
         self.connected()?.kinds.queue(id.queue_str()).await.map_err(|error| match error.code {
             // Where there is no queue there is no task; the caller asked for the task.
             Code::UnknownQueue => state::unknown_task(id),

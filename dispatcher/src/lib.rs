@@ -6,6 +6,7 @@
 //! - `stow`: a large payload to its store. `publish`: an envelope to JetStream's acknowledgement. With `idempotency`, one
 //!   task for one key.
 //! - `state`, `wait`, `watch`: where a task is, until it ends.
+//! - `cancel`: a caller ends tasks. `expire`: their deadlines do. `halt`: how either is carried out.
 //! - `blobs`: uploads, and the object stores; `large`: what must be whole in memory. `sweep`: what is nobody's.
 //! - `call`: direct questions over a queue group, beside all of that.
 //! - `queues`, `scale`: what is in a queue. `list`: its tasks, a page at a time.
@@ -52,7 +53,9 @@ pub mod view;
 mod ask;
 mod blobs;
 mod call;
+mod cancel;
 mod dispatcher;
+mod halt;
 mod health;
 mod idempotency;
 mod kinds;
@@ -77,6 +80,7 @@ mod watch;
 pub use admit::{Deadline, Options, Payload, Submit};
 pub use blobs::{BlobRead, BlobView, Put};
 pub use call::{Call, Called};
+pub use cancel::{CancelMany, Cancelled, CancelledMany};
 pub use config::Config;
 pub use dispatcher::{Dispatcher, Output, Submitted};
 pub use error::{ApiError, Code, Problem};

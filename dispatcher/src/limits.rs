@@ -113,6 +113,34 @@ pub const EXPIRE_PULL_TIME: Duration = Duration::from_secs(10);
 pub const EXPIRE_PULL_MARGIN: Duration = Duration::from_secs(2);
 /// When a deadline is looked at once more whose task is not there: a submit that stored its timer may still be under way.
 pub const EXPIRE_UNKNOWN_AGAIN: Duration = Duration::from_secs(15);
+/// Steps of one halt. A task that ends, or is redriven, under its hands begins it anew.
+pub const HALT_STEPS_MAX: usize = 64;
+/// How often a halt may not learn what the broker has stored.
+pub const HALT_UNCLEAR_MAX: usize = 5;
+/// Pause before it looks again.
+pub const HALT_UNCLEAR_PAUSE: Duration = Duration::from_millis(50);
+/// How long the deletion of a halted task's large payload may hold up an answer.
+pub const HALT_DISCARD_TIME_MAX: Duration = Duration::from_secs(1);
+/// Cancels of one task at once; the next one is refused.
+pub const CANCELS_MAX: usize = 256;
+/// Longest reason of a cancel, in characters.
+pub const CANCEL_REASON_CHARS_MAX: usize = 512;
+/// How long workers may take to confirm a cancel, from the time that they are asked.
+pub const CANCEL_ANSWER_TIME_MAX: Duration = Duration::from_secs(1);
+/// Records of workers that have not confirmed which are read at once.
+pub const CANCEL_READS_MAX: usize = 32;
+/// Most tasks of one call that cancels many.
+pub const CANCEL_MANY_MAX: usize = 1_000;
+/// Tasks of such a call that are cancelled at once.
+pub const CANCEL_MANY_CONCURRENT_MAX: usize = 32;
+/// Such calls at once; the next one is refused.
+pub const BULK_CANCELS_MAX: usize = 8;
+/// How long such a call goes on with the next task; what is left then is told as problems.
+pub const CANCEL_MANY_TIME_MAX: Duration = Duration::from_secs(15);
+/// Problems that such a call tells of.
+pub const CANCEL_PROBLEMS_MAX: usize = 100;
+/// Largest body of such a call in bytes: 1,000 ids, a filter and a reason.
+pub const CANCEL_MANY_BYTES_MAX: usize = 128 * 1024;
 /// Tasks of a page that names no limit.
 pub const LIST_TASKS_DEFAULT: usize = 50;
 /// Most tasks of a page.

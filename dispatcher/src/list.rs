@@ -20,6 +20,8 @@ mod wanted;
 pub use wanted::ListTasks;
 pub(crate) use wanted::unknown_state;
 
+use workfleet_proto::v1::State;
+
 use crate::ask;
 use crate::dispatcher::Inner;
 use crate::error::ApiError;
@@ -41,11 +43,24 @@ enum Stop {
 impl Inner {
     /// A page of a queue's tasks.
     pub(crate) async fn tasks(&self, list: &ListTasks) -> Result<TaskList, ApiError> {
+        self.page(list, Stage::of).await
+    }
+
+    /// The same of those that have not ended.
+    pub(crate) async fn open_tasks(&self, list: &ListTasks) -> Result<TaskList, ApiError> {
+        self.page(list, Stage::of_open).await
+    }
+
+    async fn page(
+        &self,
+        list: &ListTasks,
+        stages: fn(Option<State>) -> &'static [Stage],
+    ) -> Result<TaskList, ApiError> {
         let wanted = list.read()?;
         let queue = self.connected()?.kinds.queue(&list.queue).await?;
         let mut page = Page::new(&wanted);
         let mut place = wanted.place;
-        let stages = Stage::of(wanted.state);
+        let stages = stages(wanted.state);
         // A cursor of another list may name a stage that this one has not.
         let first = place.map_or(Some(0), |place| stages.iter().position(|stage| *stage == place.stage));
         let Some(first) = first else {

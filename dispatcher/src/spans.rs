@@ -28,6 +28,14 @@ impl Span {
         self.context.span().set_attribute(KeyValue::new(key, value.into()));
     }
 
+    /// Points to the trace that this is about; to none where there is none.
+    pub(crate) fn link(&self, other: &Context) {
+        let theirs = other.span().span_context().clone();
+        if theirs.is_valid() {
+            self.context.span().add_link(theirs, Vec::new());
+        }
+    }
+
     /// Ends the span with what came of it.
     pub(crate) fn end(self, outcome: Result<(), &ApiError>) {
         let span = self.context.span();
@@ -76,6 +84,13 @@ pub(crate) fn publish(queue: &QueueName, id: &TaskId, body_bytes: usize, labels:
 /// The span of a direct call, from question to answer.
 pub(crate) fn call(queue: &QueueName) -> Span {
     producer("call", "send", SpanKind::Client, queue)
+}
+
+/// The span of a task's end from outside: `cancel`, or `expire`.
+pub(crate) fn halt(operation: &'static str, queue: &QueueName, id: &TaskId) -> Span {
+    let span = producer(operation, "settle", SpanKind::Client, queue);
+    span.set(attribute::TASK_ID, id.to_string());
+    span
 }
 
 fn producer(operation: &'static str, operation_type: &'static str, kind: SpanKind, queue: &QueueName) -> Span {

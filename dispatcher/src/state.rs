@@ -135,7 +135,7 @@ impl Inner {
     }
 
     /// The latest event; one that cannot be read is none.
-    async fn read_event(&self, queue: &Queue, id: &TaskId) -> Result<Option<Heard>, ApiError> {
+    pub(crate) async fn read_event(&self, queue: &Queue, id: &TaskId) -> Result<Option<Heard>, ApiError> {
         let names = &self.broker.names;
         let stream = names.events_stream(&queue.name);
         let stored = match read::last_on_subject(&self.broker, &stream, &names.event(id)).await {

@@ -6,6 +6,7 @@
 mod blobs;
 mod brief;
 mod bulk;
+mod cancel;
 mod connections;
 mod gate;
 pub(super) mod request;

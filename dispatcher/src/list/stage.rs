@@ -30,6 +30,15 @@ impl Stage {
         }
     }
 
+    /// The stages of tasks that have not ended, in `state`; `None`: in any.
+    pub(super) fn of_open(state: Option<State>) -> &'static [Self] {
+        match state {
+            None => &[Self::Queue, Self::Delay],
+            Some(state) if state.is_end() => &[],
+            state => Self::of(state),
+        }
+    }
+
     pub(super) fn letter(self) -> char {
         match self {
             Self::Queue => 'q',

@@ -11,6 +11,7 @@ use workfleet_proto::v1::submit_request::Payload as SubmitPayload;
 
 use crate::admit::{Deadline, Options, Payload, Submit};
 use crate::call::Call;
+use crate::cancel::CancelMany;
 use crate::error::{ApiError, Code};
 use crate::list::{ListTasks, unknown_state};
 use crate::view::{Cursor, UnixMs};
@@ -64,6 +65,21 @@ pub(super) fn list(request: v1::ListTasksRequest) -> Result<ListTasks, ApiError>
         labels: request.labels.into_iter().collect(),
         limit: request.limit,
         cursor: request.cursor,
+    })
+}
+
+/// Which tasks are to be cancelled.
+pub(in crate::accept) fn cancel_many(request: v1::CancelManyRequest) -> Result<CancelMany, ApiError> {
+    let filter = request.filter.unwrap_or_default();
+    let state = filter.state.map(|number| v1::State::try_from(number).map_err(|_| unknown_state(&number.to_string())));
+    Ok(CancelMany {
+        queue: request.queue,
+        ids: request.ids,
+        labels: filter.labels.into_iter().collect(),
+        state: state.transpose()?,
+        limit: filter.limit,
+        cursor: filter.cursor,
+        reason: request.reason,
     })
 }
 

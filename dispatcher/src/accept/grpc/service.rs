@@ -10,7 +10,7 @@ use workfleet_proto::v1::dispatcher_server::Dispatcher as Rpc;
 
 use super::gate::{Door, Doors, Gate};
 use super::trace::{Rpcs, note_task};
-use super::{blobs, bulk, request, status};
+use super::{blobs, bulk, cancel, request, status};
 use crate::auth::Action;
 use crate::config::Callers;
 use crate::dispatcher::Submitted;
@@ -181,12 +181,19 @@ impl Rpc for Service {
         Ok(Response::new(scale.into()))
     }
 
-    async fn cancel(&self, _: Request<v1::CancelRequest>) -> Result<Response<v1::CancelReply>, Status> {
-        Err(Status::unimplemented("not there yet"))
+    async fn cancel(&self, request: Request<v1::CancelRequest>) -> Result<Response<v1::CancelReply>, Status> {
+        let (metadata, extensions, message) = request.into_parts();
+        let door = self.doors.of(&extensions);
+        self.unary("Cancel", &metadata, &door, cancel::cancel(&door, message)).await.map(Response::new)
     }
 
-    async fn cancel_many(&self, _: Request<v1::CancelManyRequest>) -> Result<Response<v1::CancelManyReply>, Status> {
-        Err(Status::unimplemented("not there yet"))
+    async fn cancel_many(
+        &self,
+        request: Request<v1::CancelManyRequest>,
+    ) -> Result<Response<v1::CancelManyReply>, Status> {
+        let (metadata, extensions, message) = request.into_parts();
+        let door = self.doors.of(&extensions);
+        self.unary("CancelMany", &metadata, &door, cancel::cancel_many(&door, message)).await.map(Response::new)
     }
 
     async fn list_dead(&self, _: Request<v1::ListDeadRequest>) -> Result<Response<v1::ListDeadReply>, Status> {
