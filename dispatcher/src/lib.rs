@@ -7,6 +7,7 @@
 //!   task for one key.
 //! - `state`, `wait`, `watch`: where a task is, until it ends.
 //! - `blobs`: uploads, and the object stores; `large`: what must be whole in memory. `sweep`: what is nobody's.
+//! - `dead`: tasks that were given up: read, redriven, dropped, told of.
 //! - `call`: direct questions over a queue group, beside all of that.
 //! - `queues`, `scale`: what is in a queue. `list`: its tasks, a page at a time.
 //! - [`streams`]: creates all that JetStream has to hold, from a [`queues_file`]. [`credentials`]: who may do what there.
@@ -52,6 +53,7 @@ pub mod view;
 mod ask;
 mod blobs;
 mod call;
+mod dead;
 mod dispatcher;
 mod health;
 mod idempotency;
@@ -78,6 +80,7 @@ pub use admit::{Deadline, Options, Payload, Submit};
 pub use blobs::{BlobRead, BlobView, Put};
 pub use call::{Call, Called};
 pub use config::Config;
+pub use dead::{DeadFilter, DeadList, DeadMany, DeadManyView, DeadView, Letters, ListDead, Redrive, RedriveChanges};
 pub use dispatcher::{Dispatcher, Output, Submitted};
 pub use error::{ApiError, Code, Problem};
 pub use list::ListTasks;

@@ -7,6 +7,7 @@ mod blobs;
 mod brief;
 mod bulk;
 mod connections;
+pub(super) mod dead;
 mod gate;
 pub(super) mod request;
 mod service;
