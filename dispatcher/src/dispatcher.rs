@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::future::try_join_all;
 use serde_json::value::RawValue;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use workfleet_link::broker::{Broker, BrokerConfig, BrokerError};
 use workfleet_proto::id::{QueueName, TaskId};
 use workfleet_proto::schema::KindSchema;
@@ -195,10 +195,7 @@ impl Dispatcher {
     /// # Errors
     /// When there is no such queue, or the question cannot be understood.
     pub async fn tasks(&self, list: &ListTasks) -> Result<TaskList, ApiError> {
-        let _turn =
-            self.inner.lists.try_acquire().map_err(|_| {
-                ApiError::new(Code::RateLimited, "too many lists of tasks at once").retry_after_ms(1_000)
-            })?;
+        let _turn = self.inner.list_turn()?;
         self.inner.tasks(list).await
     }
 
@@ -260,6 +257,13 @@ impl Inner {
     /// Nobody is kept waiting for a question that cannot be asked.
     pub(crate) fn connected(&self) -> Result<&Self, ApiError> {
         if self.broker.is_connected() { Ok(self) } else { Err(unavailable("the broker cannot be reached".to_owned())) }
+    }
+
+    /// A place among those who list.
+    pub(crate) fn list_turn(&self) -> Result<SemaphorePermit<'_>, ApiError> {
+        self.lists
+            .try_acquire()
+            .map_err(|_| ApiError::new(Code::RateLimited, "too many lists of tasks at once").retry_after_ms(1_000))
     }
 
     /// The queue that an id names.

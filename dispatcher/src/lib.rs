@@ -8,6 +8,7 @@
 //! - `state`, `wait`, `watch`: where a task is, until it ends.
 //! - `cancel`: a caller ends tasks. `expire`: their deadlines do. `halt`: how either is carried out.
 //! - `blobs`: uploads, and the object stores; `large`: what must be whole in memory. `sweep`: what is nobody's.
+//! - `dead`: tasks that were given up: read, redriven, dropped, told of.
 //! - `call`: direct questions over a queue group, beside all of that.
 //! - `queues`, `scale`: what is in a queue. `list`: its tasks, a page at a time.
 //! - [`streams`]: creates all that JetStream has to hold, from a [`queues_file`]. [`credentials`]: who may do what there.
@@ -54,6 +55,7 @@ mod ask;
 mod blobs;
 mod call;
 mod cancel;
+mod dead;
 mod dispatcher;
 mod halt;
 mod health;
@@ -82,6 +84,7 @@ pub use blobs::{BlobRead, BlobView, Put};
 pub use call::{Call, Called};
 pub use cancel::{CancelMany, Cancelled, CancelledMany};
 pub use config::Config;
+pub use dead::{DeadFilter, DeadList, DeadMany, DeadManyView, DeadView, Letters, ListDead, Redrive, RedriveChanges};
 pub use dispatcher::{Dispatcher, Output, Submitted};
 pub use error::{ApiError, Code, Problem};
 pub use list::ListTasks;

@@ -141,6 +141,18 @@ pub const CANCEL_MANY_TIME_MAX: Duration = Duration::from_secs(15);
 pub const CANCEL_PROBLEMS_MAX: usize = 100;
 /// Largest body of such a call in bytes: 1,000 ids, a filter and a reason.
 pub const CANCEL_MANY_BYTES_MAX: usize = 128 * 1024;
+/// How long a redrive may meet others in its way before it gives up, with the dead letter still there.
+pub const REDRIVE_TIME_MAX: Duration = Duration::from_secs(10);
+/// Pause before one that met somebody looks again.
+pub const REDRIVE_PAUSE: Duration = Duration::from_millis(100);
+/// Letters of one call that are redriven, or dropped, beside each other.
+pub const DEAD_AT_ONCE: usize = 16;
+/// How long one call redrives or drops; the letters that it has not begun with by then are told of as problems.
+pub const DEAD_MANY_TIME_MAX: Duration = Duration::from_secs(20);
+/// Most letters of one call.
+pub const DEAD_MANY_MAX: usize = LIST_TASKS_MAX;
+/// Most problems in its answer.
+pub const DEAD_PROBLEMS_MAX: usize = 100;
 /// Tasks of a page that names no limit.
 pub const LIST_TASKS_DEFAULT: usize = 50;
 /// Most tasks of a page.

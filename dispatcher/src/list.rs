@@ -10,6 +10,7 @@
 //! move from one stage to the next while somebody pages may be seen twice, and those that move against the reading
 //! order may be missed; what stays where it is is seen once.
 
+mod backwards;
 mod cursor;
 mod ended;
 mod page;
@@ -17,6 +18,8 @@ mod stage;
 mod waiting;
 mod wanted;
 
+pub(crate) use cursor::{NoPlace, Place};
+pub(crate) use stage::Stage;
 pub use wanted::ListTasks;
 pub(crate) use wanted::unknown_state;
 
@@ -27,9 +30,7 @@ use crate::dispatcher::Inner;
 use crate::error::ApiError;
 use crate::kinds::Queue;
 use crate::view::TaskList;
-use cursor::Place;
 use page::Page;
-use stage::Stage;
 use wanted::Wanted;
 
 /// How a stage ended.

@@ -8,6 +8,7 @@ mod brief;
 mod bulk;
 mod cancel;
 mod connections;
+pub(super) mod dead;
 mod gate;
 pub(super) mod request;
 mod service;

@@ -4,7 +4,7 @@ use workfleet_proto::v1::State;
 
 /// One stream, or the part of it that matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Stage {
+pub(crate) enum Stage {
     /// The work queue, oldest first: what runs stands before what waits.
     Queue,
     /// What is due in the delay stream and on its way into the queue.

@@ -2,6 +2,7 @@
 
 mod blobs;
 mod children;
+mod dead;
 mod fill;
 mod fleet;
 mod keys;

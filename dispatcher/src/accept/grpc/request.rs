@@ -112,7 +112,7 @@ fn duration(field: &str, ms: Option<i64>) -> Result<Option<Duration>, ApiError> 
     Ok(Some(Duration::from_millis(ms)))
 }
 
-fn time(field: &str, at: Timestamp) -> Result<UnixMs, ApiError> {
+pub(super) fn time(field: &str, at: Timestamp) -> Result<UnixMs, ApiError> {
     let ms = at.seconds.checked_mul(1_000).and_then(|ms| ms.checked_add(i64::from(at.nanos / 1_000_000)));
     match ms {
         Some(ms) if (0..1_000_000_000).contains(&at.nanos) => Ok(UnixMs(ms)),
