@@ -11,6 +11,7 @@
 //! - `dead`: tasks that were given up: read, redriven, dropped, told of.
 //! - `call`: direct questions over a queue group, beside all of that.
 //! - `queues`, `scale`: what is in a queue. `list`: its tasks, a page at a time.
+//! - [`ledger`]: what was accepted; [`audit`]: whether any of it was lost.
 //! - [`streams`]: creates all that JetStream has to hold, from a [`queues_file`]. [`credentials`]: who may do what there.
 //!
 //! [`Dispatcher`] is all of it without a port, for use inside any service; [`serve()`] puts it behind HTTP and gRPC.
@@ -40,10 +41,12 @@
 
 pub mod accept;
 pub mod admit;
+pub mod audit;
 pub mod auth;
 pub mod config;
 pub mod credentials;
 pub mod error;
+pub mod ledger;
 pub mod limits;
 pub mod openapi;
 pub mod operations;

@@ -174,6 +174,20 @@ pub const LISTS_MAX: usize = 16;
 pub const QUEUES_LISTED_MAX: usize = 1_000;
 /// Most workers that are listed of one queue.
 pub const WORKERS_LISTED_MAX: usize = 1_000;
+/// Tasks of a ledger that are looked for together.
+pub const AUDIT_CHUNK_IDS: usize = 512;
+/// How many of these looks at once.
+pub const AUDIT_CHUNKS_MAX: usize = 8;
+/// Tasks of one look that are searched one by one at once.
+pub const AUDIT_CONFIRMS_MAX: usize = 32;
+/// How often a look is begun again to which the broker gives no answer.
+pub const AUDIT_TRIES_MAX: u32 = 3;
+/// Pause between these.
+pub const AUDIT_AGAIN: Duration = Duration::from_secs(2);
+/// Most tasks of one audit: 16 bytes of each are kept in mind.
+pub const AUDIT_IDS_MAX: usize = 10_000_000;
+/// Most lines of a ledger that are named as unreadable.
+pub const AUDIT_LINES_NAMED_MAX: usize = 100;
 /// How long the broker may take to answer a question about a stream.
 pub const BROKER_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a stream may take to say whether there is room. Shorter than the whole check, so that whoever asks lives to

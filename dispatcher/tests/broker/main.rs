@@ -1,5 +1,6 @@
 //! The dispatcher as a library on a real broker, without workers.
 
+mod audit;
 mod blobs;
 mod children;
 mod dead;
