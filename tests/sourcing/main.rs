@@ -1,8 +1,8 @@
 //! The way from the delay stream into the queue, while servers die and the queue is full: what is due arrives, once.
 //!
 //! Raw schedules on the streams that `provision` has made, counted at the queue by sequence: a copy that was stored twice
-//! has two. Redeliveries of one stored copy are another matter, and counted apart. With `WORKFLEET_SOURCING=full` there
-//! are more schedules and more blows; each case prints a line.
+//! has two. Redeliveries of one stored copy are another matter, and counted apart. The three cases that have found most are
+//! part of `make test`; `make sourcing` runs all, with more schedules and more blows. Each prints a line.
 
 mod schedules;
 
@@ -103,6 +103,7 @@ async fn the_leader_of_the_queue_is_killed() {
 }
 
 #[tokio::test]
+#[ignore = "a case of `make sourcing`"]
 async fn the_leader_of_the_consumer_between_them_is_killed() {
     let mut fleet = three().await;
     let strike = async |fleet: &mut Fleet<Cluster>, _: &jetstream::Context| {
@@ -115,6 +116,7 @@ async fn the_leader_of_the_consumer_between_them_is_killed() {
 }
 
 #[tokio::test]
+#[ignore = "a case of `make sourcing`"]
 async fn the_meta_leader_is_killed() {
     let mut fleet = three().await;
     let strike = async |fleet: &mut Fleet<Cluster>, _: &jetstream::Context| {
@@ -125,6 +127,7 @@ async fn the_meta_leader_is_killed() {
 }
 
 #[tokio::test]
+#[ignore = "a case of `make sourcing`"]
 async fn all_servers_are_restarted_one_after_the_other() {
     let mut fleet = three().await;
     let strike = async |fleet: &mut Fleet<Cluster>, _: &jetstream::Context| fleet.nats.rolling_restart().await;
@@ -144,6 +147,7 @@ async fn the_only_server_is_killed() {
 }
 
 #[tokio::test]
+#[ignore = "a case of `make sourcing`"]
 async fn the_queue_is_provisioned_again() {
     let mut fleet = three().await;
     let strike = async |fleet: &mut Fleet<Cluster>, _: &jetstream::Context| provision(fleet).await;
@@ -152,6 +156,7 @@ async fn the_queue_is_provisioned_again() {
 
 /// Only `provision` makes it again.
 #[tokio::test]
+#[ignore = "a case of `make sourcing`"]
 async fn the_consumer_between_them_is_deleted_and_provisioned_again() {
     let mut fleet = three().await;
     let strike = async |fleet: &mut Fleet<Cluster>, jetstream: &jetstream::Context| {
@@ -163,6 +168,7 @@ async fn the_consumer_between_them_is_deleted_and_provisioned_again() {
 }
 
 #[tokio::test]
+#[ignore = "a case of `make sourcing`"]
 async fn the_consumer_between_them_is_reset() {
     let mut fleet = three().await;
     let strike = async |_: &mut Fleet<Cluster>, jetstream: &jetstream::Context| {

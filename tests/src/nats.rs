@@ -12,6 +12,9 @@ use crate::place::tool;
 use crate::process::{Process, Spec};
 use crate::wait::eventually;
 
+/// What a test wants a server in this folder to know beside its arguments; where there are neither keys nor TLS.
+const OWN_CONFIGURATION: &str = "own.conf";
+
 /// A nats-server that can be killed and started again with what it had stored.
 #[derive(Debug)]
 pub struct Nats {
@@ -159,6 +162,8 @@ fn launch(folder: &Path, port: Option<u16>, keys: Option<&Keys>, authority: Opti
             .argument(format!("--config={}", write_tls_configuration(folder, keys.as_deref(), authority).display()));
     } else if let Some(keys) = keys {
         spec = spec.argument(format!("--config={}", keys.display()));
+    } else if folder.join(OWN_CONFIGURATION).is_file() {
+        spec = spec.argument(format!("--config={}", folder.join(OWN_CONFIGURATION).display()));
     }
     Process::start(&spec, folder)
 }

@@ -26,7 +26,10 @@ impl Observer {
     }
 
     /// The same in a cluster. What is republished while this stream has no leader is not counted there.
-    pub(crate) async fn start_on(jetstream: &jetstream::Context, replicas: usize) -> Self {
+    ///
+    /// # Panics
+    /// When the broker does not take the stream.
+    pub async fn start_on(jetstream: &jetstream::Context, replicas: usize) -> Self {
         let config = jetstream::stream::Config {
             name: STREAM.to_owned(),
             subjects: vec!["wf.done.>".to_owned()],

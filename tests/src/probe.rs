@@ -103,8 +103,9 @@ impl Probe {
         self.with("survives_refusals", true)
     }
 
-    /// The same for its children.
-    pub(crate) fn logs_to(mut self, file: &Path) -> Self {
+    /// Writes into `file` when it starts and ends, and its children do.
+    #[must_use]
+    pub fn logs_to(mut self, file: &Path) -> Self {
         if let Some(Value::Array(children)) = self.fields.get_mut("children") {
             for child in children {
                 child["log_file"] = json!(file);
