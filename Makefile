@@ -42,7 +42,7 @@ list-bench: tools ## list a million waiting and a million ended tasks: times of 
 	WORKFLEET_LIST_BENCH=full cargo test $(LOCKED) --workspace --test e2e -- --nocapture lists::a_first_page
 
 model-deep: ## explore the model of settlement with more of everything at once (seven minutes)
-	cargo test $(LOCKED) -p workfleet-tests --test model -- --ignored --nocapture
+	cargo test $(LOCKED) --workspace --test model -- --ignored --nocapture
 
 check: lint-tools ## everything that a change must pass: format, lints, docs, licences, spelling, tests
 	cargo fmt --all --check

@@ -1,11 +1,13 @@
 //! What each action does. Every decision in here is a call of the rules.
 
-use workfleet_proto::settlement::{Deadline, Delivered, Ended, Generation, Origin, Plan, Recorded, Reply, Seen, Step};
+use workfleet_proto::settlement::{
+    Deadline, Delivered, Ended, Generation, Look, Origin, Plan, Reply, Seen, Step, Verdict,
+};
 use workfleet_proto::v1::State;
 
 use crate::broker::{Due, Name, Parcel, Publish};
 use crate::worker::{Delivery, Worker};
-use crate::world::{Action, Fleet, Redrive, World};
+use crate::world::{Action, Fleet, World};
 
 impl Fleet {
     /// Lets an action happen.
@@ -26,7 +28,7 @@ impl Fleet {
             }
             Action::GiveUp(index) => {
                 world.left.unanswered -= 1;
-                world.leave_in_flight(index);
+                world.workers[index].sent().into_iter().for_each(|publish| world.leave(publish));
                 self.answered(world, index, Reply::Unclear);
             }
             Action::LoseAcknowledgement(index) => {
@@ -52,12 +54,24 @@ impl Fleet {
                 world.broker.late.retain(|late| *late != publish);
                 world.broker.take(publish);
             }
-            Action::Redrive => world.redrive(),
+            Action::Slip(due) => world.land(due),
+            Action::CloseWindows => {
+                world.left.forgets -= 1;
+                world.broker.forget();
+            }
+            Action::PassDeadline => world.passed += 1,
+            Action::FireTimer => {
+                let fired = world.broker.timer.take();
+                world.broker.expired.extend(fired.map(|(deadline, _)| deadline));
+                world.broker.expired.sort_unstable();
+            }
+            Action::Halt(act) => self.halt(world, act),
+            Action::Redrive(act) => self.redrive(world, act),
         }
     }
 
     fn pull(&self, world: &mut World, index: usize, name: Name) {
-        let after_the_end = world.broker.end().is_some_and(|end| end.run >= name.generation.run);
+        let ended = world.broker.end().is_some_and(|end| end.run >= name.generation.run);
         let behind = world.broker.later_schedule(name.generation);
         let Some(queued) = world.broker.queued_mut(name) else { return };
         queued.deliveries += 1;
@@ -66,10 +80,13 @@ impl Fleet {
             generation: name.generation,
             deliveries: queued.deliveries,
             origin: queued.origin,
-            check: queued.result_sequence > 0,
-            result_sequence: queued.result_sequence,
+            check: queued.parcel.result_sequence > 0,
+            result_sequence: queued.parcel.result_sequence,
         };
-        let delivery = Delivery { delivered, name, after_the_end, behind };
+        let order = queued.parcel.order;
+        // A halt is recorded before anything is purged, and one that is certainly new is not looked for in the records.
+        let after_the_end = ended && (world.acknowledged.is_some() || delivered.look() != Look::No);
+        let delivery = Delivery { delivered, name, order, lapsed: false, told: false, after_the_end, behind };
         let unread = (self.rules.reads)((self.rules.look)(&delivered));
         world.workers[index] = Worker::Looking { delivery, unread, seen: Seen::default() };
     }
@@ -83,8 +100,12 @@ impl Fleet {
                 return;
             }
         }
-        let verdict = (self.rules.judge)(&delivery.delivered, self.attempts_max, Deadline::Open, &seen);
-        match (self.rules.plan_verdict)(verdict, delivery.lease(&world.broker)) {
+        let deadline = if world.has_passed(delivery.order.deadline) { Deadline::Passed } else { Deadline::Open };
+        let verdict = (self.rules.judge)(&delivery.delivered, self.attempts_max, deadline, &seen);
+        if verdict == Verdict::Start && !(self.rules.starts)(delivery.told) {
+            return self.settle_as(world, index, delivery, Ended::Halted);
+        }
+        match (self.rules.plan_verdict)(verdict, delivery.lease()) {
             Some(plan) => self.settle(world, index, delivery, plan),
             None => {
                 self.note_start(world, index, delivery);
@@ -95,13 +116,16 @@ impl Fleet {
 
     /// History: what the properties want to know of a start.
     fn note_start(&self, world: &mut World, index: usize, delivery: Delivery) {
-        let Delivery { delivered, name, after_the_end, behind } = delivery;
+        let Delivery { delivered, name, after_the_end, behind, .. } = delivery;
         let redelivered = delivered.deliveries > 1;
         let ended = world.broker.end().is_some_and(|end| end.run >= name.generation.run);
         let beside = behind.is_some() && behind == world.broker.later_schedule(name.generation);
         let attempt = u64::from(name.generation.attempt) + delivered.deliveries - 1;
         world.starts += 1;
         world.broken.stale_start |= world.is_stale(index);
+        world.broken.told_on |= delivery.told;
+        let ordered = world.broker.orders.get(name.generation.run as usize - 1);
+        world.broken.foreign_payload |= ordered.is_none_or(|order| order.payload != delivery.order.payload);
         world.broken.start_after_the_end |= after_the_end || (redelivered && ended);
         world.broken.start_beside_its_retry |= redelivered && beside;
         world.broken.start_too_often |= attempt > u64::from(self.attempts_max);
@@ -112,8 +136,11 @@ impl Fleet {
         if ended == Ended::HandedBack {
             world.left.hand_backs -= 1;
         }
-        let lease = delivery.lease(&world.broker);
-        let plan = (self.rules.plan)(delivery.delivered.attempt(), self.attempts_max, lease, ended);
+        self.settle_as(world, index, delivery, ended);
+    }
+
+    fn settle_as(&self, world: &mut World, index: usize, delivery: Delivery, ended: Ended) {
+        let plan = (self.rules.plan)(delivery.delivered.attempt(), self.attempts_max, delivery.lease(), ended);
         self.settle(world, index, delivery, plan);
     }
 
@@ -125,7 +152,7 @@ impl Fleet {
 
     fn send(&self, world: &mut World, index: usize) {
         let Worker::Settling { delivery, plan, course, .. } = world.workers[index] else { return };
-        match self.rules.step(&course, delivery.lease(&world.broker)) {
+        match self.rules.step(&course, delivery.lease()) {
             None => world.workers[index] = Worker::Idle,
             Some(Step::Acknowledge) => {
                 world.broker.tasks.retain(|queued| queued.name != delivery.name);
@@ -134,23 +161,30 @@ impl Fleet {
                 self.rest_if_done(world, index);
             }
             Some(step) => {
-                let sent = self.publish(&delivery.delivered, plan, step);
+                let sent = self.publish(&delivery, plan, step);
                 let success = matches!(sent, Some(Publish::Result { state: State::Completed, .. }));
                 world.broken.stale_write |= world.is_stale(index) && !success;
+                world.broken.told_on |= delivery.told && !success;
                 world.workers[index] = Worker::Settling { delivery, plan, course, sent };
             }
         }
     }
 
-    fn publish(&self, delivered: &Delivered, plan: Plan, step: Step) -> Option<Publish> {
+    fn publish(&self, delivery: &Delivery, plan: Plan, step: Step) -> Option<Publish> {
+        let Delivery { delivered, order, .. } = *delivery;
         let Generation { run, .. } = delivered.generation;
-        let parcel = |generation| Parcel { generation, result_sequence: delivered.result_sequence };
+        let result_sequence = delivered.result_sequence;
+        let parcel = |generation| Parcel { generation, result_sequence, order, after_halt: false };
         match step {
             Step::StoreResult { expected } => {
-                let state = if plan == Plan::Complete { State::Completed } else { State::Failed };
-                Some(Publish::Result { expected, state, run })
+                let state = match plan {
+                    Plan::Complete => State::Completed,
+                    Plan::Expire => State::Expired,
+                    _ => State::Failed,
+                };
+                Some(Publish::Result { expected: (self.rules.result_condition)(expected), state, run })
             }
-            Step::StoreDeadLetter => Some(Publish::DeadLetter { run, id: (self.rules.dead_letter_id)(run) }),
+            Step::StoreDeadLetter => Some(Publish::DeadLetter { run, order, id: (self.rules.dead_letter_id)(run) }),
             Step::StoreRetry { expected } => {
                 let retry = delivered.generation.retry_after(delivered.attempt());
                 let expected = (self.rules.retry_condition)(expected);
@@ -174,8 +208,7 @@ impl Fleet {
 
     fn rest_if_done(&self, world: &mut World, index: usize) {
         let Worker::Settling { delivery, course, .. } = world.workers[index] else { return };
-        let lease = delivery.lease(&world.broker);
-        if self.rules.step(&course, lease).is_none() {
+        if self.rules.step(&course, delivery.lease()).is_none() {
             world.workers[index] = Worker::Idle;
         }
     }
@@ -187,9 +220,9 @@ impl World {
         self.workers[index].sent().map_or(Reply::Unclear, |publish| self.broker.take(publish))
     }
 
-    /// Nobody waits any more for a worker's publish.
-    fn leave_in_flight(&mut self, index: usize) {
-        self.broker.late.extend(self.workers[index].sent());
+    /// Nobody waits any more for a publish.
+    pub(crate) fn leave(&mut self, publish: Publish) {
+        self.broker.late.push(publish);
         self.broker.late.sort_unstable();
         self.broker.late.dedup();
     }
@@ -197,8 +230,11 @@ impl World {
     fn lapse(&mut self, name: Name) {
         let held = self.broker.queued(name).is_some_and(|queued| self.is_held(queued));
         self.left.lapses -= u8::from(held);
-        if let Some(queued) = self.broker.queued_mut(name) {
-            queued.leased = false;
+        let Some(queued) = self.broker.queued_mut(name) else { return };
+        queued.leased = false;
+        let last = (name, queued.deliveries);
+        for delivery in self.workers.iter_mut().filter_map(Worker::delivery_mut) {
+            delivery.lapsed |= (delivery.name, delivery.delivered.deliveries) == last;
         }
     }
 
@@ -207,24 +243,15 @@ impl World {
         self.broker.enqueue(due.parcel, Origin::Sourced, due.twin);
     }
 
-    fn redrive(&mut self) {
-        self.redrive = match self.redrive {
-            Redrive::None => {
-                let Some((run, sequence)) = self.redrivable() else { return };
-                self.left.redrives -= 1;
-                let generation = Generation { run, ..Generation::FIRST }.redriven();
-                self.broker.compare_and_set(sequence, Recorded { state: State::Queued, run: generation.run });
-                Redrive::Marked(Parcel { generation, result_sequence: self.broker.results_sequence })
-            }
-            Redrive::Marked(parcel) => {
-                self.broker.enqueue(parcel, Origin::Direct, 0);
-                Redrive::Published(parcel.generation.run - 1)
-            }
-            // By its sequence, not by its subject: the new run may have failed already.
-            Redrive::Published(run) => {
-                self.broker.dead = self.broker.dead.filter(|dead| *dead != run);
-                Redrive::None
-            }
-        };
+    /// What slipped through a purge arrives after all.
+    fn land(&mut self, due: Due) {
+        self.broker.slipped.retain(|other| *other != due);
+        let parcel = Parcel { after_halt: true, ..due.parcel };
+        self.broker.enqueue(parcel, Origin::Sourced, due.twin);
+    }
+
+    /// Whether a deadline lies behind.
+    pub(crate) fn has_passed(&self, deadline: u8) -> bool {
+        (1..=self.passed).contains(&deadline)
     }
 }

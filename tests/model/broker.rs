@@ -4,126 +4,76 @@
 //! takes the place of the one on its subject, an expected sequence is looked at before the message id, an id is remembered
 //! after its message is gone, and a copy that is acknowledged is gone, whoever acknowledges it.
 
-use workfleet_proto::settlement::{Generation, Origin, Recorded, Reply, Scheduled};
+use workfleet_proto::settlement::{Generation, Origin, RedriveReply, Recorded, Reply, Scheduled};
 use workfleet_proto::v1::State;
+
+pub(crate) use crate::messages::{Due, Letter, Name, Order, Parcel, Publish, Queued};
 
 /// Everything that is stored about the task.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub(crate) struct Broker {
     /// TASKS: the copies in the work queue, in order of their names.
     pub(crate) tasks: Vec<Queued>,
+    /// TASKS: the runs that were published into it. It remembers their ids, but for the first so many.
+    pub(crate) published: Vec<u32>,
+    /// TASKS: how many of these it has forgotten.
+    pub(crate) forgotten: usize,
     /// DELAY: the one schedule that a task can have, and its sequence.
     pub(crate) scheduled: Option<(Parcel, u64)>,
+    /// DELAY: the last sequence of a schedule.
+    pub(crate) schedule_sequence: u64,
     /// DELAY: what is due and not yet moved into TASKS.
     pub(crate) due: Vec<Due>,
+    /// What was purged from DELAY while the server moved it.
+    pub(crate) slipped: Vec<Due>,
     /// DELAY: the ids it remembers.
     pub(crate) delay_ids: Vec<Generation>,
+    /// DELAY: the one timer that a task can have: its deadline, and its sequence.
+    pub(crate) timer: Option<(u8, u64)>,
+    /// DELAY: the last sequence of a timer.
+    pub(crate) timer_sequence: u64,
+    /// DELAY: timers that have fired and are not acknowledged.
+    pub(crate) expired: Vec<u8>,
     /// RESULTS: the record, and its sequence.
     pub(crate) record: Option<(Recorded, u64)>,
     /// RESULTS: the last sequence of the stream.
     pub(crate) results_sequence: u64,
     /// RESULTS: every end that was ever stored. History, not state: nobody reads it but the properties.
     pub(crate) ends: Vec<Recorded>,
-    /// DEAD: the run that the dead letter speaks of.
-    pub(crate) dead: Option<u32>,
+    /// What each run is, the first one first. It is history, but for the latest: that is what a mark says.
+    pub(crate) orders: Vec<Order>,
+    /// History: a mark did not begin the run after the last.
+    pub(crate) run_repeated: bool,
+    /// DEAD: the dead letter.
+    pub(crate) dead: Option<Letter>,
+    /// DEAD: the last sequence.
+    pub(crate) dead_sequence: u64,
     /// DEAD: the ids it remembers.
     pub(crate) dead_ids: Vec<u32>,
     /// Publishes that nobody waits for any more. Each may still arrive, or never.
     pub(crate) late: Vec<Publish>,
 }
 
-/// What a copy of the task carries.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct Parcel {
-    /// Where it stands in the task's history.
-    pub(crate) generation: Generation,
-    /// Sequence of the record that the result must replace.
-    pub(crate) result_sequence: u64,
-}
-
-/// A copy that is due.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct Due {
-    /// What it carries.
-    pub(crate) parcel: Parcel,
-    /// 1 for the second time that the server moves the same copy.
-    pub(crate) twin: u8,
-}
-
-/// Which copy in TASKS: no two have the same name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct Name {
-    /// Its place in the task's history.
-    pub(crate) generation: Generation,
-    /// 1 for the second of two that the server made of one.
-    pub(crate) twin: u8,
-}
-
-/// A copy in TASKS.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct Queued {
-    /// Which.
-    pub(crate) name: Name,
-    /// How it came in.
-    pub(crate) origin: Origin,
-    /// Sequence of the record that the result must replace.
-    pub(crate) result_sequence: u64,
-    /// How often it was delivered.
-    pub(crate) deliveries: u64,
-    /// Whether the last delivery's lease has not run out.
-    pub(crate) leased: bool,
-}
-
-/// A message to the broker.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) enum Publish {
-    /// Compare-and-set of the record.
-    Result {
-        /// The sequence that must be the last.
-        expected: u64,
-        /// What to record.
-        state: State,
-        /// For which run.
-        run: u32,
-    },
-    /// The dead letter of a run.
-    DeadLetter {
-        /// Which run.
-        run: u32,
-        /// Its message id.
-        id: Option<u32>,
-    },
-    /// The schedule of a retry.
-    Retry {
-        /// The sequence that must be the schedule's; `None`: no condition.
-        expected: Option<u64>,
-        /// The copy.
-        parcel: Parcel,
-        /// Its message id.
-        id: Generation,
-    },
-    /// A copy that is due at once.
-    HandBack {
-        /// The copy.
-        parcel: Parcel,
-        /// Its message id.
-        id: Generation,
-    },
-}
-
 impl Broker {
     /// A task that was just submitted.
-    pub(crate) fn submitted() -> Self {
-        let mut broker = Self::default();
-        broker.enqueue(Parcel { generation: Generation::FIRST, result_sequence: 0 }, Origin::Direct, 0);
+    pub(crate) fn submitted(deadline: u8) -> Self {
+        let order = Order { payload: 0, deadline };
+        let mut broker = Self { orders: vec![order], published: vec![1], ..Self::default() };
+        if deadline > 0 {
+            broker.store_timer(None, deadline);
+        }
+        let parcel = Parcel { generation: Generation::FIRST, result_sequence: 0, order, after_halt: false };
+        broker.enqueue(parcel, Origin::Direct, 0);
         broker
     }
 
     /// Puts a copy into TASKS.
     pub(crate) fn enqueue(&mut self, parcel: Parcel, origin: Origin, twin: u8) {
-        let name = Name { generation: parcel.generation, twin };
-        let queued = Queued { name, origin, result_sequence: parcel.result_sequence, deliveries: 0, leased: false };
-        self.tasks.push(queued);
+        let mut name = Name { generation: parcel.generation, twin };
+        while self.queued(name).is_some() {
+            name.twin += 2;
+        }
+        self.tasks.push(Queued { name, origin, parcel, deliveries: 0, leased: false });
         self.tasks.sort_unstable_by_key(|queued| queued.name);
     }
 
@@ -147,25 +97,37 @@ impl Broker {
     pub(crate) fn take(&mut self, publish: Publish) -> Reply {
         match publish {
             Publish::Result { expected, state, run } => self.compare_and_set(expected, Recorded { state, run }),
-            Publish::DeadLetter { run, id } => {
+            Publish::DeadLetter { run, order, id } => {
                 if id.is_none_or(|id| remember(&mut self.dead_ids, id)) {
-                    self.dead = Some(run);
+                    self.dead_sequence += 1;
+                    self.dead = Some(Letter { run, order, sequence: self.dead_sequence });
                 }
                 Reply::Stored
             }
             Publish::Retry { expected, parcel, id } => self.schedule(expected, parcel, id),
             Publish::HandBack { parcel, id } => {
                 if remember(&mut self.delay_ids, id) {
+                    let parcel = Parcel { after_halt: self.is_halted(), ..parcel };
                     self.make_due(Due { parcel, twin: 0 });
                 }
                 Reply::Stored
+            }
+            // Operators call these two themselves; here they come late, and nobody hears of it.
+            Publish::Mark { expected, run, order } => {
+                self.mark(expected, run, order);
+                Reply::Unclear
+            }
+            Publish::Task { parcel, id } => {
+                self.publish(parcel, id);
+                Reply::Unclear
             }
         }
     }
 
     /// Replaces the record if `expected` is its sequence.
-    pub(crate) fn compare_and_set(&mut self, expected: u64, record: Recorded) -> Reply {
-        if self.record.map_or(0, |(_, sequence)| sequence) != expected {
+    pub(crate) fn compare_and_set(&mut self, expected: Option<u64>, record: Recorded) -> Reply {
+        let sequence = self.record.map_or(0, |(_, sequence)| sequence);
+        if expected.is_some_and(|expected| expected != sequence) {
             return Reply::Lost(self.record.map(|(record, _)| record));
         }
         self.results_sequence += 1;
@@ -174,6 +136,59 @@ impl Broker {
             self.ends.push(record);
         }
         Reply::Stored
+    }
+
+    /// The same with the mark of a redrive.
+    pub(crate) fn mark(&mut self, expected: u64, run: u32, order: Order) -> RedriveReply {
+        match self.compare_and_set(Some(expected), Recorded { state: State::Queued, run }) {
+            Reply::Stored => {
+                self.orders.push(order);
+                self.run_repeated |= self.orders.len() != run as usize;
+                RedriveReply::Marked(self.results_sequence)
+            }
+            _ => RedriveReply::Lost,
+        }
+    }
+
+    /// Publishes a copy into TASKS where none lies. That is looked at before the message id.
+    pub(crate) fn publish(&mut self, parcel: Parcel, id: u32) -> RedriveReply {
+        if !self.tasks.is_empty() {
+            return RedriveReply::Lost;
+        }
+        if !self.published[self.forgotten..].contains(&id) {
+            self.published.push(id);
+            let parcel = Parcel { after_halt: self.is_halted(), ..parcel };
+            self.enqueue(parcel, Origin::Direct, 0);
+        }
+        RedriveReply::Done
+    }
+
+    /// Replaces the timer if `expected` is its sequence.
+    pub(crate) fn store_timer(&mut self, expected: Option<u64>, deadline: u8) -> RedriveReply {
+        let sequence = self.timer.map_or(0, |(_, sequence)| sequence);
+        if expected.is_some_and(|expected| expected != sequence) {
+            return RedriveReply::Lost;
+        }
+        self.timer_sequence += 1;
+        self.timer = Some((deadline, self.timer_sequence));
+        RedriveReply::Done
+    }
+
+    /// Forgets all ids: the duplicate windows have closed.
+    pub(crate) fn forget(&mut self) {
+        self.forgotten = self.published.len();
+        self.delay_ids.clear();
+        self.dead_ids.clear();
+    }
+
+    /// The run that the record names: the first, where there is none.
+    pub(crate) fn run(&self) -> u32 {
+        self.record.map_or(1, |(record, _)| record.run)
+    }
+
+    /// Whether the task was cancelled, or has expired.
+    pub(crate) fn is_halted(&self) -> bool {
+        self.record.is_some_and(|(record, _)| matches!(record.state, State::Cancelled | State::Expired))
     }
 
     /// The end that is recorded, if one is.
@@ -186,9 +201,21 @@ impl Broker {
         self.scheduled.filter(|(parcel, _)| parcel.generation > generation).map(|(_, sequence)| sequence)
     }
 
+    /// Every copy, wherever it is.
+    pub(crate) fn copies(&self) -> impl Iterator<Item = &Parcel> {
+        self.copies_but_slipped().chain(self.slipped.iter().map(|due| &due.parcel))
+    }
+
+    /// The same without what slipped through a purge and is on its way.
+    pub(crate) fn copies_but_slipped(&self) -> impl Iterator<Item = &Parcel> {
+        let scheduled = self.scheduled.iter().map(|(parcel, _)| parcel);
+        let due = self.due.iter().map(|due| &due.parcel);
+        scheduled.chain(due).chain(self.tasks.iter().map(|queued| &queued.parcel))
+    }
+
     /// Whether a copy is left anywhere.
     pub(crate) fn has_copies(&self) -> bool {
-        !self.tasks.is_empty() || !self.due.is_empty() || self.scheduled.is_some()
+        self.copies().next().is_some()
     }
 
     fn schedule(&mut self, expected: Option<u64>, parcel: Parcel, id: Generation) -> Reply {
@@ -198,8 +225,9 @@ impl Broker {
             return Reply::Taken(self.scheduled.map(there));
         }
         if remember(&mut self.delay_ids, id) {
-            // As many ids as messages: their number is as good as the stream's sequence.
-            self.scheduled = Some((parcel, self.delay_ids.len() as u64));
+            let parcel = Parcel { after_halt: self.is_halted(), ..parcel };
+            self.schedule_sequence += 1;
+            self.scheduled = Some((parcel, self.schedule_sequence));
         }
         Reply::Stored
     }

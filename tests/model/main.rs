@@ -27,8 +27,11 @@
 
 mod acts;
 mod broker;
+mod halts;
+mod messages;
 mod mutants;
 mod properties;
+mod redrives;
 mod rules;
 mod worker;
 mod world;
@@ -39,54 +42,106 @@ use std::time::Instant;
 
 use stateright::{Checker, Expectation, HasDiscoveries, Model, Path};
 
-use properties::{BOTH_RUN, COMPLETES, EXHAUSTS, FAILS, REDRIVEN, RETURNS};
+use properties::{
+    BOTH_RUN, CANCELLED, COMPLETES, EXHAUSTS, EXPIRED, EXPIRES_ALONE, FAILS, REDRIVEN, REDRIVEN_TWICE, RETURNS,
+    STALE_TIMER,
+};
+use redrives::Wish;
 use rules::Rules;
 use world::{Action, Fleet, Mishaps};
+
+/// A redrive without changes, and one with another payload.
+const WISHES: &[Wish] = &[Wish { payload: None, deadline: None }, Wish { payload: Some(1), deadline: None }];
+/// One with another deadline, too.
+const TIMED_WISHES: &[Wish] = &[Wish { payload: None, deadline: None }, Wish { payload: Some(1), deadline: Some(2) }];
 
 #[test]
 fn two_crashes_and_a_frozen_worker() {
     let mishaps = Mishaps { crashes: 2, lapses: 1, unanswered: 1, ..Mishaps::default() };
-    holds("two attempts", 2, mishaps, &[COMPLETES, FAILS, BOTH_RUN, RETURNS, EXHAUSTS]);
+    holds("two attempts", fleet(2, mishaps), &[COMPLETES, FAILS, BOTH_RUN, RETURNS, EXHAUSTS]);
 }
 
 #[test]
 fn a_hand_back_in_the_middle_of_it() {
     let mishaps = Mishaps { crashes: 1, lapses: 1, unanswered: 1, hand_backs: 1, ..Mishaps::default() };
-    holds("a hand-back", 2, mishaps, &[COMPLETES, FAILS, BOTH_RUN, RETURNS, EXHAUSTS]);
+    holds("a hand-back", fleet(2, mishaps), &[COMPLETES, FAILS, BOTH_RUN, RETURNS, EXHAUSTS]);
 }
 
 #[test]
 fn copies_that_the_server_doubles() {
     let mishaps = Mishaps { crashes: 1, lapses: 1, twins: 1, ..Mishaps::default() };
-    holds("a doubled copy", 2, mishaps, &[COMPLETES, FAILS, BOTH_RUN, RETURNS, EXHAUSTS]);
+    holds("a doubled copy", fleet(2, mishaps), &[COMPLETES, FAILS, BOTH_RUN, RETURNS, EXHAUSTS]);
 }
 
 #[test]
 fn three_attempts_and_late_publishes() {
     let mishaps = Mishaps { crashes: 1, lapses: 1, unanswered: 1, ..Mishaps::default() };
-    holds("three attempts", 3, mishaps, &[COMPLETES, FAILS, BOTH_RUN, RETURNS]);
+    holds("three attempts", fleet(3, mishaps), &[COMPLETES, FAILS, BOTH_RUN, RETURNS]);
 }
 
 #[test]
 fn redrives_with_a_frozen_worker_of_the_old_run() {
     let mishaps = Mishaps { lapses: 1, unanswered: 1, redrives: 1, ..Mishaps::default() };
-    holds("a redrive", 2, mishaps, &[COMPLETES, FAILS, RETURNS, REDRIVEN]);
+    holds("a redrive", fleet(2, mishaps), &[COMPLETES, FAILS, RETURNS, REDRIVEN]);
+}
+
+#[test]
+fn two_redrives_edited_and_not_by_operators_that_die() {
+    let mishaps = Mishaps { redrives: 2, aborts: 1, unanswered: 1, ..Mishaps::default() };
+    let fleet = Fleet { wishes: WISHES, ..fleet(1, mishaps) };
+    holds("two redrives", fleet, &[COMPLETES, FAILS, REDRIVEN, REDRIVEN_TWICE]);
+}
+
+#[test]
+fn a_cancel_at_any_moment() {
+    let mishaps = Mishaps { cancels: 1, lapses: 1, unanswered: 1, slips: 1, ..Mishaps::default() };
+    holds("a cancel", fleet(2, mishaps), &[COMPLETES, FAILS, CANCELLED, BOTH_RUN, RETURNS]);
+}
+
+#[test]
+fn a_cancel_that_dies_and_is_repeated() {
+    let mishaps = Mishaps { cancels: 2, aborts: 1, twins: 1, ..Mishaps::default() };
+    holds("two cancels", fleet(2, mishaps), &[COMPLETES, FAILS, CANCELLED, BOTH_RUN]);
+}
+
+#[test]
+fn a_cancel_against_a_redrive() {
+    let mishaps = Mishaps { cancels: 1, redrives: 1, aborts: 1, unanswered: 1, ..Mishaps::default() };
+    holds("a cancel and a redrive", fleet(1, mishaps), &[COMPLETES, FAILS, CANCELLED, REDRIVEN]);
+}
+
+#[test]
+fn a_deadline_that_passes_at_any_moment() {
+    let mishaps = Mishaps { lapses: 1, aborts: 1, ..Mishaps::default() };
+    let fleet = Fleet { deadline: 1, deadlines: 1, ..fleet(2, mishaps) };
+    holds("a deadline", fleet, &[COMPLETES, FAILS, EXPIRED, EXPIRES_ALONE]);
+}
+
+#[test]
+fn a_deadline_and_a_cancel_at_once() {
+    let mishaps = Mishaps { unanswered: 1, aborts: 1, cancels: 1, ..Mishaps::default() };
+    let fleet = Fleet { deadline: 1, deadlines: 1, ..fleet(1, mishaps) };
+    holds("a deadline and a cancel", fleet, &[COMPLETES, FAILS, EXPIRED, EXPIRES_ALONE, CANCELLED]);
+}
+
+#[test]
+fn deadlines_of_two_runs() {
+    let mishaps = Mishaps { redrives: 2, ..Mishaps::default() };
+    let fleet = Fleet { deadline: 1, deadlines: 2, wishes: TIMED_WISHES, ..fleet(1, mishaps) };
+    holds("deadlines of two runs", fleet, &[COMPLETES, FAILS, EXPIRED, EXPIRES_ALONE, REDRIVEN, STALE_TIMER]);
 }
 
 #[test]
 #[ignore = "takes minutes; for whoever changes the rules"]
 fn more_of_everything() {
     let one_each = Mishaps { crashes: 1, lapses: 1, unanswered: 1, ..Mishaps::default() };
-    holds("two crashes and a hand-back", 2, Mishaps { crashes: 2, hand_backs: 1, ..one_each }, &[EXHAUSTS]);
-    holds(
-        "a doubled copy and a hand-back",
-        2,
-        Mishaps { unanswered: 0, twins: 1, hand_backs: 1, ..one_each },
-        &[EXHAUSTS],
-    );
-    holds("two of each", 2, Mishaps { crashes: 2, lapses: 2, unanswered: 2, ..one_each }, &[EXHAUSTS]);
-    holds("a redrive and a crash", 2, Mishaps { redrives: 1, ..one_each }, &[REDRIVEN, EXHAUSTS]);
-    holds("a redrive and a hand-back", 2, Mishaps { crashes: 0, hand_backs: 1, redrives: 1, ..one_each }, &[REDRIVEN]);
+    let twins = Mishaps { unanswered: 0, twins: 1, hand_backs: 1, ..one_each };
+    holds("two crashes and a hand-back", fleet(2, Mishaps { crashes: 2, hand_backs: 1, ..one_each }), &[EXHAUSTS]);
+    holds("a doubled copy and a hand-back", fleet(2, twins), &[EXHAUSTS]);
+    holds("two of each", fleet(2, Mishaps { crashes: 2, lapses: 2, unanswered: 2, ..one_each }), &[EXHAUSTS]);
+    holds("a redrive and a crash", fleet(2, Mishaps { redrives: 1, ..one_each }), &[REDRIVEN, EXHAUSTS]);
+    let redriven = Mishaps { crashes: 0, hand_backs: 1, redrives: 1, ..one_each };
+    holds("a redrive and a hand-back", fleet(2, redriven), &[REDRIVEN]);
 }
 
 #[test]
@@ -111,10 +166,17 @@ fn counterexample(fleet: Fleet, breaks: &'static str, steps_max: usize) -> Optio
     checker.discovery(breaks).map(Path::into_actions)
 }
 
+/// The real rules, for a task without a deadline, and redrives without changes.
+pub(crate) fn fleet(attempts_max: u32, mishaps: Mishaps) -> Fleet {
+    let wishes = &[Wish { payload: None, deadline: None }];
+    Fleet { rules: Rules::default(), attempts_max, mishaps, deadline: 0, deadlines: 0, wishes }
+}
+
 /// Explores the real rules to the last state. Everything that must hold holds, and everything in `possible` happens.
-fn holds(setting: &str, attempts_max: u32, mishaps: Mishaps, possible: &[&'static str]) {
+fn holds(setting: &str, fleet: Fleet, possible: &[&'static str]) {
     let start = Instant::now();
-    let checker = Fleet { rules: Rules::default(), attempts_max, mishaps }.checker().spawn_bfs().join();
+    let mishaps = fleet.mishaps;
+    let checker = fleet.checker().spawn_bfs().join();
     let (states, depth, seconds) = (checker.unique_state_count(), checker.max_depth(), start.elapsed().as_secs_f32());
     say(&format!("rules, {setting}: {states} unique states, depth {depth}, {seconds:.1} s ({mishaps:?})"));
     assert!(checker.is_done(), "explored completely");

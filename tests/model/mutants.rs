@@ -30,7 +30,7 @@ pub(crate) fn all() -> Vec<Mutant> {
 }
 
 fn mutant(mistake: &'static str, breaks: &'static str, mishaps: Mishaps) -> Mutant {
-    Mutant { mistake, fleet: Fleet { rules: rules(), attempts_max: 2, mishaps }, breaks }
+    Mutant { mistake, fleet: crate::fleet(2, mishaps), breaks }
 }
 
 impl Mutant {
@@ -47,7 +47,18 @@ fn rules() -> Rules {
     Rules::default()
 }
 
-const CALM: Mishaps = Mishaps { crashes: 0, lapses: 0, unanswered: 0, twins: 0, hand_backs: 0, redrives: 0 };
+pub(crate) const CALM: Mishaps = Mishaps {
+    crashes: 0,
+    lapses: 0,
+    unanswered: 0,
+    twins: 0,
+    hand_backs: 0,
+    redrives: 0,
+    cancels: 0,
+    aborts: 0,
+    slips: 0,
+    forgets: 0,
+};
 const CRASH: Mishaps = Mishaps { crashes: 1, ..CALM };
 const TWO_CRASHES: Mishaps = Mishaps { crashes: 2, ..CALM };
 const LAPSE: Mishaps = Mishaps { lapses: 1, ..CALM };

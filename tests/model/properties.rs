@@ -1,16 +1,21 @@
 //! What must hold in every state, and what must be possible in some.
 
+use std::cmp::Ordering;
+
 use stateright::{Model, Property};
 use workfleet_proto::settlement::{Plan, Recorded};
 use workfleet_proto::v1::State;
 
-use crate::broker::Broker;
+use crate::halts::Halter;
+use crate::redrives::Operator;
 use crate::worker::Worker;
-use crate::world::{Fleet, Redrive, World};
+use crate::world::{Fleet, World};
 
 /// Every property. What is named `sometimes` need not be possible in every setting; the tests say where it must.
 pub(crate) fn all() -> Vec<Property<Fleet>> {
     let mut properties = stored();
+    properties.extend(halted());
+    properties.extend(redriven());
     properties.extend(done_by_workers());
     properties.extend(possible());
     properties
@@ -21,10 +26,29 @@ fn stored() -> Vec<Property<Fleet>> {
         Property::always(ONE_END, |_, world: &World| {
             world.broker.ends.windows(2).all(|pair| pair[0].run < pair[1].run)
         }),
-        Property::always(DEAD_LETTER, |_, world| dead_letter_is_right(world)),
+        Property::always(DEAD_LETTER, |fleet, world| dead_letter_is_right(fleet, world)),
         Property::always(WAY_TO_END, |_, world| has_a_way_to_end(world)),
-        Property::always(ENDS_WELL, |_, world: &World| !is_quiet(world) || ended_well(&world.broker)),
+        Property::always(ENDS_WELL, |fleet, world| !is_quiet(world) || ended_well(fleet, world)),
         Property::always(NOT_STUCK, |fleet, world| is_quiet(world) || can_go_on(fleet, world)),
+    ]
+}
+
+fn halted() -> Vec<Property<Fleet>> {
+    vec![
+        Property::always(HALT_HOLDS, |_, world| halt_holds(world)),
+        Property::always(LEFT_BEHIND, |_, world: &World| !world.broken.left_behind),
+        Property::always(FOUND, |_, world: &World| !world.broken.unfound),
+        Property::always(TOLD, |_, world: &World| !world.broken.told_on),
+        Property::always(OWN_DEADLINE, |_, world| expired_at_its_own_deadline(world)),
+        Property::always(TIMED, |_, world| is_timed(world)),
+    ]
+}
+
+fn redriven() -> Vec<Property<Fleet>> {
+    vec![
+        Property::always(RUNS_GROW, |_, world: &World| !world.broker.run_repeated),
+        Property::always(PAYLOAD, |_, world: &World| !world.broken.foreign_payload),
+        Property::always(LETTER_KEPT, |_, world| letter_is_kept(world)),
     ]
 }
 
@@ -53,6 +77,13 @@ fn possible() -> Vec<Property<Fleet>> {
         Property::sometimes(REDRIVEN, |_, world: &World| {
             is_quiet(world) && world.broker.end() == Some(Recorded { state: State::Completed, run: 2 })
         }),
+        Property::sometimes(REDRIVEN_TWICE, |_, world: &World| {
+            is_quiet(world) && world.broker.end() == Some(Recorded { state: State::Completed, run: 3 })
+        }),
+        Property::sometimes(CANCELLED, |_, world: &World| is_quiet(world) && ends_as(world, State::Cancelled)),
+        Property::sometimes(EXPIRED, |_, world: &World| is_quiet(world) && ends_as(world, State::Expired)),
+        Property::sometimes(EXPIRES_ALONE, |_, world: &World| world.starts == 0 && ends_as(world, State::Expired)),
+        Property::sometimes(STALE_TIMER, |_, world: &World| world.broker.run() > 1 && world.broker.expired.contains(&1)),
     ]
 }
 
@@ -78,6 +109,24 @@ pub(crate) const START_BESIDE_RETRY: &str = "no redelivery starts beside its own
 pub(crate) const START_TOO_OFTEN: &str = "no attempt comes after the last";
 /// Rule 3, over all copies: see [`starts_max`].
 pub(crate) const STARTS: &str = "handlers start no more often than attempts and mishaps explain";
+/// Rule 11: "a cancel that was acknowledged holds".
+pub(crate) const HALT_HOLDS: &str = "nothing is recorded after an acknowledged cancel or expiry, and no letter lies there";
+/// Rule 11.
+pub(crate) const LEFT_BEHIND: &str = "an acknowledged cancel leaves no copy that was there before it";
+/// Rule 11.
+pub(crate) const FOUND: &str = "a cancel finds a task that is there";
+/// Rule 11.
+pub(crate) const TOLD: &str = "a worker that was told of a halt starts nothing, and sends nothing but a success";
+/// Rule 12.
+pub(crate) const OWN_DEADLINE: &str = "a run expires at its own deadline and at no other";
+/// Rule 12: it expires in time though every worker is down.
+pub(crate) const TIMED: &str = "a task that waits and has a deadline has a timer, or one that fired";
+/// Rule 14.
+pub(crate) const RUNS_GROW: &str = "each mark begins the run after the last";
+/// Rule 14.
+pub(crate) const PAYLOAD: &str = "no run starts with the payload of another redrive";
+/// Rule 14.
+pub(crate) const LETTER_KEPT: &str = "a letter stays until a later run has begun";
 /// An end.
 pub(crate) const COMPLETES: &str = "completes";
 /// An end.
@@ -90,24 +139,88 @@ pub(crate) const RETURNS: &str = "a worker awaits an answer on a lapsed lease";
 pub(crate) const EXHAUSTS: &str = "crashes use the attempts up";
 /// Rule 14.
 pub(crate) const REDRIVEN: &str = "a redriven task completes";
+/// Rule 14: a redrive that died, and another with its own payload, or a second letter.
+pub(crate) const REDRIVEN_TWICE: &str = "a third run completes";
+/// An end.
+pub(crate) const CANCELLED: &str = "is cancelled";
+/// An end.
+pub(crate) const EXPIRED: &str = "expires";
+/// Rule 12.
+pub(crate) const EXPIRES_ALONE: &str = "expires without a worker";
+/// Rule 12.
+pub(crate) const STALE_TIMER: &str = "the timer of an earlier run fires";
 
-fn dead_letter_is_right(world: &World) -> bool {
-    let Some(run) = world.broker.dead else { return true };
-    let failed = Some(Recorded { state: State::Failed, run });
-    world.broker.end() == failed || world.redrive != Redrive::None
+fn dead_letter_is_right(fleet: &Fleet, world: &World) -> bool {
+    let Some(letter) = world.broker.dead else { return true };
+    let Some((record, _)) = world.broker.record else { return false };
+    match record.run.cmp(&letter.run) {
+        Ordering::Less => false,
+        Ordering::Equal => record.state == State::Failed,
+        // A leftover: somebody is about to delete it, or has died before.
+        Ordering::Greater => !record.state.is_end() || is_dispatching(world) || has_aborted(fleet, world),
+    }
 }
 
 fn has_a_way_to_end(world: &World) -> bool {
-    world.broker.end().is_some() || world.broker.has_copies() || matches!(world.redrive, Redrive::Marked(_))
+    let run = world.broker.run();
+    let waits = world.broker.copies().any(|parcel| parcel.generation.run >= run);
+    world.broker.end().is_some() || waits || is_redrivable(world)
 }
 
-/// Nobody holds anything, and nothing is left to be delivered. A publish in flight does not count: it may be lost.
+/// A mark, and the letter that it was made for: whoever redrives again goes on from there.
+fn is_redrivable(world: &World) -> bool {
+    let marked = world.broker.record.is_some_and(|(record, _)| record.state == State::Queued);
+    marked && world.broker.dead.is_some_and(|letter| letter.run < world.broker.run())
+}
+
+/// Nobody holds anything, and nothing is left to be delivered. A publish in flight does not count: it may be lost. Nor does
+/// a timer.
 fn is_quiet(world: &World) -> bool {
-    world.workers == [Worker::Idle; 2] && !world.broker.has_copies() && world.redrive == Redrive::None
+    world.workers == [Worker::Idle; 2] && !world.broker.has_copies() && !is_dispatching(world)
 }
 
-fn ended_well(broker: &Broker) -> bool {
-    broker.end().is_some_and(|end| (end.state == State::Failed) == (broker.dead == Some(end.run)))
+fn is_dispatching(world: &World) -> bool {
+    world.halters != [Halter::Idle; 2] || world.operators != [Operator::Idle; 2]
+}
+
+fn has_aborted(fleet: &Fleet, world: &World) -> bool {
+    world.left.aborts < fleet.mishaps.aborts
+}
+
+fn ended_well(fleet: &Fleet, world: &World) -> bool {
+    let lettered = world.broker.dead.map(|letter| letter.run);
+    match world.broker.end() {
+        Some(end) if end.state == State::Failed => lettered == Some(end.run),
+        Some(_) => lettered.is_none() || has_aborted(fleet, world),
+        None => is_redrivable(world) && has_aborted(fleet, world),
+    }
+}
+
+fn halt_holds(world: &World) -> bool {
+    let Some(state) = world.acknowledged else { return true };
+    ends_as(world, state) && world.broker.dead.is_none()
+}
+
+fn expired_at_its_own_deadline(world: &World) -> bool {
+    let expired = world.broker.ends.iter().filter(|end| end.state == State::Expired);
+    let deadline = |end: &Recorded| world.broker.orders.get(end.run as usize - 1).map_or(0, |order| order.deadline);
+    expired.map(deadline).all(|deadline| world.has_passed(deadline))
+}
+
+fn is_timed(world: &World) -> bool {
+    let (broker, run) = (&world.broker, world.broker.run());
+    let deadline = broker.orders.get(run as usize - 1).map_or(0, |order| order.deadline);
+    let waits = broker.copies().any(|parcel| parcel.generation.run == run);
+    if deadline == 0 || broker.end().is_some() || !waits {
+        return true;
+    }
+    broker.expired.contains(&deadline) || broker.timer.is_some_and(|(timer, _)| timer == deadline)
+}
+
+/// Where there was one, it is deleted only behind the mark of a later run.
+fn letter_is_kept(world: &World) -> bool {
+    let Some(end) = world.broker.end().filter(|end| end.state == State::Failed) else { return true };
+    !world.broker.dead_ids.contains(&end.run) || world.broker.dead.is_some_and(|letter| letter.run == end.run)
 }
 
 fn can_go_on(fleet: &Fleet, world: &World) -> bool {
@@ -117,11 +230,12 @@ fn can_go_on(fleet: &Fleet, world: &World) -> bool {
 }
 
 /// Every run and every copy that the server doubles has all attempts; a hand-back starts one again. A redelivery whose
-/// other copy is carried on meanwhile may miss it and begin a line of attempts of its own, from the second on.
+/// other copy is carried on meanwhile may miss it and begin a line of attempts of its own, from the second on. Where ids are
+/// forgotten, a redrive that is repeated may begin one, too.
 fn starts_max(fleet: &Fleet, world: &World) -> u32 {
     let (had, left) = (fleet.mishaps, world.left);
     let redelivered = (had.crashes - left.crashes) + (had.lapses - left.lapses) + (had.unanswered - left.unanswered);
-    let runs = 1 + had.redrives - left.redrives;
+    let runs = 1 + (had.redrives - left.redrives) + (had.forgets - left.forgets);
     let whole = u32::from(runs + had.twins - left.twins) * fleet.attempts_max;
     let begun = u32::from(redelivered) * (fleet.attempts_max - 1);
     whole + begun + u32::from(had.hand_backs - left.hand_backs)

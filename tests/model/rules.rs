@@ -5,8 +5,13 @@
 //! rule in each of them.
 
 use workfleet_proto::settlement::{
-    self, Deadline, Delivered, Ended, Generation, Lease, Look, Plan, Read, Reply, Seen, Settlement, Step, Verdict,
+    self, Deadline, Delivered, Ended, Generation, Halt, HaltReply, HaltStep, Lease, Look, Plan, Read, Redrive,
+    RedriveReply, RedriveStep, Reply, Seen, Settlement, Step, Verdict,
 };
+
+use crate::broker::{Broker, Order};
+use crate::halts::{PLACES, Place};
+use crate::redrives::Wish;
 
 /// One set of rules.
 #[derive(Clone, Copy)]
@@ -34,6 +39,36 @@ pub(crate) struct Rules {
     pub(crate) copy_id: fn(Generation) -> Generation,
     /// What a dead letter's message id is made from, if it has one.
     pub(crate) dead_letter_id: fn(u32) -> Option<u32>,
+    /// The condition that a result is published under.
+    pub(crate) result_condition: fn(u64) -> Option<u64>,
+    /// Whether a worker starts a handler, if it was told that the task is halted.
+    pub(crate) starts: fn(bool) -> bool,
+    /// How a halt goes on after an answer.
+    pub(crate) halt_after: fn(Halt, HaltReply) -> Halt,
+    /// The order of a mutant's steps, instead of [`Halt`]'s.
+    pub(crate) halt_order: &'static [HaltStep],
+    /// Where a task is looked for.
+    pub(crate) places: &'static [Place],
+    /// Whether a timer is that of a run.
+    pub(crate) is_its_timer: fn(u8, Order) -> bool,
+    /// How a redrive goes on after an answer.
+    pub(crate) redrive_after: fn(Redrive, RedriveReply) -> Redrive,
+    /// The order of a mutant's steps from the mark on, instead of [`Redrive`]'s.
+    pub(crate) redrive_order: &'static [RedriveStep],
+    /// What a redrive goes on with where it meets a mark; `None`: it is another's.
+    pub(crate) joins: fn(Wish, Order, Order) -> Option<Order>,
+    /// How the failed result makes room for the next run.
+    pub(crate) mark: fn(&mut Broker, u64, u32, Order) -> RedriveReply,
+    /// The condition that a timer is published under.
+    pub(crate) timer_condition: fn(u64) -> Option<u64>,
+    /// Whether a letter, by its sequence, is the one that is to be deleted.
+    pub(crate) deletes: fn(u64, u64) -> bool,
+}
+
+/// A mark is joined by who wants its payload, and no other deadline. What it is stands in the mark.
+fn joins(wish: Wish, own: Order, mark: Order) -> Option<Order> {
+    let same = own.payload == mark.payload && wish.deadline.is_none_or(|deadline| deadline == mark.deadline);
+    same.then_some(mark)
 }
 
 impl Default for Rules {
@@ -50,6 +85,18 @@ impl Default for Rules {
             retry_condition: Some,
             copy_id: |copy| copy,
             dead_letter_id: Some,
+            result_condition: Some,
+            starts: |told| !told,
+            halt_after: Halt::after,
+            halt_order: &[],
+            places: PLACES,
+            is_its_timer: |timer, order| timer == order.deadline,
+            redrive_after: Redrive::after,
+            redrive_order: &[],
+            joins,
+            mark: Broker::mark,
+            timer_condition: Some,
+            deletes: |letter, read| letter == read,
         }
     }
 }

@@ -4,7 +4,7 @@
 
 use workfleet_proto::settlement::{Delivered, Lease, Plan, Read, Seen};
 
-use crate::broker::{Broker, Name, Publish};
+use crate::broker::{Broker, Name, Order, Publish};
 use crate::rules::Course;
 
 /// Where the process stands.
@@ -43,6 +43,12 @@ pub(crate) struct Delivery {
     pub(crate) delivered: Delivered,
     /// Which copy it is.
     pub(crate) name: Name,
+    /// What its handler is asked for.
+    pub(crate) order: Order,
+    /// Whether the lease ran out: it was not renewed in time.
+    pub(crate) lapsed: bool,
+    /// Whether the worker was told that the task is halted, before its handler started or while it ran.
+    pub(crate) told: bool,
     /// Whether the task had ended when it was made. History: the worker does not know it.
     pub(crate) after_the_end: bool,
     /// Sequence of the later copy's schedule that was there when it was made. History, too.
@@ -52,6 +58,16 @@ pub(crate) struct Delivery {
 impl Worker {
     /// The delivery in its hands.
     pub(crate) fn delivery(&self) -> Option<&Delivery> {
+        match self {
+            Self::Idle => None,
+            Self::Looking { delivery, .. } | Self::Running(delivery) | Self::Settling { delivery, .. } => {
+                Some(delivery)
+            }
+        }
+    }
+
+    /// The same, to be changed.
+    pub(crate) fn delivery_mut(&mut self) -> Option<&mut Delivery> {
         match self {
             Self::Idle => None,
             Self::Looking { delivery, .. } | Self::Running(delivery) | Self::Settling { delivery, .. } => {
@@ -72,11 +88,11 @@ impl Worker {
 impl Delivery {
     /// What the worker's own clock says about its lease. That clock starts before the broker's, so a worker never believes
     /// in a lease that has run out; but what it has already sent arrives whenever it arrives.
-    pub(crate) fn lease(&self, broker: &Broker) -> Lease {
-        let held = broker
-            .queued(self.name)
-            .is_some_and(|queued| queued.leased && queued.deliveries == self.delivered.deliveries);
-        if held { Lease::Held } else { Lease::Lapsed }
+    ///
+    /// A copy that is gone, acknowledged by an earlier worker or purged, tells nobody: the broker answers its renewals all
+    /// the same. (That such a lease runs out later is left out, since it only makes the worker do less.)
+    pub(crate) fn lease(&self) -> Lease {
+        if self.lapsed { Lease::Lapsed } else { Lease::Held }
     }
 
     /// Reads one thing.

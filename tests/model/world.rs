@@ -1,11 +1,13 @@
-//! The world: one task, its broker, two workers, somebody who redrives, and what may still go wrong.
+//! The world: one task, its broker, two workers, who halts and who redrives it, and what may still go wrong.
 
 use stateright::{Model, Property};
 use workfleet_proto::settlement::{Ended, Lease, Step};
 use workfleet_proto::v1::State;
 
-use crate::broker::{Broker, Due, Name, Parcel, Publish, Queued};
+use crate::broker::{Broker, Due, Name, Publish, Queued};
+use crate::halts::{HaltAct, Halter};
 use crate::properties;
+use crate::redrives::{Operator, RedriveAct, Wish};
 use crate::rules::Rules;
 use crate::worker::Worker;
 
@@ -18,6 +20,12 @@ pub(crate) struct Fleet {
     pub(crate) attempts_max: u32,
     /// What may go wrong, all in all.
     pub(crate) mishaps: Mishaps,
+    /// The deadline that the task is submitted with; 0: none.
+    pub(crate) deadline: u8,
+    /// How many deadlines may pass.
+    pub(crate) deadlines: u8,
+    /// What operators may ask for.
+    pub(crate) wishes: &'static [Wish],
 }
 
 /// How often each thing may still happen. As every one of them is counted, no path is endless, and where nothing can
@@ -36,6 +44,14 @@ pub(crate) struct Mishaps {
     pub(crate) hand_backs: u8,
     /// An operator redrives the dead letter.
     pub(crate) redrives: u8,
+    /// A caller cancels the task.
+    pub(crate) cancels: u8,
+    /// A dispatcher dies in the middle of a redrive, a cancel or an expiry.
+    pub(crate) aborts: u8,
+    /// What is due is purged while the server moves it, which it does all the same.
+    pub(crate) slips: u8,
+    /// The windows of message ids close.
+    pub(crate) forgets: u8,
 }
 
 /// A state of the world.
@@ -45,17 +61,23 @@ pub(crate) struct World {
     pub(crate) broker: Broker,
     /// The processes. They are alike, so they stand in a fixed order: that halves the states.
     pub(crate) workers: [Worker; 2],
-    /// How far a redrive is.
-    pub(crate) redrive: Redrive,
+    /// Who halts the task.
+    pub(crate) halters: [Halter; 2],
+    /// Who redrives it.
+    pub(crate) operators: [Operator; 2],
+    /// How many deadlines have passed.
+    pub(crate) passed: u8,
     /// What may still go wrong.
     pub(crate) left: Mishaps,
     /// History: how often a handler was started.
     pub(crate) starts: u8,
-    /// History: what no worker may ever have done.
+    /// History: the halt that was carried out to its end, and so acknowledged.
+    pub(crate) acknowledged: Option<State>,
+    /// History: what nobody may ever have done.
     pub(crate) broken: Broken,
 }
 
-/// Rules about what a worker does, rather than about what is stored.
+/// Rules about what is done, rather than about what is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub(crate) struct Broken {
     /// An attempt whose lease had run out sent something else than a success.
@@ -69,19 +91,15 @@ pub(crate) struct Broken {
     pub(crate) start_beside_its_retry: bool,
     /// A handler was started for an attempt that there is not.
     pub(crate) start_too_often: bool,
-}
-
-/// The steps of a redrive: mark, publish, delete the dead letter. One that died between two steps and is repeated takes up
-/// the same mark, so it is no different from one that is slow.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub(crate) enum Redrive {
-    /// Nobody redrives.
-    #[default]
-    None,
-    /// The failed result was replaced by the mark; the task must be published.
-    Marked(Parcel),
-    /// The task was published; the dead letter of this run must go, and no later one.
-    Published(u32),
+    /// A worker that was told of a halt before its handler started, or while it ran, started it or sent something else than
+    /// a success.
+    pub(crate) told_on: bool,
+    /// A handler was started with a payload that is not its run's.
+    pub(crate) foreign_payload: bool,
+    /// A halt was acknowledged while a copy was there that had been there when it was recorded.
+    pub(crate) left_behind: bool,
+    /// A cancel said that there is no such task, and there was.
+    pub(crate) unfound: bool,
 }
 
 /// What can happen.
@@ -116,8 +134,18 @@ pub(crate) enum Action {
     MoveTwice(Due),
     /// A publish arrives that nobody waits for.
     Arrive(Publish),
-    /// The redrive goes one step on.
-    Redrive,
+    /// What slipped through a purge arrives in the queue.
+    Slip(Due),
+    /// The broker forgets all message ids.
+    CloseWindows,
+    /// The next deadline passes.
+    PassDeadline,
+    /// The timer fires.
+    FireTimer,
+    /// Somebody cancels the task, or lets it expire.
+    Halt(HaltAct),
+    /// Somebody redrives it.
+    Redrive(RedriveAct),
 }
 
 impl Model for Fleet {
@@ -126,9 +154,12 @@ impl Model for Fleet {
 
     fn init_states(&self) -> Vec<World> {
         vec![World {
-            broker: Broker::submitted(),
+            broker: Broker::submitted(self.deadline),
             workers: [Worker::Idle; 2],
-            redrive: Redrive::None,
+            halters: [Halter::Idle; 2],
+            operators: [Operator::Idle; 2],
+            passed: 0,
+            acknowledged: None,
             left: self.mishaps,
             starts: 0,
             broken: Broken::default(),
@@ -141,9 +172,11 @@ impl Model for Fleet {
             self.worker_actions(world, 1, actions);
         }
         world.broker_actions(actions);
-        if world.may_redrive() {
-            actions.push(Action::Redrive);
+        if world.passed < self.deadlines {
+            actions.push(Action::PassDeadline);
         }
+        actions.extend(self.halt_acts(world).into_iter().map(Action::Halt));
+        actions.extend(self.redrive_acts(world).into_iter().map(Action::Redrive));
     }
 
     fn next_state(&self, world: &World, action: Action) -> Option<World> {
@@ -167,8 +200,15 @@ impl Fleet {
                 return;
             }
             Worker::Looking { .. } => actions.push(Action::Look(index)),
-            Worker::Running(_) => {
+            // Its handler may still complete while it cleans up; what else it says is not listened to.
+            Worker::Running(delivery) if delivery.told => {
+                actions.extend([Ended::Completed, Ended::Halted].map(|ended| Action::End(index, ended)));
+            }
+            Worker::Running(delivery) => {
                 let ends = [Ended::Completed, Ended::Retryable, Ended::Permanent];
+                if world.has_passed(delivery.order.deadline) {
+                    actions.push(Action::End(index, Ended::Expired));
+                }
                 actions.extend(ends.map(|ended| Action::End(index, ended)));
                 if world.left.hand_backs > 0 {
                     actions.push(Action::End(index, Ended::HandedBack));
@@ -182,7 +222,7 @@ impl Fleet {
             }
             Worker::Settling { course, delivery, .. } => {
                 actions.push(Action::Send(index));
-                let step = self.rules.step(course, delivery.lease(&world.broker));
+                let step = self.rules.step(course, delivery.lease());
                 if world.left.unanswered > 0 && step == Some(Step::Acknowledge) {
                     actions.push(Action::LoseAcknowledgement(index));
                 }
@@ -208,21 +248,15 @@ impl World {
                 actions.push(Action::MoveTwice(*due));
             }
         }
+        actions.extend(self.broker.slipped.iter().map(|due| Action::Slip(*due)));
         actions.extend(self.broker.late.iter().map(|publish| Action::Arrive(*publish)));
-    }
-
-    fn may_redrive(&self) -> bool {
-        match self.redrive {
-            Redrive::None => self.left.redrives > 0 && self.redrivable().is_some(),
-            Redrive::Marked(_) | Redrive::Published(_) => true,
+        // No publish is on its way for as long as the windows are open.
+        if self.left.forgets > 0 && self.broker.late.is_empty() {
+            actions.push(Action::CloseWindows);
         }
-    }
-
-    /// The failed run whose dead letter lies there, and the sequence of its record.
-    pub(crate) fn redrivable(&self) -> Option<(u32, u64)> {
-        let (record, sequence) = self.broker.record?;
-        let failed = record.state == State::Failed && self.broker.dead == Some(record.run);
-        failed.then_some((record.run, sequence))
+        if self.broker.timer.is_some_and(|(deadline, _)| self.has_passed(deadline)) {
+            actions.push(Action::FireTimer);
+        }
     }
 
     /// Whether a living worker has the last delivery of a copy in its hands.
@@ -234,7 +268,7 @@ impl World {
 
     /// Whether a worker's lease is known to have run out.
     pub(crate) fn is_stale(&self, index: usize) -> bool {
-        self.workers[index].delivery().is_some_and(|delivery| delivery.lease(&self.broker) == Lease::Lapsed)
+        self.workers[index].delivery().is_some_and(|delivery| delivery.lease() == Lease::Lapsed)
     }
 
     /// No two workers have the same delivery of a copy.
