@@ -55,6 +55,7 @@ mod blobs;
 mod call;
 mod cancel;
 mod dispatcher;
+mod expire;
 mod halt;
 mod health;
 mod idempotency;

@@ -1,9 +1,11 @@
 //! The dispatcher as a library on a real broker, without workers.
 
 mod blobs;
+mod cancel;
 mod children;
 mod fill;
 mod fleet;
+mod halting;
 mod keys;
 mod known;
 mod labels;
