@@ -3,6 +3,7 @@
 mod blobs;
 mod cancel;
 mod children;
+mod expire;
 mod fill;
 mod fleet;
 mod halting;
