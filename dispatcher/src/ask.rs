@@ -9,6 +9,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use workfleet_link::broker::Broker;
 use workfleet_link::read::{ReadError, StoredMessage};
+use workfleet_proto::id::QueueName;
+use workfleet_proto::names::DelayPart;
 
 use crate::limits::BROKER_TIMEOUT;
 
@@ -124,6 +126,17 @@ pub(crate) async fn count(broker: &Broker, stream: &str, filter: &str) -> Result
     let question = SubjectsFilter { subjects_filter: filter, offset: BEYOND };
     let info: StreamInfo = request(broker, stream, format!("STREAM.INFO.{stream}"), Some(&question)).await?;
     Ok(info.total)
+}
+
+/// How many messages of a delay stream are no tasks: timers of deadlines, and deadlines that have passed and are not done.
+///
+/// # Errors
+/// When the stream is not there, or its leader does not answer.
+pub(crate) async fn deadlines(broker: &Broker, queue: &QueueName) -> Result<u64, ReadError> {
+    let stream = broker.names.delay_stream(queue);
+    let timers = count(broker, &stream, &broker.names.delay_all(DelayPart::Deadline, queue)).await?;
+    let passed = count(broker, &stream, &broker.names.delay_all(DelayPart::Expired, queue)).await?;
+    Ok(timers + passed)
 }
 
 /// The subjects that match, `max` at most, in order.

@@ -7,6 +7,7 @@
 mod audit;
 mod blob;
 mod call;
+mod cancel;
 mod credentials;
 mod fault;
 mod follow;
@@ -74,6 +75,7 @@ enum Command {
     Call(call::Call),
     Get(get::Get),
     Watch(watch::Watch),
+    Cancel(cancel::Cancel),
     Queues(queues::Queues),
     Queue(queue::Queue),
     Tasks(tasks::Tasks),
@@ -93,6 +95,7 @@ impl Cli {
             Command::Call(call) => call.remote.json,
             Command::Get(get) => get.remote.json,
             Command::Watch(watch) => watch.remote.json,
+            Command::Cancel(cancel) => cancel.remote.json,
             Command::Queues(queues) => queues.remote.json,
             Command::Queue(queue) => queue.json(),
             Command::Tasks(tasks) => tasks.remote.json,
@@ -118,6 +121,7 @@ impl Cli {
             Command::Call(call) => call.run().await,
             Command::Get(get) => get.run().await,
             Command::Watch(watch) => watch.run().await,
+            Command::Cancel(cancel) => cancel.run().await,
             Command::Queues(queues) => queues.run().await,
             Command::Queue(queue) => queue.run().await,
             Command::Tasks(tasks) => tasks.run().await,

@@ -78,7 +78,10 @@ fn a_workers_lists_are_these_and_no_others() {
         "wf.submit.webhook",
     ];
     assert_eq!(lists.publish, expected);
-    assert_eq!(lists.subscribe, ["wf.call.thumbnail thumbnail", "_INBOX_worker-thumbnail.>"]);
+    assert_eq!(
+        lists.subscribe,
+        ["wf.call.thumbnail thumbnail", "wf.cancel.thumbnail", "_INBOX_worker-thumbnail.>"]
+    );
 }
 
 #[test]
@@ -98,9 +101,14 @@ fn only_provision_makes_and_removes_streams_and_the_dispatcher_those_of_events()
         streams.filter(|subject| !subject.contains(".OBJ_") && !subject.contains("MSG.DELETE")).collect()
     };
     assert_eq!(makes(&worker("thumbnail")), [""; 0]);
-    let events =
-        ["CREATE.EVENTS_thumbnail", "UPDATE.EVENTS_thumbnail", "CREATE.EVENTS_webhook", "UPDATE.EVENTS_webhook"];
-    assert_eq!(makes(&Role::Dispatcher), events.map(|act| format!("$JS.API.STREAM.{act}")));
+    let purges = ["thumbnail", "webhook"].map(|queue| ["TASKS", "DELAY"].map(|of| format!("PURGE.{of}_{queue}")));
+    let events = ["thumbnail", "webhook"].map(|queue| ["CREATE", "UPDATE"].map(|act| format!("{act}.EVENTS_{queue}")));
+    let expected = events.into_iter().zip(purges).flat_map(|(events, purges)| events.into_iter().chain(purges));
+    assert_eq!(
+        makes(&Role::Dispatcher),
+        expected.map(|act| format!("$JS.API.STREAM.{act}")).collect::<Vec<_>>(),
+        "and purges what is left of tasks that it has ended"
+    );
     assert_eq!(makes(&Role::Provision).len(), 6, "four of streams, two of consumers");
 }
 
@@ -211,6 +219,8 @@ fn every_queue_has_an_account_that_asks_the_fleets_for_what_its_workers_may() {
             assert!(export.contains(&format!("\"{role}\"")), "{export}");
         }
         assert!(own.contains(&format!("{{ service: \"wf.call.{queue}\", accounts: [\"WORKFLEET\"] }}")), "{own}");
+        let cancel = own.lines().find(|line| line.contains(&format!("service: \"wf.cancel.{queue}\", accounts")));
+        assert!(cancel.is_some_and(|export| export.contains("response_type: stream")), "every worker answers: {own}");
     }
     let submits: Vec<&str> = fleet.lines().filter(|line| line.contains("wf.submit.webhook")).collect();
     assert!(submits[0].contains("worker-thumbnail") && !submits[0].contains("worker-webhook"), "{submits:?}");

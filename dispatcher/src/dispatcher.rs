@@ -7,6 +7,7 @@ use bytes::Bytes;
 use futures::future::try_join_all;
 use serde_json::value::RawValue;
 use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio_util::sync::CancellationToken;
 use workfleet_link::broker::{Broker, BrokerConfig, BrokerError};
 use workfleet_proto::id::{QueueName, TaskId};
 use workfleet_proto::schema::KindSchema;
@@ -15,6 +16,7 @@ use crate::admit::{Parent, Submit};
 use crate::blobs::Reads;
 use crate::call::{self, Call, Called};
 use crate::error::{ApiError, Code, unavailable};
+use crate::expire;
 use crate::kinds::{Kinds, Queue};
 use crate::large::{Held, Large};
 use crate::limits::{BULK_CANCELS_MAX, CALLS_MAX, CANCELS_MAX, LISTS_MAX, WAIT_MAX, WAITS_MAX, WATCHES_MAX};
@@ -222,6 +224,12 @@ impl Dispatcher {
             .flatten()
             .filter_map(|queue| Some((queue.name.clone(), queue.kind.as_ref()?.schema.clone())))
             .collect())
+    }
+
+    /// Ends tasks whose deadlines have passed, until `stop`: what each process that serves does beside its ports. A service
+    /// with a dispatcher in its own process leaves it to those, or does it too.
+    pub async fn expire(&self, stop: CancellationToken) {
+        expire::serve(self.clone(), stop).await;
     }
 
     /// The connection, for what else a service does with it.

@@ -60,6 +60,7 @@ mod call;
 mod cancel;
 mod dead;
 mod dispatcher;
+mod expire;
 mod halt;
 mod health;
 mod idempotency;

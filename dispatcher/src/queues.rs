@@ -38,13 +38,15 @@ impl Inner {
         let names = &self.broker.names;
         let delay = names.delay_stream(&queue.name);
         let (counts, delayed) = try_join(self.counts(queue), ask::stream(&self.broker, &delay)).await?;
+        // Timers of deadlines lie there too, and are no tasks.
+        let timers = if delayed.messages > counts.due { ask::deadlines(&self.broker, &queue.name).await? } else { 0 };
         let dead = ask::stream(&self.broker, &names.dead_stream(&queue.name)).await?.messages;
         Ok(QueueView {
             name: queue.name.to_string(),
             paused: counts.lanes.iter().any(|(_, lane)| lane.paused),
             waiting: counts.waiting(),
             running: counts.running(),
-            scheduled: delayed.messages.saturating_sub(counts.due),
+            scheduled: delayed.messages.saturating_sub(counts.due + timers),
             dead,
             oldest_waiting_ms: self.oldest_waiting_ms(queue, &counts).await?,
             workers: self.workers(queue).await?,

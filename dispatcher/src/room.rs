@@ -35,6 +35,8 @@ enum Bound {
     /// Retries, which nobody refuses: a queue whose tasks all fail must stop taking new ones before they fill the
     /// broker, or no queue could store anything any more.
     Retries,
+    /// Deadlines that have not passed: their timers lie in the delay stream too.
+    Deadlines,
 }
 
 /// How much of `scheduled_bytes_max` scheduled tasks and retries together may come to.
@@ -114,6 +116,9 @@ impl Room {
         let bytes = inline.map_or(0, |bytes| bytes as u64);
         let check = async {
             let results = self.check_bound(queue, Bound::Results, bytes);
+            if admitted.envelope.deadline_ms.is_some() {
+                self.check_bound(queue, Bound::Deadlines, 0).await?;
+            }
             match admitted.start {
                 // What starts now takes no room there.
                 Start::Now => try_join(results, self.check_bound(queue, Bound::Retries, 0)).await.map(|_| ()),
@@ -148,6 +153,7 @@ impl Room {
                 Bound::Results => self.results_left(queue).await,
                 Bound::Scheduled => self.scheduled_left(queue).await,
                 Bound::Retries => self.retries_left(queue).await,
+                Bound::Deadlines => self.deadlines_left(queue).await,
             }
         };
         let left = tokio::time::timeout(ROOM_ANSWER_TIMEOUT, question).await.unwrap_or_else(|_| Err(silent(queue)));
@@ -155,14 +161,26 @@ impl Room {
         left
     }
 
-    /// Retries and tasks that were handed back are in this stream too, and nobody refuses them: they were accepted.
+    /// Retries and tasks that were handed back are in this stream too, and nobody refuses them: they were accepted. So are
+    /// timers of deadlines, which are no tasks; these are counted only where they could matter.
     async fn scheduled_left(&self, queue: &Queue) -> Result<Left, ApiError> {
         let state = ask::stream(&self.broker, &self.broker.names.delay_stream(&queue.name)).await?;
         let left = |max: i64, held: u64| u64::try_from(max).unwrap_or(0).saturating_sub(held);
-        Ok(Left {
-            tasks: left(queue.settings.scheduled_max, state.messages),
-            bytes: left(queue.settings.scheduled_bytes_max, state.bytes),
-        })
+        let max = queue.settings.scheduled_max;
+        let tasks = if is_near(max, state.messages) {
+            state.messages.saturating_sub(ask::deadlines(&self.broker, &queue.name).await?)
+        } else {
+            state.messages
+        };
+        Ok(Left { tasks: left(max, tasks), bytes: left(queue.settings.scheduled_bytes_max, state.bytes) })
+    }
+
+    /// All of the stream is more than its deadlines, and cheap to know.
+    async fn deadlines_left(&self, queue: &Queue) -> Result<Left, ApiError> {
+        let held = ask::stream(&self.broker, &self.broker.names.delay_stream(&queue.name)).await?.messages;
+        let max = queue.settings.deadlines_max;
+        let held = if is_near(max, held) { ask::deadlines(&self.broker, &queue.name).await? } else { held };
+        Ok(Left { tasks: u64::try_from(max).unwrap_or(0).saturating_sub(held), ..Left::ENDLESS })
     }
 
     async fn retries_left(&self, queue: &Queue) -> Result<Left, ApiError> {
@@ -183,6 +201,11 @@ impl Room {
     }
 }
 
+/// Whether so many messages may be near a bound that counts some of them. To count these, the server goes through all.
+fn is_near(max: i64, messages: u64) -> bool {
+    messages > u64::try_from(max).unwrap_or(0) / 2
+}
+
 fn silent(queue: &Queue) -> ApiError {
     unavailable(format!("the broker does not say whether {} has room; nothing was accepted", queue.name))
 }
@@ -200,6 +223,10 @@ fn full(queue: &Queue, bound: Bound, left: Left) -> ApiError {
         Bound::Retries => {
             let max = settings.scheduled_bytes_max;
             format!("retries and scheduled tasks of {name} fill twice {max} bytes (scheduled_bytes_max)")
+        }
+        Bound::Deadlines => {
+            let max = settings.deadlines_max;
+            format!("the queue {name} has its {max} tasks with a deadline that has not passed (deadlines_max)")
         }
         Bound::Results => {
             let max = settings.results_bytes_max;

@@ -103,6 +103,12 @@ async fn with_broker(
         fleet.await;
         Ok(())
     });
+    let expiring = dispatcher.clone();
+    let stop_expiring = stop.clone();
+    servers.spawn(async move {
+        expiring.expire(stop_expiring).await;
+        Ok(())
+    });
     let grpc = accept::grpc::serve(grpc, dispatcher, config.callers, auth, stop.clone());
     servers.spawn(async { grpc.await.map_err(ServeError::Grpc) });
     let addresses: Vec<_> = addresses.into_iter().flatten().collect();

@@ -13,6 +13,7 @@ mod options;
 
 /// Direct calls, and how they differ from tasks.
 mod call;
+mod cancel;
 
 /// Watching a task: server-sent events and gRPC `Watch`.
 mod watch;

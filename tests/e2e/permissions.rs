@@ -1,7 +1,9 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use futures::StreamExt as _;
+use prost::Message as _;
 use serde_json::{Value, json};
-use workfleet_proto::v1::WatchRequest;
+use workfleet_proto::v1::{FleetCancelReply, WatchRequest, WorkerRecord};
 use workfleet_tests::{Fleet, FleetBuilder, Keys, MailSink, Nats, Probe, Reaction, Receiver, Thief, eventually};
 
 /// One pixel.
@@ -111,6 +113,37 @@ async fn every_shipped_worker_works_with_its_key() {
     let mail = fleet.http.post("/v1/queues/email/tasks").json(&mail).send().await.expect(202).json();
     fleet.completed(mail["id"].as_str().expect("an id")).await;
     assert_eq!(sink.taken(1).await.len(), 1);
+    nothing_was_refused(&mut fleet);
+}
+
+#[tokio::test]
+async fn tasks_are_cancelled_and_expire_with_keys_and_every_worker_may_confirm() {
+    let mut fleet = fleet().workers("probe", 0).start().await;
+    let keys = fleet.nats.keys().expect("a fleet with keys").clone();
+    let id = fleet.submit(&Probe::echo("unwanted")).await;
+    let mut workers = Vec::new();
+    // Two of them: the server lets one answer through by itself, and the second only because it was told to.
+    for worker in ["w-1", "w-2"] {
+        let client = keys.connect(&fleet.nats.url(), "worker-probe").await.expect("connected");
+        let record = WorkerRecord { id: worker.to_owned(), queue: "probe".to_owned(), ..WorkerRecord::default() };
+        let subject = format!("$KV.WORKERS.probe.{worker}");
+        client.request(subject, record.encode_to_vec().into()).await.expect("it is registered");
+        let mut told = client.subscribe("wf.cancel.probe").await.expect("subscribed");
+        client.flush().await.expect("sent");
+        workers.push(tokio::spawn(async move {
+            while let Some(message) = told.next().await {
+                let answer = FleetCancelReply { worker: worker.to_owned(), held: Vec::new() };
+                if let Some(reply) = message.reply {
+                    client.publish(reply, answer.encode_to_vec().into()).await.expect("it may answer");
+                }
+            }
+        }));
+    }
+    let cancelled = fleet.http.delete(&format!("/v1/tasks/{id}")).send().await.expect(200).json();
+    assert_eq!(cancelled["workers_unanswered"], 0, "{cancelled:#}");
+    let late = fleet.submit_with("?deadline=1s&delay=500ms", &Probe::echo("late")).await;
+    assert_eq!(fleet.ended(&late).await["state"], "expired");
+    workers.iter().for_each(tokio::task::JoinHandle::abort);
     nothing_was_refused(&mut fleet);
 }
 

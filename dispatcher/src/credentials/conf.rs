@@ -44,12 +44,30 @@ impl User {
         published.map(String::as_str).chain([OWN_API])
     }
 
-    /// What the fleet's account asks it for.
-    fn serves(&self) -> impl Iterator<Item = &str> {
+    /// What the fleet's account asks it for, and how many of its clients answer.
+    fn serves(&self) -> impl Iterator<Item = (&str, Answered)> {
         let inbox = self.role.inbox_prefix();
         let subjects = self.permissions.iter().flat_map(|permissions| &permissions.subscribe);
-        let subjects = subjects.filter_map(|subject| subject.split(' ').next());
-        subjects.filter(move |subject| !subject.starts_with(&inbox))
+        let subjects = subjects.map(|subject| match subject.split_once(' ') {
+            Some((subject, _)) => (subject, Answered::Once),
+            None => (subject.as_str(), Answered::Often),
+        });
+        subjects.filter(move |(subject, _)| !subject.starts_with(&inbox))
+    }
+}
+
+/// How many answers a request has. The server lets through one alone, unless it is told otherwise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Answered {
+    /// By one of a queue group.
+    Once,
+    /// By all who listen, or in pieces.
+    Often,
+}
+
+impl Answered {
+    fn of_api(subject: &str) -> Self {
+        if MANY_ANSWERS.iter().any(|prefix| subject.starts_with(prefix)) { Self::Often } else { Self::Once }
     }
 }
 
@@ -63,7 +81,7 @@ pub(super) fn auth_conf(users: &[User]) -> String {
         "# Who may do what on the broker. Written by `workfleet credentials`, which replaces it: change the queues file,\n\
          # not this. It has public keys alone. In the servers' configuration: include \"auth.conf\"\n\naccounts {\n",
     );
-    let imports = workers.iter().flat_map(|user| user.serves().map(|subject| import(&user.role.to_string(), subject)));
+    let imports = workers.iter().flat_map(|user| user.serves().map(|(subject, _)| import(&user.role.to_string(), subject)));
     text.push_str(&account(
         ACCOUNT,
         &[
@@ -77,7 +95,7 @@ pub(super) fn auth_conf(users: &[User]) -> String {
         text.push_str(&account(
             &worker.role.to_string(),
             &[
-                list("exports", worker.serves().map(|subject| export(subject, &[ACCOUNT.to_owned()]))),
+                list("exports", worker.serves().map(|(subject, answered)| export(subject, &[ACCOUNT.to_owned()], answered))),
                 list("imports", worker.asks().map(|subject| import(ACCOUNT, subject))),
                 list("users", logins(worker)),
             ],
@@ -100,14 +118,13 @@ fn exports(workers: &[&User]) -> Vec<String> {
             accounts.entry(subject).or_default().push(worker.role.to_string());
         }
     }
-    accounts.iter().map(|(subject, accounts)| export(subject, accounts)).collect()
+    accounts.iter().map(|(subject, accounts)| export(subject, accounts, Answered::of_api(subject))).collect()
 }
 
 /// Quoted, here and below, so that `$JS` is no variable.
-fn export(subject: &str, accounts: &[String]) -> String {
+fn export(subject: &str, accounts: &[String], answered: Answered) -> String {
     let accounts: Vec<String> = accounts.iter().map(|account| format!("\"{account}\"")).collect();
-    let many = MANY_ANSWERS.iter().any(|prefix| subject.starts_with(prefix));
-    let answers = if many {
+    let answers = if answered == Answered::Often {
         format!(", response_type: stream, response_threshold: \"{ANSWERS_PAUSE_SECONDS_MAX}s\"")
     } else {
         String::new()

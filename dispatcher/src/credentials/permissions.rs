@@ -84,8 +84,9 @@ fn provision(names: &Names, inbox: String) -> Permissions {
     Permissions { publish, subscribe: vec![inbox], answers: Answers::Refused }
 }
 
-/// Takes tasks for every queue and reads what became of them. Of streams it makes those of events alone, which are in
-/// memory; it deletes idempotency keys that it wrote in vain, and what is nobody's in the object stores.
+/// Takes tasks for every queue, reads what became of them, and ends those that are cancelled or have expired. Of streams it
+/// makes those of events alone, which are in memory; it deletes idempotency keys that it wrote in vain, purges what is left
+/// of tasks that it has ended, and deletes what is nobody's in the object stores.
 fn dispatcher(names: &Names, file: &QueuesFile, inbox: String) -> Permissions {
     let mut publish = vec![
         names.task_everywhere(),
@@ -93,6 +94,9 @@ fn dispatcher(names: &Names, file: &QueuesFile, inbox: String) -> Permissions {
         names.delay_deadline_everywhere(),
         names.key_everywhere(),
         names.call_everywhere(),
+        // How a task ends that is cancelled or expires, and that its workers are told.
+        names.result_everywhere(),
+        names.cancel_everywhere(),
     ];
     // Marks of redrives, and the end of one that was dropped half way.
     publish.push(names.result_everywhere());
@@ -104,6 +108,7 @@ fn dispatcher(names: &Names, file: &QueuesFile, inbox: String) -> Permissions {
         publish.extend(api(&[&format!("STREAM.MSG.DELETE.{}", names.results_stream(queue))]));
         publish.extend(api(&[&format!("STREAM.MSG.DELETE.{}", names.dead_stream(queue))]));
         publish.extend(deadlines_taken(names, queue));
+        publish.extend(halted_tasks_purged(names, queue));
         publish.extend(object_store_writes(names, Store::In, queue));
         publish.extend(object_store_deletes(names, Store::In, queue));
         publish.extend(object_store_deletes(names, Store::Out, queue));
@@ -173,8 +178,16 @@ fn worker(names: &Names, queue: &QueueName, children: &[String], inbox: String) 
     publish.push(key(&names.workers_bucket(), &names.worker_key(queue, "*")));
     let children = children.iter().filter_map(|child| child.parse::<QueueName>().ok());
     publish.extend(children.map(|child| names.submit(&child)));
-    let subscribe = vec![in_group(&names.call(queue), queue.as_str()), inbox];
+    // Each of them hears of a cancel, in no group.
+    let subscribe = vec![in_group(&names.call(queue), queue.as_str()), names.cancel(queue), inbox];
     Permissions { publish, subscribe, answers: Answers::Allowed }
+}
+
+/// What is left of a task that was cancelled or has expired. A purge names its subject in its body, where no permission
+/// reaches: whoever may purge one task of a queue may purge them all.
+fn halted_tasks_purged(names: &Names, queue: &QueueName) -> Vec<String> {
+    let streams = [names.tasks_stream(queue), names.delay_stream(queue)];
+    streams.iter().flat_map(|stream| api(&[&format!("STREAM.PURGE.{stream}")])).collect()
 }
 
 /// Deadlines that have passed are taken and acknowledged; the timer of a refused task is deleted.

@@ -87,6 +87,9 @@ async fn check(api: &Api<'_>, queue: &QueueEntry, lanes: &[Lane]) -> Result<(), 
         // A schedule's subject does not name its lane, so any of them may be for this one.
         let delayed = ask::stream(api.broker, &names.delay_stream(&queue.name)).await;
         let delayed = delayed.map_err(|error| unanswered(queue, &error))?.messages;
+        // Timers of deadlines lead to no lane.
+        let timers = ask::deadlines(api.broker, &queue.name).await.map_err(|error| unanswered(queue, &error))?;
+        let delayed = delayed.saturating_sub(timers);
         if held + delayed > 0 {
             let (queue, lane) = (queue.name.to_string(), lane.to_string());
             return Err(ProvisionError::LaneInUse { queue, lane, tasks: held, delayed });

@@ -2,10 +2,13 @@
 
 mod audit;
 mod blobs;
+mod cancel;
 mod children;
 mod dead;
+mod expire;
 mod fill;
 mod fleet;
+mod halting;
 mod keys;
 mod known;
 mod labels;

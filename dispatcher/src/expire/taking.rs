@@ -1,0 +1,157 @@
+//! Asks the broker for deadlines of one queue that have passed.
+//!
+//! Own requests instead of the client's streams, as the workers' `pull.rs` says it: those go silent with a broker that was
+//! away, and nobody notices. One request is out at a time, for as many as there is room for. What it brings is taken whenever
+//! it comes, also after its time, for its inbox stays the same for as long as the loop lives.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::jetstream::Message as Delivered;
+use async_nats::{Message, StatusCode, SubscribeError, Subscriber};
+use futures::StreamExt as _;
+use serde_json::json;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, sleep_until};
+use tokio_util::sync::CancellationToken;
+use workfleet_link::read::ReadError;
+use workfleet_proto::id::QueueName;
+
+use super::taken::Taken;
+use crate::ask;
+use crate::dispatcher::Dispatcher;
+use crate::limits::{EXPIRE_AGAIN, EXPIRE_BATCH_MAX, EXPIRE_PULL_MARGIN, EXPIRE_PULL_TIME};
+
+/// The loop of one queue.
+pub(super) struct Taking {
+    dispatcher: Dispatcher,
+    queue: QueueName,
+    /// Shared with the other queues.
+    places: Arc<Semaphore>,
+    /// Deadlines that are taken and not done.
+    underway: JoinSet<()>,
+    serial: u64,
+}
+
+/// How a request ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ended {
+    /// Ask again.
+    Again,
+    /// Ask again, and not at once.
+    Refused,
+    /// The process stops, or the connection is closed for good.
+    Stopping,
+}
+
+impl Taking {
+    pub(super) fn new(dispatcher: Dispatcher, queue: QueueName, places: Arc<Semaphore>) -> Self {
+        Self { dispatcher, queue, places, underway: JoinSet::new(), serial: 0 }
+    }
+
+    /// Takes deadlines until `stop`, or until the queue is gone; then finishes those that it has.
+    pub(super) async fn run(mut self, stop: CancellationToken) {
+        let inbox = self.dispatcher.broker().client.new_inbox();
+        match self.subscribe(&inbox).await {
+            Ok(messages) => self.take(&inbox, messages, &stop).await,
+            Err(error) => tracing::warn!(queue = %self.queue, %error, "deadlines cannot be taken"),
+        }
+        while self.underway.join_next().await.is_some() {}
+    }
+
+    async fn subscribe(&self, inbox: &str) -> Result<Subscriber, SubscribeError> {
+        self.dispatcher.broker().client.subscribe(format!("{inbox}.*")).await
+    }
+
+    async fn take(&mut self, inbox: &str, mut messages: Subscriber, stop: &CancellationToken) {
+        loop {
+            let ended = self.request(inbox, &mut messages, stop).await;
+            let is_gone = ended == Ended::Refused && self.is_gone().await;
+            if ended == Ended::Stopping || is_gone {
+                return;
+            }
+            if ended == Ended::Refused && stop.run_until_cancelled(sleep(EXPIRE_AGAIN)).await.is_none() {
+                return;
+            }
+        }
+    }
+
+    /// One request, until it has brought all that it may, or has ended, or is given up.
+    async fn request(&mut self, inbox: &str, messages: &mut Subscriber, stop: &CancellationToken) -> Ended {
+        while self.underway.len() > EXPIRE_BATCH_MAX / 2 {
+            self.underway.join_next().await;
+        }
+        let batch = EXPIRE_BATCH_MAX - self.underway.len();
+        self.serial += 1;
+        let reply = format!("{inbox}.{}", self.serial);
+        let mut reconnects = self.dispatcher.broker().reconnects();
+        reconnects.mark_unchanged();
+        if !self.dispatcher.broker().is_connected() || !self.send(reply.clone(), batch).await {
+            return Ended::Refused;
+        }
+        let until = Instant::now() + EXPIRE_PULL_TIME + EXPIRE_PULL_MARGIN;
+        let mut brought = 0;
+        while brought < batch {
+            tokio::select! {
+                () = stop.cancelled() => return Ended::Stopping,
+                message = messages.next() => match message {
+                    None => return Ended::Stopping,
+                    Some(message) => match message.status {
+                        None => {
+                            brought += 1;
+                            self.start(message);
+                        }
+                        Some(status) if message.subject.as_str() == reply => return of_status(status),
+                        // Of an earlier request.
+                        Some(_) => {}
+                    },
+                },
+                Some(_) = self.underway.join_next() => {}
+                // What was asked on the old connection is not answered on the new one.
+                _ = reconnects.changed() => return Ended::Again,
+                () = sleep_until(until) => {
+                    tracing::debug!(queue = %self.queue, "a request for deadlines went silent; asking anew");
+                    return Ended::Again;
+                }
+            }
+        }
+        Ended::Again
+    }
+
+    async fn send(&self, reply: String, batch: usize) -> bool {
+        let broker = self.dispatcher.broker();
+        let (stream, consumer) = (broker.names.delay_stream(&self.queue), broker.names.expired_consumer());
+        let subject = format!("$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}");
+        let question = json!({ "batch": batch, "expires": nanos(EXPIRE_PULL_TIME) });
+        broker.client.publish_with_reply(subject, reply, question.to_string().into()).await.is_ok()
+    }
+
+    fn start(&mut self, message: Message) {
+        let context = self.dispatcher.broker().jetstream.clone();
+        let taken = Taken::new(self.dispatcher.clone(), self.queue.clone(), Delivered { message, context });
+        let places = Arc::clone(&self.places);
+        self.underway.spawn(async move {
+            taken.finish(&places).await;
+        });
+    }
+
+    /// Whether nothing will ever come: the queue was retired.
+    async fn is_gone(&self) -> bool {
+        let broker = self.dispatcher.broker();
+        let stream = broker.names.delay_stream(&self.queue);
+        broker.is_connected() && matches!(ask::stream(broker, &stream).await, Err(ReadError::NoStream { .. }))
+    }
+}
+
+/// Nothing in time, or the batch is full: that is how a request should end.
+fn of_status(status: StatusCode) -> Ended {
+    match status {
+        StatusCode::NOT_FOUND | StatusCode::TIMEOUT => Ended::Again,
+        _ => Ended::Refused,
+    }
+}
+
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}

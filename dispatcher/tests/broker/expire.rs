@@ -1,0 +1,226 @@
+//! Deadlines that pass (rule 12), without workers.
+
+use std::time::Duration;
+
+use prost::Message as _;
+use serde_json::{Value, json};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use workfleet_dispatcher::{Code, Deadline, Dispatcher, Options};
+use workfleet_link::pipeline::Publish;
+use workfleet_link::time::{now_ms, rfc3339_ms};
+use workfleet_proto::id::TaskId;
+use workfleet_proto::names::header;
+use workfleet_proto::v1::State;
+
+use crate::halting::{DELAY, TASKS, caller, record, recorded, store, submitted};
+use crate::place::{Place, eventually, wide};
+
+fn within(time: Duration) -> Options {
+    Options { deadline: Some(Deadline::In(time)), ..Options::default() }
+}
+
+fn soon() -> Options {
+    within(Duration::from_secs(1))
+}
+
+/// What takes deadlines; it ends with this.
+struct Taker {
+    stop: CancellationToken,
+    running: JoinHandle<()>,
+}
+
+impl Taker {
+    fn start(dispatcher: &Dispatcher) -> Self {
+        let (stop, dispatcher) = (CancellationToken::new(), dispatcher.clone());
+        let stopped = stop.clone();
+        Self { stop, running: tokio::spawn(async move { dispatcher.expire(stopped).await }) }
+    }
+
+    /// In order.
+    async fn stop(self) {
+        self.stop.cancel();
+        self.running.await.expect("no panic");
+    }
+}
+
+async fn expired(place: &Place, id: &TaskId) {
+    let ended = async || record(place, id).await.filter(|record| record.state().is_end());
+    let record = eventually("the task ends", ended).await;
+    assert_eq!(record.state(), State::Expired);
+    let failure = record.failure.expect("a failure");
+    assert_eq!((failure.code.as_str(), record.deadline_ms.is_some()), ("expired", true));
+}
+
+async fn done(place: &Place) {
+    let empty = async || (place.messages(DELAY).await == 0).then_some(());
+    eventually("every deadline is acknowledged", empty).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tasks_expire_wherever_they_wait_and_others_go_on() {
+    let place = Place::start("").await;
+    let taker = Taker::start(&place.dispatcher);
+    let queued = submitted(&place, soon()).await;
+    let long = submitted(&place, within(Duration::from_secs(3_600))).await;
+    let endless = submitted(&place, Options::default()).await;
+    let late = Options { delay: Some(Duration::from_millis(500)), ..soon() };
+    let scheduled = submitted(&place, late).await;
+    for id in [&queued, &scheduled] {
+        expired(&place, id).await;
+    }
+    let purged = async || (place.messages(TASKS).await == 2 && place.messages(DELAY).await == 1).then_some(());
+    eventually("what is left of them is purged, and of no other", purged).await;
+    for id in [&long, &endless] {
+        assert_eq!(place.dispatcher.get(id).await.expect("known").state.0, State::Queued);
+    }
+    let view = place.dispatcher.queue("thumbnail").await.expect("a queue");
+    assert_eq!(view.scheduled, 0, "the timer of a deadline is no task");
+    let conflict = place.dispatcher.cancel(&queued, "", &caller()).await.expect_err("it has ended");
+    assert!(conflict.code == Code::Conflict && conflict.detail.contains("expired"), "{conflict}");
+    taker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_dispatchers_share_the_deadlines_and_record_each_end_once() {
+    let place = Place::start("").await;
+    let other = Dispatcher::connect(&place.config("")).await.expect("connected");
+    let mut ids = Vec::new();
+    for _ in 0..200 {
+        ids.push(submitted(&place, soon()).await);
+    }
+    let takers = [Taker::start(&place.dispatcher), Taker::start(&other)];
+    for id in &ids {
+        expired(&place, id).await;
+    }
+    done(&place).await;
+    assert_eq!(place.messages(TASKS).await, 0);
+    // Each record has been written once: no sequence was given to a second one.
+    assert_eq!(place.info("RESULTS_thumbnail").await["state"]["last_seq"].as_u64(), Some(200));
+    for taker in takers {
+        taker.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deadline_that_a_dispatcher_died_with_is_given_out_again() {
+    let place = Place::start("").await;
+    let jetstream = &place.dispatcher.broker().jetstream;
+    // As its consumer is, with less patience.
+    let shorter = json!({
+        "stream_name": DELAY,
+        "config": {
+            "durable_name": "EXPIRED", "filter_subject": "wf.delay.expired.thumbnail.>", "deliver_policy": "all",
+            "ack_policy": "explicit", "ack_wait": 2_000_000_000_u64, "max_deliver": -1, "max_ack_pending": 4096,
+        },
+    });
+    let updated: Value =
+        jetstream.request("CONSUMER.DURABLE.CREATE.DELAY_thumbnail.EXPIRED", &shorter).await.expect("an answer");
+    assert!(updated.get("error").is_none(), "{updated}");
+    let id = submitted(&place, soon()).await;
+    let client = async_nats::connect(&place.config("").url).await.expect("connected");
+    let pull = client.request("$JS.API.CONSUMER.MSG.NEXT.DELAY_thumbnail.EXPIRED", "1".into()).await;
+    let taken = pull.expect("the deadline");
+    assert!(taken.subject.ends_with(id.as_str()), "{taken:?}");
+    drop(client);
+    let taker = Taker::start(&place.dispatcher);
+    expired(&place, &id).await;
+    done(&place).await;
+    taker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deadline_is_acknowledged_without_harm_where_its_task_has_ended_or_has_another_one() {
+    let place = Place::start("").await;
+    let ended = submitted(&place, soon()).await;
+    recorded(&place, &ended, State::Completed, 1).await;
+    let redriven = submitted(&place, within(Duration::from_secs(3_600))).await;
+    // A timer that an earlier run has left.
+    let names = &place.dispatcher.broker().names;
+    let mut old = Publish::new(names.delay_deadline(&redriven), Vec::new().into());
+    old.headers.insert(header::DEADLINE_MS, (now_ms() - 5).to_string());
+    old.headers.insert(header::SCHEDULE, format!("@at {}", rfc3339_ms(now_ms())));
+    old.headers.insert(header::SCHEDULE_TARGET, names.delay_expired(&redriven));
+    store(&place, old).await;
+    // And what is no deadline at all.
+    store(&place, Publish::new("wf.delay.expired.thumbnail.x".to_owned(), Vec::new().into())).await;
+    let taker = Taker::start(&place.dispatcher);
+    // That of the other deadline is looked at once more, since a submit may be under way.
+    done(&place).await;
+    assert_eq!(record(&place, &ended).await.expect("a record").state(), State::Completed);
+    assert!(record(&place, &redriven).await.is_none(), "its own deadline has not passed");
+    assert_eq!(place.messages(TASKS).await, 2);
+    taker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_that_is_stored_after_its_timer_has_fired_expires_all_the_same() {
+    let place = Place::start("").await;
+    let id = submitted(&place, soon()).await;
+    let copy = crate::halting::copy(&place, &id).await;
+    let stream = place.dispatcher.broker().jetstream.get_stream(TASKS).await.expect("a stream");
+    stream.purge().await.expect("not stored yet");
+    let taker = Taker::start(&place.dispatcher);
+    let looked_at = async || {
+        let info: Value = place
+            .dispatcher
+            .broker()
+            .jetstream
+            .request("CONSUMER.INFO.DELAY_thumbnail.EXPIRED", &())
+            .await
+            .ok()?;
+        (info["num_ack_pending"].as_u64() == Some(1)).then_some(())
+    };
+    eventually("the deadline is looked at", looked_at).await;
+    store(&place, copy).await;
+    expired(&place, &id).await;
+    done(&place).await;
+    taker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn deadlines_are_taken_again_once_the_broker_is_back() {
+    let mut place = Place::start("").await;
+    let taker = Taker::start(&place.dispatcher);
+    let first = submitted(&place, soon()).await;
+    expired(&place, &first).await;
+    place.kill_broker();
+    place.start_broker().await;
+    let second = submitted(&place, soon()).await;
+    expired(&place, &second).await;
+    taker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn deadlines_have_a_bound_and_a_queue_that_has_reached_it_takes_tasks_without_one() {
+    let place = Place::start("deadlines_max = 2\nscheduled_max = 3").await;
+    for _ in 0..2 {
+        submitted(&place, within(Duration::from_secs(3_600))).await;
+    }
+    let other = Dispatcher::connect(&place.config("")).await.expect("connected");
+    for dispatcher in [&place.dispatcher, &other] {
+        let full = dispatcher.submit(wide(1, None, within(Duration::from_secs(3_600)))).await.expect_err("full");
+        assert!(full.code == Code::QueueFull && full.detail.contains("deadlines_max"), "{full}");
+        assert_eq!(full.retry_after_ms, Some(1_000));
+    }
+    submitted(&place, Options::default()).await;
+    // Timers do not count as scheduled tasks.
+    for _ in 0..3 {
+        let later = Options { delay: Some(Duration::from_secs(600)), ..Options::default() };
+        other.submit(wide(1, None, later)).await.expect("there is room for three");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repeat_of_a_keyed_submit_keeps_the_first_deadline() {
+    let place = Place::start("").await;
+    let keyed = |time: u64| wide(1, Some("order-1"), within(Duration::from_secs(time)));
+    let first = place.dispatcher.submit(keyed(3_600)).await.expect("accepted").task;
+    let again = place.dispatcher.submit(keyed(60)).await.expect("told").task;
+    assert_eq!((&again.id, again.deadline), (&first.id, first.deadline));
+    assert_eq!(place.messages(DELAY).await, 1, "one timer");
+    let envelope = workfleet_proto::v1::Envelope::decode(
+        crate::halting::copy(&place, &first.id.parse().expect("an id")).await.payload,
+    );
+    assert_eq!(envelope.expect("an envelope").deadline_ms, first.deadline.map(|at| at.0));
+}
