@@ -1,16 +1,19 @@
 //! The way of one delivery: look, judge, run, settle; its lease kept from the first line to the last.
 
+mod halted;
 mod run;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use workfleet_link::read::ReadError;
 use workfleet_link::time::now_ms;
 use workfleet_proto::limits::{FAILURE_MESSAGE_BYTES_MAX, cut};
-use workfleet_proto::settlement::{Company, Ended, Lease as LeaseState, Plan, judge, plan};
+use workfleet_proto::settlement::{Company, Deadline, Ended, Lease as LeaseState, Plan, judge, plan};
 use workfleet_proto::v1::{self, Failure};
 
 use crate::events::Events;
+use crate::halts::Hold;
 use crate::lease::Lease;
 use crate::look::{self, Found};
 use crate::metrics::Ended as MetricsEnded;
@@ -20,10 +23,12 @@ use crate::slots::Slot;
 use crate::station::{Station, code};
 use crate::task::{self, Held, Pulled, Unreadable};
 
-/// How long a task that must run alone waits for the other slots. Meanwhile nothing new is taken.
+/// How long a task that must run alone waits for the others in its process. Meanwhile nothing new is taken.
 const ALONE_WAIT_MAX: Duration = Duration::from_secs(60);
-/// How long a task stays away that could not run alone here, so that another worker takes it.
-const ALONE_DELAY: Duration = Duration::from_secs(5);
+/// Shortest and longest time that a task stays away that could not run alone here, so that another worker takes it, or this
+/// one after the task that does. At random, for several of them come from one crash, at one time.
+const ALONE_DELAY_MIN: Duration = Duration::from_millis(200);
+const ALONE_DELAY_MAX: Duration = Duration::from_secs(3);
 
 /// A delivery in this process.
 struct Carried<'a> {
@@ -31,6 +36,7 @@ struct Carried<'a> {
     held: &'a Held,
     lease: &'a Lease,
     events: &'a Events,
+    hold: &'a Hold,
 }
 
 /// Carries a delivery to its end.
@@ -68,33 +74,47 @@ async fn with_lease(station: &Arc<Station>, held: &Held, way: impl AsyncFnOnce(C
     let client = station.broker.client.clone();
     let lease = Lease::new(client, held.ack.clone(), station.lease(), held.received_at);
     let events = Events::new(station, held);
+    let hold = station.halts.hold(held);
     tokio::select! {
-        () = way(Carried { station, held, lease: &lease, events: &events }) => {}
+        () = way(Carried { station, held, lease: &lease, events: &events, hold: &hold }) => {}
         never = lease.keep(&events) => match never {},
     }
 }
 
 impl Carried<'_> {
     /// Without a slot, a delivery that could start is handed back.
-    async fn judge(self, slot: Option<Slot>) {
-        let cut = &self.station.drain.cut;
-        let worthwhile = || self.lease.state() == LeaseState::Held && !cut.is_cancelled();
-        let Found { seen, result } = match look::look(&self.station.broker, self.held, worthwhile).await {
-            Ok(found) => found,
-            Err(error) => {
-                tracing::warn!(workfleet.task.id = %self.held.id, %error, "cannot look; the task comes again");
-                let settled = self.station.settler.release(self.held, self.lease).await;
-                return self.station.metrics.settled(MetricsEnded::of(Plan::Leave, settled).word());
-            }
-        };
-        let verdict = judge(&self.held.delivered, self.held.attempts_max(), self.held.deadline(now_ms()), &seen);
-        let Some(plan) = verdict.plan(self.lease.state()) else {
-            return match slot {
-                Some(slot) => self.start(slot).await,
-                None => self.hand_back(Duration::ZERO).await,
+    async fn judge(self, mut slot: Option<Slot>) {
+        loop {
+            let halted = self.hold.heed();
+            let cut = &self.station.drain.cut;
+            let worthwhile = || self.lease.state() == LeaseState::Held && !cut.is_cancelled();
+            let Found { seen, result } = match look::look(&self.station.broker, self.held, halted, worthwhile).await {
+                Ok(found) => found,
+                Err(error) => return self.give_up(&error).await,
             };
-        };
-        let papers = match plan {
+            let verdict = judge(&self.held.delivered, self.held.attempts_max(), self.held.deadline(now_ms()), &seen);
+            let Some(plan) = verdict.plan(self.lease.state()) else {
+                let Some(own) = slot.take() else { return self.hand_back(Duration::ZERO).await };
+                slot = match self.start(own).await {
+                    Some(returned) => Some(returned),
+                    None => return,
+                };
+                continue;
+            };
+            return self.settle_without_handler(plan, self.papers(plan, result)).await;
+        }
+    }
+
+    /// What cannot be looked at is given back.
+    async fn give_up(&self, error: &ReadError) {
+        tracing::warn!(workfleet.task.id = %self.held.id, %error, "cannot look; the task comes again");
+        let settled = self.station.settler.release(self.held, self.lease).await;
+        self.station.metrics.settled(MetricsEnded::of(Plan::Leave, settled).word());
+    }
+
+    /// What is stored where no handler runs.
+    fn papers(&self, plan: Plan, result: Option<v1::Result>) -> Papers {
+        match plan {
             Plan::FinishDeadLetter => result.map_or(Papers::None, |result| Papers::Result(Box::new(result))),
             Plan::Fail => {
                 // Which of the two, nobody can know: what cannot be stored is given back, and counts as a delivery.
@@ -108,36 +128,58 @@ impl Carried<'_> {
             // Only to know what its end leaves behind.
             Plan::Drop => result.map_or(Papers::None, |result| Papers::Result(Box::new(result))),
             Plan::Complete | Plan::Retry | Plan::HandBack | Plan::Leave => Papers::None,
-        };
-        self.settle_without_handler(plan, papers).await;
+        }
     }
 
-    async fn start(self, slot: Slot) {
+    /// Starts the handler. Gives the slot back where the delivery has to be judged once more: something was said of its task,
+    /// or its deadline has passed, while it waited.
+    async fn start(&self, slot: Slot) -> Option<Slot> {
         let draining = &self.station.drain.draining;
-        let slot = match self.held.delivered.company() {
+        let slot = match self.held.company() {
             Company::Shared => slot,
             // Rule 9: it was there when two processes died.
-            Company::Alone => {
-                let all = self.station.slots.take_all(slot, ALONE_WAIT_MAX);
-                match draining.run_until_cancelled(all).await {
-                    Some(Some(all)) => all,
-                    Some(None) => {
-                        tracing::warn!(workfleet.task.id = %self.held.id, "cannot run alone here; handed back");
-                        return self.hand_back(ALONE_DELAY).await;
-                    }
-                    None => return self.hand_back(Duration::ZERO).await,
+            Company::Alone => match draining.run_until_cancelled(self.alone(slot)).await {
+                Some(Some(all)) => all,
+                Some(None) => {
+                    tracing::warn!(workfleet.task.id = %self.held.id, "cannot run alone here; handed back");
+                    self.hand_back(rand::random_range(ALONE_DELAY_MIN..ALONE_DELAY_MAX)).await;
+                    return None;
                 }
-            }
+                None => {
+                    self.hand_back(Duration::ZERO).await;
+                    return None;
+                }
+            },
         };
         if draining.is_cancelled() {
-            return self.hand_back(Duration::ZERO).await;
+            self.hand_back(Duration::ZERO).await;
+            return None;
         }
         // Rule 6: what is older than its lease may be another's by now.
         if self.lease.state() == LeaseState::Lapsed {
             tracing::warn!(workfleet.task.id = %self.held.id, "not started: older than its lease");
-            return self.station.metrics.settled(MetricsEnded::Left.word());
+            self.station.metrics.settled(MetricsEnded::Left.word());
+            return None;
+        }
+        if self.hold.is_told() || self.held.deadline(now_ms()) == Deadline::Passed {
+            return Some(slot);
         }
         self.attempt(Arc::new(slot)).await;
+        None
+    }
+
+    /// Waits until nothing else is in this process: no handler that runs, and no delivery that waits or is on its way. A
+    /// poison takes whatever is there along, and for a neighbour that was taken along twice the third time may be its last
+    /// attempt. `None`: not here, or not now.
+    async fn alone(&self, slot: Slot) -> Option<Slot> {
+        let all = self.station.slots.take_all(slot, ALONE_WAIT_MAX).await?;
+        let quiet = async {
+            self.hold.alone().await;
+            // What was asked for before the slots were taken may still come.
+            self.station.slots.recall().await;
+            self.hold.alone().await;
+        };
+        tokio::time::timeout(ALONE_WAIT_MAX, quiet).await.ok().map(|()| all)
     }
 
     /// Fails the task without a handler.

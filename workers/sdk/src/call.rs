@@ -108,7 +108,7 @@ async fn answer(station: Arc<Station>, call: Call, slot: Slot) {
         origin: Origin::Call,
         reach: Reach::fleet(&station),
     });
-    let ran = handling.run(&station, call.payload, trace.clone()).await;
+    let ran = handling.run(&station, call.payload, trace.clone(), None).await;
     // At its own deadline the caller says so itself; an answer now would race with that.
     let awaited = !matches!(ran, Ran::TimedOut) || patience > timeout;
     let answer = concluded(ran);
@@ -139,8 +139,8 @@ fn concluded(ran: Ran) -> Answer {
         Ran::Ended(Outcome::Undecodable(reason)) => failed(code::UNDECODABLE, &reason),
         Ran::Panicked(message) => failed(code::PANIC, &message),
         Ran::TimedOut => failed(code::TIMEOUT, "the call took longer than its time"),
-        // It had begun, so no other worker may be asked: a call happens at most once.
-        Ran::Cut => failed(code::WORKER_LOST, "the worker was stopped"),
+        // It had begun, so no other worker may be asked: a call happens at most once. The last two end tasks alone.
+        Ran::Cut | Ran::Halted(_) | Ran::Expired => failed(code::WORKER_LOST, "the worker was stopped"),
     }
 }
 

@@ -1,5 +1,8 @@
 //! Runs a handler behind a fence: its panics, its time and its end are this file's.
 //!
+//! A handler that is to stop is told first and dropped later. One whose task was cancelled, or has expired, gets the queue's
+//! `cancel_grace` to clean up; one whose process drains gets a second; one that has used up its timeout gets nothing more.
+//!
 //! The handler runs on its author's runtime, its clock on the io runtime; so a handler that blocks a thread cannot stop
 //! its own time-out. What cannot be done to a blocked thread is to end it. Such a handler keeps its slot until it
 //! returns, and a process whose slots are all kept so is of no use and ends itself.
@@ -17,6 +20,7 @@ use tower::ServiceExt as _;
 use tracing::Instrument as _;
 
 use crate::context::{Context, Given};
+use crate::halts::Hold;
 use crate::outcome::{Delivery, Outcome};
 use crate::slots::Slot;
 use crate::station::Station;
@@ -39,6 +43,18 @@ pub(crate) enum Ran {
     TimedOut,
     /// The process drains and waits no longer.
     Cut,
+    /// Its task is said to have been halted. With the outcome, if the handler has completed all the same.
+    Halted(Option<Outcome>),
+    /// The deadline of its task has passed.
+    Expired,
+}
+
+/// What else may end an attempt at a task. A direct call has none of it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Outside<'a> {
+    pub(crate) hold: &'a Hold,
+    /// Whether the task's deadline comes no later than the attempt's timeout.
+    pub(crate) expires: bool,
 }
 
 /// A handler about to start.
@@ -65,8 +81,17 @@ impl Handling {
     }
 
     /// Runs the handler to whatever end.
-    pub(crate) async fn run(self, station: &Arc<Station>, payload: Bytes, trace: TraceContext) -> Ran {
+    pub(crate) async fn run(
+        self,
+        station: &Arc<Station>,
+        payload: Bytes,
+        trace: TraceContext,
+        outside: Option<Outside<'_>>,
+    ) -> Ran {
         let Self { context, cancelled, slot, deadline } = self;
+        if outside.is_some_and(|outside| outside.hold.is_told()) {
+            return Ran::Halted(None);
+        }
         // For log lines alone; the trace has its own span, and link's trace layer leaves this target out.
         let task_id = context.task_id().clone();
         let span = tracing::info_span!(
@@ -81,15 +106,45 @@ impl Handling {
                 keep_watch(station, slot, None, deadline);
                 return Ran::from(ended);
             }
-            () = tokio::time::sleep_until(deadline.into()) => Ran::TimedOut,
+            () = told(outside) => Ran::Halted(None),
+            () = tokio::time::sleep_until(deadline.into()) => match outside {
+                Some(Outside { expires: true, .. }) => Ran::Expired,
+                _ => Ran::TimedOut,
+            },
             () = station.drain.cut.cancelled() => Ran::Cut,
         };
         cancelled.cancel();
-        if let Some(output) = stop(&mut running, &stopped).await {
-            return Ran::Ended(output);
+        let outcome = stop(station, &mut running, stopped.patience(station)).await;
+        // Work that blocks may go on for as long as it could have without the word, before its slot counts as lost.
+        let lost_at = if matches!(stopped, Ran::Halted(_)) { deadline.max(Instant::now()) } else { Instant::now() };
+        keep_watch(station, slot, Some(running), lost_at);
+        match (stopped, outcome) {
+            (Ran::Halted(_), outcome) => Ran::Halted(outcome),
+            // Nobody wants an output any more, and the record says so already or is about to.
+            (Ran::Expired, _) => Ran::Expired,
+            (_, Some(outcome)) => Ran::Ended(outcome),
+            (stopped, None) => stopped,
         }
-        keep_watch(station, slot, Some(running), Instant::now());
-        stopped
+    }
+}
+
+/// Waits until somebody says that the task has been halted.
+async fn told(outside: Option<Outside<'_>>) {
+    match outside {
+        Some(outside) => outside.hold.told().await,
+        None => std::future::pending().await,
+    }
+}
+
+impl Ran {
+    /// How long a handler that is stopped for this reason may take to clean up.
+    fn patience(&self, station: &Station) -> Duration {
+        match self {
+            Self::Halted(_) | Self::Expired => station.cancel_grace(),
+            Self::Cut => CLEAN_UP_TIME_MAX,
+            // It has had its time.
+            Self::Ended(_) | Self::Panicked(_) | Self::TimedOut => Duration::ZERO,
+        }
     }
 }
 
@@ -109,23 +164,33 @@ fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
     text.unwrap_or("the handler panicked").to_owned()
 }
 
-/// Stops a handler, and gives its outcome if it completes after all.
-async fn stop(running: &mut JoinHandle<Result<Outcome, Infallible>>, why: &Ran) -> Option<Outcome> {
+/// Stops a handler, and gives its outcome if it completes after all. It may take so long, but no longer than a process that
+/// drains waits.
+async fn stop(
+    station: &Station,
+    running: &mut JoinHandle<Result<Outcome, Infallible>>,
+    patience: Duration,
+) -> Option<Outcome> {
     let completed = |ended| match ended {
-        Ok(Ok(Ok(outcome @ Outcome::Completed(_)))) => Some(outcome),
+        Ok(Ok(outcome @ Outcome::Completed(_))) => Some(outcome),
         _ => None,
     };
-    if matches!(why, Ran::Cut) {
-        let ended = tokio::time::timeout(CLEAN_UP_TIME_MAX, &mut *running).await;
-        if ended.is_ok() {
-            return completed(ended);
+    let over = async {
+        tokio::select! {
+            () = tokio::time::sleep(patience) => {}
+            () = station.drain.cut.cancelled() => tokio::time::sleep(patience.min(CLEAN_UP_TIME_MAX)).await,
         }
+    };
+    tokio::select! {
+        biased;
+        ended = &mut *running, if !patience.is_zero() => return completed(ended),
+        () = over => {}
     }
     running.abort();
     if running.is_finished() {
         return None;
     }
-    completed(tokio::time::timeout(ABORT_TIME_MAX, running).await)
+    tokio::time::timeout(ABORT_TIME_MAX, running).await.ok().and_then(completed)
 }
 
 /// Watches a handler's slot if something still keeps it: the handler itself, or its blocking work. From `since` on the

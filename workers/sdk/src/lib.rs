@@ -31,7 +31,7 @@
 //! - `runtime`: puts the stations together, on a thread of their own;
 //! - `bind`: waits for the queue and registers the kind;
 //! - `pull`: asks for exactly the free slots; `slots` counts them;
-//! - `task`: message to task; `look`: has it ended, is it already carried on?
+//! - `task`: message to task; `look`: has it ended, is it already carried on? `halts`: was it cancelled meanwhile?
 //! - `lease`: keeps the task while it is held; `attempt` and `handling`: run the handler behind a fence;
 //! - `reach`: what a handler's context reaches beyond the process; `child`: the tasks that it submits;
 //! - `settle`: stores the outcome, **then** acknowledges; `records` makes what is stored;
@@ -68,6 +68,7 @@ mod station;
 mod pull;
 mod slots;
 
+mod halts;
 mod look;
 mod task;
 

@@ -8,7 +8,7 @@ use prost::Message as _;
 use workfleet_link::broker::{Broker, NatsHeaders};
 use workfleet_link::read::{self, ReadError, StoredMessage};
 use workfleet_proto::id::TaskId;
-use workfleet_proto::settlement::{Generation, Read, Recorded, Scheduled, Seen};
+use workfleet_proto::settlement::{Generation, Look, Read, Recorded, Scheduled, Seen};
 use workfleet_proto::v1;
 use workfleet_proto::wire::CopyHeaders;
 
@@ -27,12 +27,34 @@ const LOOK_TIME_MAX: Duration = Duration::from_secs(60);
 /// Wait between two tries.
 const TRY_DELAY: Duration = Duration::from_millis(250);
 
-/// Reads what [`Delivered::look`](workfleet_proto::settlement::Delivered::look) asks for, and tries again while it is
-/// `worthwhile`.
-pub(crate) async fn look(broker: &Broker, held: &Held, worthwhile: impl Fn() -> bool) -> Result<Found, ReadError> {
+/// Reads what [`Delivered::look`](workfleet_proto::settlement::Delivered::look) asks for, and the record in any case of a task
+/// that is said to have been `halted`. Tries again while it is `worthwhile`.
+pub(crate) async fn look(
+    broker: &Broker,
+    held: &Held,
+    halted: bool,
+    worthwhile: impl Fn() -> bool,
+) -> Result<Found, ReadError> {
+    let look = match held.delivered.look() {
+        Look::No if halted => Look::Result,
+        look => look,
+    };
+    look_for(broker, held, look, worthwhile).await
+}
+
+/// Reads the record alone, as [`look`] does.
+pub(crate) async fn look_at_record(
+    broker: &Broker,
+    held: &Held,
+    worthwhile: impl Fn() -> bool,
+) -> Result<Found, ReadError> {
+    look_for(broker, held, Look::Result, worthwhile).await
+}
+
+async fn look_for(broker: &Broker, held: &Held, look: Look, worthwhile: impl Fn() -> bool) -> Result<Found, ReadError> {
     let start = Instant::now();
     loop {
-        match look_once(broker, held).await {
+        match look_once(broker, held, look).await {
             Err(error) if start.elapsed() < LOOK_TIME_MAX && worthwhile() => {
                 tracing::debug!(workfleet.task.id = %held.id, %error, "a look is tried again");
                 tokio::time::sleep(TRY_DELAY).await;
@@ -43,10 +65,10 @@ pub(crate) async fn look(broker: &Broker, held: &Held, worthwhile: impl Fn() -> 
 }
 
 /// All reads anew each time, in the order that [`Look::reads`](workfleet_proto::settlement::Look::reads) says.
-async fn look_once(broker: &Broker, held: &Held) -> Result<Found, ReadError> {
+async fn look_once(broker: &Broker, held: &Held, look: Look) -> Result<Found, ReadError> {
     let (names, id) = (&broker.names, &held.id);
     let mut found = Found::default();
-    for read in held.delivered.look().reads() {
+    for read in look.reads() {
         let copy = match read {
             Read::Scheduled => delayed(broker, id, &names.delay_at(id)).await?,
             Read::Due => delayed(broker, id, &names.delay_due(id, held.lane)).await?,

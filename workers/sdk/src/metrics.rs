@@ -7,6 +7,7 @@ use opentelemetry::{KeyValue, global};
 use workfleet_link::telemetry::attribute;
 use workfleet_proto::id::QueueName;
 use workfleet_proto::settlement::Plan;
+use workfleet_proto::v1::State;
 
 use crate::settle::Settled;
 use crate::slots::Slots;
@@ -153,6 +154,8 @@ pub(crate) enum Ended {
     Failed,
     /// Its deadline passed.
     Expired,
+    /// It was cancelled while its handler ran.
+    Cancelled,
     /// It is tried again.
     Retry,
     /// Another worker takes it, its attempt not spent.
@@ -170,10 +173,11 @@ pub(crate) enum Ended {
 }
 
 impl Ended {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::Completed,
         Self::Failed,
         Self::Expired,
+        Self::Cancelled,
         Self::Retry,
         Self::HandedBack,
         Self::Dropped,
@@ -198,9 +202,19 @@ impl Ended {
         }
     }
 
+    /// The same for an attempt whose task had this end, recorded elsewhere, before its handler had one.
+    pub(crate) fn halted(state: State, plan: Plan, settled: Settled) -> Self {
+        match (Self::of(plan, settled), state) {
+            (Self::Dropped, State::Cancelled) => Self::Cancelled,
+            (Self::Dropped, State::Expired) => Self::Expired,
+            (Self::Dropped, _) => Self::Superseded,
+            (ended, _) => ended,
+        }
+    }
+
     /// Whether the task ended with it.
     pub(crate) fn is_last(self) -> bool {
-        matches!(self, Self::Completed | Self::Failed | Self::Expired)
+        matches!(self, Self::Completed | Self::Failed | Self::Expired | Self::Cancelled)
     }
 
     pub(crate) fn word(self) -> &'static str {
@@ -208,6 +222,7 @@ impl Ended {
             Self::Completed => "completed",
             Self::Failed => "failed",
             Self::Expired => "expired",
+            Self::Cancelled => "cancelled",
             Self::Retry => "retry",
             Self::HandedBack => "handed_back",
             Self::Dropped => "dropped",

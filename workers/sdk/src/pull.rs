@@ -89,6 +89,7 @@ impl Puller {
                     None => break tracing::warn!("the subscription for tasks has ended"),
                 },
                 () = self.station.slots.freed() => {}
+                () = self.station.slots.recalled() => self.call_in().await,
                 Ok(()) = reconnects.changed() => self.reconnected().await,
                 () = tokio::time::sleep_until(wake.into()) => self.watch().await,
             }
@@ -190,6 +191,20 @@ impl Puller {
         self.renew_inbox().await;
     }
 
+    /// A task is about to run alone: what was asked for goes to nobody any more, and what has come is handed back.
+    async fn call_in(&mut self) {
+        self.lanes.abandon();
+        let left = self.renew_inbox().await;
+        let station = Arc::clone(&self.station);
+        self.station.spawn(async move {
+            if let Some(left) = left {
+                // However it ended, nothing more comes that way.
+                let _ = left.await;
+            }
+            station.slots.called_in();
+        });
+    }
+
     /// Notices requests that went silent.
     async fn watch(&mut self) {
         let silent = self.lanes.silent(Instant::now());
@@ -206,15 +221,18 @@ impl Puller {
 
     /// What was asked before may still be served, so its answers go elsewhere: a worker must not get twice what it has
     /// slots for.
-    async fn renew_inbox(&mut self) {
+    async fn renew_inbox(&mut self) -> Option<JoinHandle<()>> {
         match Inbox::open(&self.station).await {
             Ok(inbox) => {
                 let old = std::mem::replace(&mut self.inbox, inbox);
                 let (station, names) = (Arc::clone(&self.station), self.names.clone());
-                self.station.spawn(async move { leave(&station, &names, old.messages).await });
+                Some(self.station.underway.spawn(async move { leave(&station, &names, old.messages).await }))
             }
             // The connection is closed for good; the loop is told so by its subscription.
-            Err(error) => tracing::warn!(%error, "cannot renew the inbox"),
+            Err(error) => {
+                tracing::warn!(%error, "cannot renew the inbox");
+                None
+            }
         }
     }
 }

@@ -16,7 +16,7 @@ use workfleet_proto::v1::{self, Attempt, DeadLetter, Envelope, Failure, State};
 use workfleet_proto::wire::{CopyHeaders, TraceMode};
 
 use crate::output::Output;
-use crate::station::code;
+use crate::station::{code, duration_ms};
 use crate::task::Held;
 
 /// A later copy of a task.
@@ -47,7 +47,7 @@ impl Ran<'_> {
             Output::Inline(output) => (output, None),
             Output::Stored(blob) => (Bytes::new(), Some(blob)),
         };
-        let attempts = self.held.envelope.attempts.clone();
+        let attempts = kept(self.earlier());
         v1::Result { output, blob, schema: schema.to_owned(), attempts, ..self.result(State::Completed) }
     }
 
@@ -97,7 +97,7 @@ impl Ran<'_> {
 
     /// The attempts before this one, and this one: the last ten.
     fn attempts(&self, failure: &Failure) -> Vec<Attempt> {
-        let mut attempts = self.held.envelope.attempts.clone();
+        let mut attempts = self.earlier();
         attempts.extend(self.started_at_ms.map(|started_at_ms| Attempt {
             attempt: self.held.attempt(),
             started_at_ms,
@@ -106,7 +106,21 @@ impl Ran<'_> {
             code: failure.code.clone(),
             message: failure.message.clone(),
         }));
-        attempts.split_off(attempts.len().saturating_sub(ATTEMPTS_KEPT_MAX))
+        kept(attempts)
+    }
+
+    /// The attempts before this one: those that left a failure, and those that left nothing.
+    fn earlier(&self) -> Vec<Attempt> {
+        let mut attempts = self.held.envelope.attempts.clone();
+        attempts.extend(self.held.lost());
+        attempts
+    }
+
+    /// A wait that does not go beyond the task's deadline. What would be tried again only then is there when the deadline
+    /// passes, and expires with its failures, and not before: until then its caller may still cancel it.
+    pub(crate) fn before_deadline(&self, delay: Duration) -> Duration {
+        let left_ms = self.held.envelope.deadline_ms.map(|deadline_ms| deadline_ms.saturating_sub(self.ended_at_ms));
+        left_ms.map_or(delay, |left_ms| delay.min(duration_ms(left_ms)))
     }
 
     /// The schedule of the next attempt.
@@ -132,13 +146,19 @@ impl Ran<'_> {
             due_ms: self.ended_at_ms.saturating_add(delay_ms),
             ..self.held.copy.clone()
         };
-        let envelope = Envelope { children: self.children(), ..self.held.envelope.clone() };
+        let attempts = kept(self.earlier());
+        let envelope = Envelope { attempts, children: self.children(), ..self.held.envelope.clone() };
         if delay.is_zero() {
             let subject = names.delay_due(&self.held.id, self.held.lane);
             return Copy::Due(publish(subject, self.held, &copy, &envelope));
         }
         schedule(names, self.held, &copy, &envelope)
     }
+}
+
+/// The last ten.
+fn kept(mut attempts: Vec<Attempt>) -> Vec<Attempt> {
+    attempts.split_off(attempts.len().saturating_sub(ATTEMPTS_KEPT_MAX))
 }
 
 /// The record that keeps a failed task.
@@ -226,7 +246,7 @@ fn schedule(names: &Names, held: &Held, copy: &CopyHeaders, envelope: &Envelope)
 mod tests {
     use super::{Copy, Ran, dead_letter};
     use crate::output::Output;
-    use crate::station::code;
+    use crate::station::{code, duration_ms};
     use crate::task::tests::held;
     use bytes::Bytes;
     use prost::Message as _;
@@ -236,7 +256,7 @@ mod tests {
     use workfleet_proto::id::TaskId;
     use workfleet_proto::names::{Names, header};
     use workfleet_proto::settlement::Generation;
-    use workfleet_proto::v1::{Blob, Envelope, Failure, State};
+    use workfleet_proto::v1::{self, Blob, Envelope, Failure, State};
     use workfleet_proto::wire::{CopyHeaders, TraceMode};
 
     fn scheduled(copy: Copy) -> Publish {
@@ -261,7 +281,40 @@ mod tests {
         let at = retry.headers.get(header::SCHEDULE).expect("a schedule");
         assert_eq!(at.as_str(), "@at 1970-01-01T00:00:05.000Z");
         let envelope = Envelope::decode(retry.payload).expect("an envelope");
-        assert_eq!((envelope.attempts.len(), envelope.attempts[0].attempt), (1, 3));
+        let told = |attempt: &v1::Attempt| (attempt.attempt, attempt.code.clone(), attempt.started_at_ms);
+        let lost = (2, code::WORKER_LOST.to_owned(), 0);
+        assert_eq!(envelope.attempts.iter().map(told).collect::<Vec<_>>(), [lost, (3, "error".to_owned(), 1_000)]);
+    }
+
+    #[test]
+    fn nothing_is_tried_again_beyond_the_deadline() {
+        let mut held = held();
+        held.envelope.deadline_ms = Some(5_000);
+        let ran =
+            |ended_at_ms| Ran { held: &held, worker: "w", started_at_ms: None, ended_at_ms, children: Vec::new() };
+        let wait = |ended_at_ms, seconds| ran(ended_at_ms).before_deadline(Duration::from_secs(seconds));
+        assert_eq!((wait(2_000, 2), wait(2_000, 60)), (Duration::from_secs(2), Duration::from_secs(3)));
+        assert_eq!(wait(9_000, 60), Duration::ZERO);
+    }
+
+    #[test]
+    fn attempts_that_left_nothing_are_part_of_the_history_and_end_with_the_last_that_may_be() {
+        let mut held = held();
+        held.delivered.deliveries = 9;
+        let ran = Ran { held: &held, worker: "w", started_at_ms: None, ended_at_ms: 2, children: Vec::new() };
+        let record = ran.failed(failure());
+        let attempts: Vec<u32> = record.attempts.iter().map(|attempt| attempt.attempt).collect();
+        assert_eq!((attempts, record.attempt), (vec![2, 3, 4, 5], 5));
+        assert!(record.attempts.iter().all(|attempt| attempt.code == code::WORKER_LOST && attempt.worker.is_empty()));
+    }
+
+    #[test]
+    fn a_copy_that_is_handed_back_remembers_with_whom_its_workers_were_lost() {
+        let held = held();
+        let ran = Ran { held: &held, worker: "w", started_at_ms: None, ended_at_ms: 7, children: Vec::new() };
+        let Copy::Due(back) = ran.hand_back(&Names::default(), Duration::ZERO) else { panic!("not due") };
+        let envelope = Envelope::decode(back.payload).expect("an envelope");
+        assert_eq!(envelope.attempts.iter().map(|attempt| attempt.attempt).collect::<Vec<_>>(), [2]);
     }
 
     #[test]

@@ -19,6 +19,7 @@ use crate::bind::{self, Bound};
 use crate::config::Config;
 use crate::discard::Discarder;
 use crate::drain::{self, Drained};
+use crate::halts::{self, Halts};
 use crate::handler::HandlerService;
 use crate::health::{self, Health};
 use crate::metrics::Metrics;
@@ -26,7 +27,7 @@ use crate::presence::{self, Presence};
 use crate::pulse::Pulse;
 use crate::settle::Settler;
 use crate::slots::Slots;
-use crate::station::{Drain, Station};
+use crate::station::{Drain, Station, duration_ms};
 use crate::worker::RunError;
 use crate::{call, pull};
 
@@ -174,6 +175,7 @@ impl Io {
         Station {
             queue: self.queue.clone(),
             worker: presence::worker_id(),
+            halts: Halts::new(duration_ms(bound.settings.lease_ms)),
             schema: bound.schema,
             settings: bound.settings,
             metrics,
@@ -195,6 +197,8 @@ impl Io {
         health: &Arc<Health>,
         stop: &CancellationToken,
     ) -> Result<Drained, RunError> {
+        // Before the worker is registered: whoever is, hears.
+        let _hearing = halts::serve(station).await?;
         let presence = Presence::start(station);
         let calls = call::serve(station).await?;
         let pulls = pull::serve(station, health).await?;

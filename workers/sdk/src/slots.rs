@@ -18,13 +18,29 @@ pub(crate) struct Slots {
     /// Handlers that run within their time.
     working: watch::Sender<u32>,
     freed: Arc<Notify>,
+    /// One task at a time waits for all slots, or has them.
+    alone: Arc<Semaphore>,
+    recall: Arc<Recall>,
+}
+
+/// Calls in what was asked of the broker.
+#[derive(Debug)]
+struct Recall {
+    asked: Notify,
+    /// Counts how often it was done.
+    done: watch::Sender<u64>,
 }
 
 /// The right to run one task; given back when dropped. A task that runs alone holds all of them in one.
 #[derive(Debug)]
 pub(crate) enum Slot {
     /// The right itself.
-    Own { permit: Option<OwnedSemaphorePermit>, freed: Arc<Notify> },
+    Own {
+        permit: Option<OwnedSemaphorePermit>,
+        freed: Arc<Notify>,
+        /// Held by a task that runs alone.
+        alone: Option<OwnedSemaphorePermit>,
+    },
     /// A share in it: the slot is free when every share is dropped.
     Shared(Arc<Slot>),
 }
@@ -37,6 +53,8 @@ impl Slots {
             stuck: watch::Sender::new(0),
             working: watch::Sender::new(0),
             freed: Arc::new(Notify::new()),
+            alone: Arc::new(Semaphore::new(1)),
+            recall: Arc::new(Recall { asked: Notify::new(), done: watch::Sender::new(0) }),
         }
     }
 
@@ -54,16 +72,18 @@ impl Slots {
 
     /// A free slot, if there is one at this moment.
     pub(crate) fn try_take(&self) -> Option<Slot> {
-        Arc::clone(&self.permits).try_acquire_owned().ok().map(|permit| self.slot(permit))
+        Arc::clone(&self.permits).try_acquire_owned().ok().map(|permit| self.slot(permit, None))
     }
 
     /// Gives up `slot` and waits until all slots are free, to hold them all. Whoever waits so is served before anybody
-    /// who comes later, so two tasks that must run alone cannot wait for each other.
+    /// who comes later.
     ///
-    /// `None` when that takes longer than `wait_max`, or a slot is stuck: nobody knows when that one comes free, and
-    /// meanwhile the others would be kept from everybody.
+    /// `None` when another task already waits so, or runs alone: whoever waited beside it would go down with it. `None` also
+    /// when it takes longer than `wait_max`, or a slot is stuck: nobody knows when that one comes free, and meanwhile the
+    /// others would be kept from everybody.
     pub(crate) async fn take_all(&self, slot: Slot, wait_max: Duration) -> Option<Slot> {
         drop(slot);
+        let alone = Arc::clone(&self.alone).try_acquire_owned().ok()?;
         let mut stuck = self.stuck.subscribe();
         let all = Arc::clone(&self.permits).acquire_many_owned(self.total);
         let permits = tokio::select! {
@@ -76,11 +96,29 @@ impl Slots {
             // What was gathered is free again.
             self.freed.notify_one();
         }
-        permits.map(|permits| self.slot(permits))
+        permits.map(|permits| self.slot(permits, Some(alone)))
     }
 
-    fn slot(&self, permit: OwnedSemaphorePermit) -> Slot {
-        Slot::Own { permit: Some(permit), freed: Arc::clone(&self.freed) }
+    fn slot(&self, permit: OwnedSemaphorePermit, alone: Option<OwnedSemaphorePermit>) -> Slot {
+        Slot::Own { permit: Some(permit), freed: Arc::clone(&self.freed), alone }
+    }
+
+    /// Has everything called in that was asked of the broker, and waits until what was on its way is here. For one waiter,
+    /// the task that runs alone.
+    pub(crate) async fn recall(&self) {
+        let mut done = self.recall.done.subscribe();
+        self.recall.asked.notify_one();
+        let _ = done.changed().await;
+    }
+
+    /// Waits until that is asked for. For one waiter, the pull loop.
+    pub(crate) async fn recalled(&self) {
+        self.recall.asked.notified().await;
+    }
+
+    /// It is done.
+    pub(crate) fn called_in(&self) {
+        self.recall.done.send_modify(|done| *done += 1);
     }
 
     /// Waits until a slot was given back since the last call. For one waiter, the pull loop.
@@ -132,8 +170,9 @@ impl Slot {
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        if let Self::Own { permit, freed } = self {
+        if let Self::Own { permit, freed, alone } = self {
             drop(permit.take());
+            drop(alone.take());
             freed.notify_one();
         }
     }

@@ -10,6 +10,7 @@ use workfleet_proto::id::QueueName;
 use workfleet_proto::v1::QueueSettings;
 
 use crate::discard::Discarder;
+use crate::halts::Halts;
 use crate::handler::HandlerService;
 use crate::metrics::Metrics;
 use crate::pulse::Pulse;
@@ -64,6 +65,8 @@ pub(crate) struct Station {
     pub(crate) schema: String,
     pub(crate) settings: QueueSettings,
     pub(crate) slots: Slots,
+    /// What was said of the tasks in this process.
+    pub(crate) halts: Arc<Halts>,
     pub(crate) service: HandlerService,
     /// Where handlers run: never on the io thread.
     pub(crate) handlers: tokio::runtime::Handle,
@@ -80,6 +83,11 @@ impl Station {
     /// How long a worker may be silent about a task it holds.
     pub(crate) fn lease(&self) -> Duration {
         duration_ms(self.settings.lease_ms)
+    }
+
+    /// How long a handler whose task was cancelled, or has expired, may take to clean up.
+    pub(crate) fn cancel_grace(&self) -> Duration {
+        duration_ms(self.settings.cancel_grace_ms)
     }
 
     /// Largest payload, and largest output, of a task of this queue.

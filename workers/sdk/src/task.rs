@@ -5,14 +5,15 @@ use std::time::Instant;
 use async_nats::{HeaderMap, Message, Subject};
 use workfleet_link::broker::NatsHeaders;
 use workfleet_proto::id::{QueueName, TaskId};
-use workfleet_proto::limits::PAYLOAD_BYTES_MAX;
+use workfleet_proto::limits::{ATTEMPTS_KEPT_MAX, PAYLOAD_BYTES_MAX};
 use workfleet_proto::names::Lane;
-use workfleet_proto::settlement::{Deadline, Delivered, Generation};
-use workfleet_proto::v1::Envelope;
+use workfleet_proto::settlement::{Company, Deadline, Delivered, Generation};
+use workfleet_proto::v1::{Attempt, Envelope};
 use workfleet_proto::wire::{self, CopyHeaders, TraceMode};
 
 use crate::child;
 use crate::context::Facts;
+use crate::station::code;
 
 /// A message as a pull brought it.
 #[derive(Debug)]
@@ -76,6 +77,30 @@ impl Held {
             Some(deadline_ms) if deadline_ms <= now_ms => Deadline::Passed,
             _ => Deadline::Open,
         }
+    }
+
+    /// The attempts of this copy that left nothing, since their workers were lost or could not store it. When they were, and
+    /// where, nobody knows.
+    pub(crate) fn lost(&self) -> impl Iterator<Item = Attempt> {
+        // Attempts beyond the last were never started.
+        let end = self.attempt().min(self.attempts_max().saturating_add(1));
+        let kept = u32::try_from(ATTEMPTS_KEPT_MAX).unwrap_or(u32::MAX);
+        let begin = self.copy.generation.attempt.max(end.saturating_sub(kept));
+        (begin..end).map(|attempt| Attempt {
+            attempt,
+            code: code::WORKER_LOST.to_owned(),
+            message: "it left no outcome: its worker was lost, or could not store it".to_owned(),
+            ..Attempt::default()
+        })
+    }
+
+    /// Whom it shares its process with. A worker that is lost takes all its tasks along, whichever of them was the cause, so
+    /// what counts is how many were lost with this task in this run; a copy that was handed back, or is a retry, remembers
+    /// those of the copies before it.
+    pub(crate) fn company(&self) -> Company {
+        let remembered = |attempt: &&Attempt| attempt.code == code::WORKER_LOST && attempt.started_at_ms == 0;
+        let before = self.envelope.attempts.iter().filter(remembered).count() as u64;
+        Delivered { deliveries: self.delivered.deliveries.saturating_add(before), ..self.delivered }.company()
     }
 
     /// What a handler may know of the task.
@@ -169,8 +194,8 @@ pub(crate) mod tests {
     use std::time::Instant;
     use workfleet_proto::id::QueueName;
     use workfleet_proto::names::Lane;
-    use workfleet_proto::settlement::Generation;
-    use workfleet_proto::v1::{Backoff, Envelope};
+    use workfleet_proto::settlement::{Company, Generation};
+    use workfleet_proto::v1::{Attempt, Backoff, Envelope};
     use workfleet_proto::wire::{CopyHeaders, TraceMode};
 
     const ID: &str = "mail_01h455vb4pex5vsknk084sn02q";
@@ -222,6 +247,16 @@ pub(crate) mod tests {
         let held = held();
         assert_eq!((held.id.as_str(), held.attempt(), held.attempts_max()), (ID, 3, 5));
         assert_eq!(held.schema(), "0123456789abcdef");
+    }
+
+    #[test]
+    fn two_lost_workers_make_a_task_run_alone_in_whatever_copies_it_was_lost() {
+        let mut held = held();
+        assert_eq!(held.company(), Company::Shared, "one was lost with this copy");
+        held.envelope.attempts = held.lost().collect();
+        assert_eq!(held.company(), Company::Alone, "and one with the copy before");
+        held.envelope.attempts = vec![Attempt { code: "error".to_owned(), started_at_ms: 5, ..Attempt::default() }; 3];
+        assert_eq!(held.company(), Company::Shared, "an error takes nobody along");
     }
 
     #[test]

@@ -15,7 +15,7 @@ use workfleet_proto::v1::Failure;
 use super::Carried;
 use crate::context::{Given, Origin};
 use crate::error::{RETRY_DELAY_MAX, TaskError};
-use crate::handling::{Handling, Ran};
+use crate::handling::{Handling, Outside, Ran};
 use crate::metrics::Ended as MetricsEnded;
 use crate::outcome::Outcome;
 use crate::output::{self, NotStored, Output};
@@ -31,6 +31,16 @@ use crate::station::{code, duration_ms};
 const RECORD_HEADERS_BYTES_MAX: usize = 4_096;
 /// How long a task stays away whose schema this worker does not know yet.
 const SCHEMA_UNKNOWN_DELAY: Duration = Duration::from_secs(5);
+/// How often it is handed back for that. Counted, not timed since its submit: a task that has waited in a long queue, or was
+/// delayed, may meet an old worker only now.
+const SCHEMA_UNKNOWN_BACKS_MAX: u32 = (SCHEMA_UNKNOWN_MS_MAX as u64 / SCHEMA_UNKNOWN_DELAY.as_millis() as u64) as u32;
+
+/// How long an attempt may take.
+struct Time {
+    length: Duration,
+    /// Whether it is the task's deadline that ends it.
+    expires: bool,
+}
 
 /// What is to become of an attempt.
 #[derive(Debug)]
@@ -41,6 +51,7 @@ struct Verdicted {
     /// Wait before the next copy; `None`: the queue's backoff.
     delay: Option<Duration>,
 }
+
 impl Carried<'_> {
     pub(super) async fn attempt(&self, slot: Arc<Slot>) {
         let (station, held) = (self.station, self.held);
@@ -52,8 +63,23 @@ impl Carried<'_> {
         self.events.running(started_at_ms).await;
         let started = Instant::now();
         let (ran, children) = self.run(&slot, trace.clone()).await;
+        let took = started.elapsed();
+        match self.ended_elsewhere(&ran).await {
+            Ok(None) => {}
+            Ok(Some(elsewhere)) => {
+                station.metrics.processed(took, None);
+                return self.settle_elsewhere(elsewhere, &trace).await;
+            }
+            Err(error) => {
+                station.metrics.processed(took, None);
+                self.give_up(&error).await;
+                let outcome = MetricsEnded::Released.word();
+                let conclusion = Conclusion { outcome, last: false, failure: None, next_attempt_at_ms: None };
+                return span::conclude(&trace, conclusion);
+            }
+        }
         let verdicted = self.verdict(ran);
-        station.metrics.processed(started.elapsed(), verdicted.failure.as_ref().map(|failure| failure.code.as_str()));
+        station.metrics.processed(took, verdicted.failure.as_ref().map(|failure| failure.code.as_str()));
         let verdicted = self.placed(verdicted).await;
         self.settle(verdicted, started_at_ms, children, &trace).await;
     }
@@ -61,34 +87,49 @@ impl Carried<'_> {
     /// How the handler ended, and every child of this run so far.
     async fn run(&self, slot: &Arc<Slot>, trace: TraceContext) -> (Ran, Vec<TaskId>) {
         let (station, held) = (self.station, self.held);
-        let payload = match payload::bring(station, held, self.lease).await {
+        let brought = tokio::select! {
+            brought = payload::bring(station, held, self.lease) => brought,
+            () = self.hold.told() => Err(Ran::Halted(None)),
+        };
+        let payload = match brought {
             Ok(payload) => payload,
             Err(ran) => return (ran, held.children()),
         };
-        let mut time = duration_ms(held.envelope.timeout_ms);
-        if time.is_zero() {
-            time = duration_ms(station.settings.timeout_ms);
-        }
-        if let Some(deadline_ms) = held.envelope.deadline_ms {
-            time = time.min(duration_ms(deadline_ms.saturating_sub(now_ms())));
+        let Time { length, expires } = self.time();
+        if length.is_zero() {
+            return (if expires { Ran::Expired } else { Ran::TimedOut }, held.children());
         }
         let handling = Handling::new(slot, |cancelled, slot| Given {
             task_id: held.id.clone(),
             attempt: held.attempt(),
             attempts_max: held.attempts_max(),
-            deadline: Instant::now() + time,
+            deadline: Instant::now() + length,
             cancelled,
             slot,
             origin: Origin::Task(held.facts()),
             reach: Reach::fleet(station),
         });
         let said = handling.context().said();
+        let outside = Outside { hold: self.hold, expires };
         let ran = tokio::select! {
-            ran = handling.run(station, payload, trace) => ran,
+            ran = handling.run(station, payload, trace, Some(outside)) => ran,
             never = self.events.follow(said.clone()) => match never {},
         };
         let children = said.borrow().children.clone();
         (ran, children)
+    }
+
+    /// How long the handler may run: for the attempt's timeout, and not beyond the task's deadline.
+    fn time(&self) -> Time {
+        let timeout = match duration_ms(self.held.envelope.timeout_ms) {
+            Duration::ZERO => duration_ms(self.station.settings.timeout_ms),
+            timeout => timeout,
+        };
+        let left = self.held.envelope.deadline_ms.map(|deadline_ms| duration_ms(deadline_ms.saturating_sub(now_ms())));
+        match left {
+            Some(left) if left <= timeout => Time { length: left, expires: true },
+            _ => Time { length: timeout, expires: false },
+        }
     }
 
     fn verdict(&self, ran: Ran) -> Verdicted {
@@ -118,14 +159,18 @@ impl Carried<'_> {
             Ran::TimedOut => {
                 failed(Ended::Retryable, code::TIMEOUT, "the attempt took longer than its timeout".to_owned())
             }
-            Ran::Cut => Verdicted { delay: Some(Duration::ZERO), ..Verdicted::new(Ended::HandedBack) },
+            Ran::Expired => failed(Ended::Expired, code::EXPIRED, "its deadline passed while it ran".to_owned()),
+            // It was not halted after all.
+            Ran::Halted(Some(outcome)) => self.verdict(Ran::Ended(outcome)),
+            Ran::Cut | Ran::Halted(None) => {
+                Verdicted { delay: Some(Duration::ZERO), ..Verdicted::new(Ended::HandedBack) }
+            }
         }
     }
 
     /// Whether the payload was written with a schema that this worker was not built with, as in a rolling deploy.
     fn may_be_newer(&self) -> bool {
-        let waited_ms = now_ms().saturating_sub(self.held.envelope.submitted_at_ms);
-        self.held.schema() != self.station.schema && waited_ms < SCHEMA_UNKNOWN_MS_MAX
+        self.held.schema() != self.station.schema && self.held.copy.generation.back < SCHEMA_UNKNOWN_BACKS_MAX
     }
 
     /// The same with a large output in the store, or a failure where the store does not take it.
@@ -168,6 +213,7 @@ impl Carried<'_> {
         let policy = held.envelope.backoff.unwrap_or_default();
         let delay =
             delay.unwrap_or_else(|| backoff::delay(&policy, held.attempt(), rand::random())).min(RETRY_DELAY_MAX);
+        let delay = ran.before_deadline(delay);
         let plan = plan(held.attempt(), held.attempts_max(), self.lease.state(), ended);
         let papers = match plan {
             Plan::Complete => Papers::Result(Box::new(ran.completed(output, &station.schema))),

@@ -1,5 +1,6 @@
 //! A real broker with one queue, and workers inside the test's process.
 
+mod halt;
 mod meddle;
 mod stores;
 
@@ -138,6 +139,14 @@ impl Fleet {
         let url = self.url();
         let vars = [("WORKFLEET_NATS_URL", url.as_str()), ("RUST_LOG", "off")].into_iter().chain(vars.iter().copied());
         Worker::from_vars(Vars::from_pairs(vars)).expect("variables")
+    }
+
+    /// Starts a worker and does not wait.
+    pub(crate) fn launch<H: Handler<ThumbnailRequest>>(&self, slots: u32, handler: H) -> Running {
+        let worker = self.prepare(&[("WORKFLEET_SLOTS", &slots.to_string())]).handle(handler);
+        let (stop, stopped) = oneshot::channel::<()>();
+        let running = tokio::spawn(worker.run_until(async move { drop(stopped.await) }));
+        Running { stop, running }
     }
 
     async fn run(&self, handlers: &tokio::runtime::Handle, worker: KindWorker) -> Running {

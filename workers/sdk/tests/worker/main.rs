@@ -7,6 +7,7 @@
 //! - `blobs`: payloads and outputs that no message holds; `blobs_harmed`: those that cannot be had, or are
 //!   not what they seem; `handler_blobs`: what handlers read and store;
 //! - `children`: tasks that handlers submit;
+//! - `cancels`: tasks that are ended from outside while a worker has them, by a cancel or by their deadline;
 //! - `stuck`: slots whose handlers do not stop;
 //! - `calls`: direct calls;
 //! - `fleet`: the queue, and workers inside this process; `broker`: the server and its streams.
@@ -17,6 +18,7 @@ mod fleet;
 mod blobs;
 mod blobs_harmed;
 mod calls;
+mod cancels;
 mod children;
 mod ends;
 mod handler_blobs;
