@@ -5,6 +5,7 @@
 //! in it at once. A document written by hand, or generated at build time, could never know the kinds.
 
 mod blobs;
+mod operators;
 mod parts;
 mod paths;
 mod schema;
@@ -17,7 +18,9 @@ use workfleet_proto::schema::KindSchema;
 #[must_use]
 pub fn document(kinds: &[(QueueName, KindSchema)]) -> Value {
     let mut schemas = parts::schemas();
+    schemas.extend(operators::schemas());
     let mut paths = paths::common();
+    paths.extend(operators::paths());
     for (queue, kind) in kinds {
         let input = schema::add_message(&mut schemas, &kind.input, schema::Unknown::Refused);
         let output = schema::add_message(&mut schemas, &kind.output, schema::Unknown::Allowed);
