@@ -1,6 +1,6 @@
 //! The commands for people and scripts.
 //!
-//! `serve`, `provision`, `queue`, `audit` and `blob sweep` speak to the broker, `credentials` and `token` to nobody; every other
+//! `serve`, `provision`, `queue`, `audit`, `doctor` and `blob sweep` speak to the broker, `credentials` and `token` to nobody; every other
 //! command speaks to a dispatcher over REST, as any client would. A second way in, straight to the broker, would be
 //! faster and would also be a second admission that could disagree with the first.
 
@@ -9,10 +9,12 @@ mod blob;
 mod call;
 mod cancel;
 mod credentials;
+mod doctor;
 mod fault;
 mod follow;
 mod get;
 mod log;
+mod operations;
 mod payload;
 mod print;
 mod progress;
@@ -81,6 +83,8 @@ enum Command {
     Tasks(tasks::Tasks),
     Blob(blob::Blob),
     Audit(audit::Audit),
+    Doctor(doctor::Doctor),
+    Operations(operations::Operations),
 }
 
 impl Cli {
@@ -101,6 +105,8 @@ impl Cli {
             Command::Tasks(tasks) => tasks.remote.json,
             Command::Blob(blob) => blob.json(),
             Command::Audit(audit) => audit.json,
+            Command::Doctor(doctor) => doctor.json,
+            Command::Operations(operations) => operations.remote.json,
         };
         if json { Form::Json } else { Form::Words }
     }
@@ -127,6 +133,8 @@ impl Cli {
             Command::Tasks(tasks) => tasks.run().await,
             Command::Blob(blob) => blob.run().await,
             Command::Audit(audit) => audit.run().await,
+            Command::Doctor(doctor) => doctor.run().await,
+            Command::Operations(operations) => operations.run().await,
         }
     }
 }

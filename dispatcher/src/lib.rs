@@ -11,7 +11,8 @@
 //! - `dead`: tasks that were given up: read, redriven, dropped, told of.
 //! - `call`: direct questions over a queue group, beside all of that.
 //! - `queues`, `scale`: what is in a queue. `list`: its tasks, a page at a time.
-//! - [`ledger`]: what was accepted; [`audit`]: whether any of it was lost.
+//! - [`ledger`]: what was accepted; [`audit`]: whether any of it was lost. [`doctor`]: whether the broker is fit.
+//! - `bounds`: how much of each bound of a queue is used.
 //! - [`streams`]: creates all that JetStream has to hold, from a [`queues_file`]. [`credentials`]: who may do what there.
 //!
 //! [`Dispatcher`] is all of it without a port, for use inside any service; [`serve()`] puts it behind HTTP and gRPC.
@@ -45,6 +46,7 @@ pub mod audit;
 pub mod auth;
 pub mod config;
 pub mod credentials;
+pub mod doctor;
 pub mod error;
 pub mod ledger;
 pub mod limits;
@@ -56,6 +58,7 @@ pub mod view;
 
 mod ask;
 mod blobs;
+mod bounds;
 mod call;
 mod cancel;
 mod dead;

@@ -27,6 +27,8 @@ pub const BLOB_READ_STALL_TIMEOUT: Duration = Duration::from_secs(60);
 pub const UPLOAD_PERCENT_MAX: u64 = 50;
 /// How often the object stores are measured for the metrics.
 pub const MEASURE_BLOBS_INTERVAL: Duration = Duration::from_secs(30);
+/// How often it is measured how much of the queues' bounds is used: deadlines are counted one by one.
+pub const MEASURE_BOUNDS_INTERVAL: Duration = Duration::from_secs(30);
 /// When a caller that met a bound of large bodies or of reads should come again.
 pub const LARGE_RETRY_AFTER_MS: u64 = 1_000;
 /// How deep JSON may be nested before it is refused.

@@ -88,7 +88,7 @@ impl Inner {
     }
 
     /// The sequences that a stream holds: the first, and the one behind the last.
-    async fn bounds(&self, stream: &str) -> Result<(u64, u64), ApiError> {
+    pub(crate) async fn bounds(&self, stream: &str) -> Result<(u64, u64), ApiError> {
         let state = ask::stream(&self.broker, stream).await?;
         Ok((state.first_seq.max(1), state.last_seq + 1))
     }

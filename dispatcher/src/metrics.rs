@@ -7,6 +7,7 @@ use opentelemetry::{KeyValue, global};
 use workfleet_link::telemetry::attribute;
 use workfleet_proto::id::QueueName;
 
+use crate::bounds::Bound;
 use crate::error::{ApiError, Code};
 use crate::sweep::Swept;
 use crate::view::QueueView;
@@ -36,6 +37,10 @@ pub(crate) struct Metrics {
     dead: Gauge<u64>,
     workers: Gauge<u64>,
     oldest_age: Gauge<f64>,
+    used: Gauge<u64>,
+    limit: Gauge<u64>,
+    operations_bytes: Gauge<u64>,
+    operations_bytes_max: Gauge<u64>,
     connected: Gauge<u64>,
     deadlines: Counter<u64>,
     callers_refused: Counter<u64>,
@@ -70,6 +75,10 @@ impl Metrics {
             dead: meter.u64_gauge("workfleet.queue.dead").with_unit("{task}").build(),
             workers: meter.u64_gauge("workfleet.queue.workers").with_unit("{worker}").build(),
             oldest_age: meter.f64_gauge("workfleet.queue.oldest_age").with_unit("s").build(),
+            used: meter.u64_gauge("workfleet.queue.used").build(),
+            limit: meter.u64_gauge("workfleet.queue.limit").build(),
+            operations_bytes: meter.u64_gauge("workfleet.operation.stored_size").with_unit("By").build(),
+            operations_bytes_max: meter.u64_gauge("workfleet.operation.stored_size_max").with_unit("By").build(),
             callers_refused: meter.u64_counter("workfleet.auth.rejected").with_unit("{request}").build(),
             auth_stale: meter.u64_gauge("workfleet.auth.file_stale").build(),
             blobs_refused: meter.u64_counter("workfleet.blob.rejected").with_unit("{blob}").build(),
@@ -152,6 +161,21 @@ impl Metrics {
         self.blobs.record(fill.blobs, &attributes);
         self.blobs_bytes.record(fill.bytes, &attributes);
         self.blobs_bytes_max.record(fill.bytes_max, &attributes);
+    }
+
+    /// How much of a queue's bounds is used. Two series for each: what is compared is in one unit, tasks or bytes.
+    pub(crate) fn bounds(&self, queue: &QueueName, bounds: &[Bound]) {
+        for bound in bounds {
+            let attributes = [KeyValue::new("queue", queue.to_string()), KeyValue::new("limit", bound.limit)];
+            self.used.record(bound.used, &attributes);
+            self.limit.record(bound.max, &attributes);
+        }
+    }
+
+    /// How full the operators' log is; its oldest entries go.
+    pub(crate) fn operations(&self, bytes: u64, bytes_max: u64) {
+        self.operations_bytes.record(bytes, &[]);
+        self.operations_bytes_max.record(bytes_max, &[]);
     }
 
     /// Whether the numbers of the queues are those of now.

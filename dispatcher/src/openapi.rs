@@ -6,6 +6,7 @@
 
 mod blobs;
 mod cancel;
+mod operators;
 mod parts;
 mod paths;
 mod schema;
@@ -19,7 +20,9 @@ use workfleet_proto::schema::KindSchema;
 pub fn document(kinds: &[(QueueName, KindSchema)]) -> Value {
     let mut schemas = parts::schemas();
     schemas.extend(cancel::schemas());
+    schemas.extend(operators::schemas());
     let mut paths = paths::common();
+    paths.extend(operators::paths());
     for (queue, kind) in kinds {
         let input = schema::add_message(&mut schemas, &kind.input, schema::Unknown::Refused);
         let output = schema::add_message(&mut schemas, &kind.output, schema::Unknown::Allowed);

@@ -5,7 +5,10 @@
 //! would keep an operator from the very cancel that mends it. What the buffer has no room for is counted, and stands in
 //! the log of the process all the same.
 
+mod list;
 mod record;
+
+pub use list::{ListOperations, OperationList, OperationView};
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -59,6 +62,18 @@ pub enum Action {
 }
 
 impl Action {
+    /// All of them.
+    pub const ALL: [Self; 8] = [
+        Self::Cancel,
+        Self::CancelMany,
+        Self::Redrive,
+        Self::RedriveMany,
+        Self::Drop,
+        Self::DropMany,
+        Self::Purge,
+        Self::Retire,
+    ];
+
     /// Its word, in the log and on the wire.
     #[must_use]
     pub fn word(self) -> &'static str {

@@ -6,12 +6,14 @@
 //! client's own types would lose such settings at every update.
 
 mod api;
+mod expected;
 mod held;
 mod lanes;
 mod loss;
 mod removal;
 mod wanted;
 
+pub(crate) use expected::{Expected, expected};
 pub use removal::{InUse, Item, Part, Removal, purge, retire};
 
 use prost::Message as _;

@@ -8,9 +8,10 @@ use tokio_util::sync::CancellationToken;
 use workfleet_proto::blob::Store;
 
 use crate::ask;
+use crate::bounds;
 use crate::dispatcher::Dispatcher;
 use crate::error::ApiError;
-use crate::limits::{MEASURE_BLOBS_INTERVAL, MEASURE_INTERVAL, SWEEP_INTERVAL};
+use crate::limits::{MEASURE_BLOBS_INTERVAL, MEASURE_BOUNDS_INTERVAL, MEASURE_INTERVAL, SWEEP_INTERVAL};
 use crate::metrics::Fill;
 use crate::streams;
 use crate::sweep::{Sweep, SweepPace, Swept};
@@ -24,6 +25,7 @@ pub(crate) async fn run(dispatcher: Dispatcher, stop: CancellationToken) {
         () = restore_events(&dispatcher) => {}
         () = measure(&dispatcher) => {}
         () = measure_blobs(&dispatcher) => {}
+        () = measure_bounds(&dispatcher) => {}
         () = sweep(&dispatcher) => {}
         () = stop.cancelled() => {}
     }
@@ -88,6 +90,30 @@ async fn measure_stores(dispatcher: &Dispatcher) -> Result<(), ApiError> {
         // Nothing was swept: its series begin with 0, so that the first sweep is seen to raise them.
         inner.metrics.swept(&Swept { queue: queue.to_string(), ..Swept::default() });
     }
+    Ok(())
+}
+
+async fn measure_bounds(dispatcher: &Dispatcher) {
+    let mut ticks = interval(MEASURE_BOUNDS_INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        if let Err(error) = measure_queues(dispatcher).await {
+            tracing::debug!(%error, "the bounds of the queues cannot be measured now");
+        }
+    }
+}
+
+async fn measure_queues(dispatcher: &Dispatcher) -> Result<(), ApiError> {
+    let inner = dispatcher.inner();
+    for name in inner.connected()?.kinds.names().await? {
+        // A queue may go meanwhile.
+        let Ok(queue) = inner.kinds.queue(name.as_str()).await else { continue };
+        inner.metrics.bounds(&name, &bounds::of_queue(&inner.broker, &name, &queue.settings).await?);
+    }
+    let log = inner.broker.names.operations_stream();
+    let (state, bytes_max) = ask::stream_and_bytes_max(&inner.broker, &log).await?;
+    inner.metrics.operations(state.bytes, bytes_max);
     Ok(())
 }
 

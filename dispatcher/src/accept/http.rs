@@ -11,6 +11,7 @@ mod events;
 mod guard;
 mod observe;
 mod operations;
+mod operators;
 mod parts;
 mod problem;
 mod queues;
@@ -76,6 +77,7 @@ fn router(edge: Edge) -> Router {
         .route("/v1/tasks/{id}/events", get(events::follow))
         .route("/v1/blobs", post(blobs::post))
         .route("/v1/blobs/{id}", get(blobs::get).head(blobs::head).put(blobs::put).delete(blobs::delete))
+        .route("/v1/operations", get(operators::list))
         .route("/v1/scale/{queue}", get(queues::scale))
         .fallback(problem::not_found)
         .method_not_allowed_fallback(problem::method_not_allowed)

@@ -4,6 +4,7 @@ use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 
 use clap::{Args, Subcommand};
 use serde_json::json;
+use workfleet_dispatcher::operations::{self, Action, Caller, Operation};
 use workfleet_dispatcher::streams::{self, InUse, Part, Removal};
 use workfleet_link::broker::{Broker, BrokerConfig};
 use workfleet_link::config::Vars;
@@ -77,6 +78,9 @@ struct How {
     /// Do not ask
     #[arg(long)]
     yes: bool,
+    /// Why, for the operators' log
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
+    reason: String,
     /// Remove it though it is in use; tasks that run may record nothing any more
     #[arg(long)]
     force: bool,
@@ -143,7 +147,28 @@ impl Queue {
             question.ask()?;
         }
         removal.carry_out(broker, in_use).await?;
-        how.show(&removal, "removed")
+        how.show(&removal, "removed")?;
+        self.note(broker, &removal).await
+    }
+
+    /// Writes it into the operators' log. What is done is done, so that a failure is told and the rest stays true.
+    async fn note(&self, broker: &Broker, removal: &Removal) -> Result<(), Fault> {
+        let (action, queue) = match &self.act {
+            Act::Purge(purge) => (Action::Purge, &purge.queue),
+            Act::Retire(retire) => (Action::Retire, &retire.queue),
+        };
+        let operation = Operation {
+            action,
+            queue: queue.clone(),
+            task: None,
+            count: removal.messages,
+            caller: Caller::new(&who(), "cli"),
+            reason: self.how().reason.clone(),
+        };
+        operations::record(broker, operation).await.map_err(|error| {
+            let word = action.word();
+            Fault::Unreachable(format!("the {word} of {queue} is done, and not in the operators' log: {error}"))
+        })
     }
 }
 
@@ -170,6 +195,15 @@ impl How {
         }
         rows(removal).try_for_each(|[name, holds]| Ok(writeln!(io::stderr(), "  {name}: {holds}")?))
     }
+}
+
+/// `user@host`, as the system has them; the broker may know this process by a key that many share.
+fn who() -> String {
+    let name = |variables: &[&str]| variables.iter().find_map(|name| std::env::var(name).ok().filter(|v| !v.is_empty()));
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").ok().map(|host| host.trim().to_owned());
+    let host = host.filter(|host| !host.is_empty()).or_else(|| name(&["HOSTNAME"]));
+    let unknown = || "unknown".to_owned();
+    format!("{}@{}", name(&["SUDO_USER", "USER", "LOGNAME"]).unwrap_or_else(unknown), host.unwrap_or_else(unknown))
 }
 
 fn rows(removal: &Removal) -> impl Iterator<Item = [String; 2]> {

@@ -52,6 +52,7 @@ impl Permissions {
                 Some(worker(names, queue, &entry.settings.children, inbox))
             }
             Role::Backup => Some(backup(inbox)),
+            Role::Audit => Some(audit(names, file, inbox)),
             Role::Sys => None,
         }
     }
@@ -61,6 +62,8 @@ impl Permissions {
 /// hears of none.
 fn provision(names: &Names, inbox: String) -> Permissions {
     let mut publish = api(&[
+        // Asked by `doctor` alone.
+        "INFO",
         "STREAM.INFO.*",
         "STREAM.CREATE.*",
         "STREAM.UPDATE.*",
@@ -137,6 +140,29 @@ fn backup(inbox: String) -> Permissions {
     ]);
     // Pieces of a snapshot are acknowledged on the way out and sent on the way back.
     publish.extend(["$JS.SNAPSHOT.ACK.>".to_owned(), "$JS.SNAPSHOT.RESTORE.>".to_owned()]);
+    Permissions { publish, subscribe: vec![inbox], answers: Answers::Refused }
+}
+
+/// Looks where tasks are, and how the broker is set up. Of what streams hold it reads those of tasks: with them payloads and
+/// outputs that travel in messages, and no blob.
+fn audit(names: &Names, file: &QueuesFile, inbox: String) -> Permissions {
+    let mut publish = api(&["INFO", "STREAM.INFO.*", "CONSUMER.INFO.*.*"]);
+    let buckets = [names.queues_bucket(), names.kinds_bucket()];
+    publish.extend(buckets.iter().flat_map(|bucket| api(&[&format!("STREAM.MSG.GET.{}", bucket_stream(bucket))])));
+    for queue in file.queues.iter().map(|entry| &entry.name) {
+        let streams = [
+            names.tasks_stream(queue),
+            names.delay_stream(queue),
+            names.results_stream(queue),
+            names.events_stream(queue),
+            names.dead_stream(queue),
+            names.accepted_stream(queue),
+        ];
+        let reads = streams.iter().flat_map(|stream| {
+            api(&[&format!("STREAM.MSG.GET.{stream}"), &format!("DIRECT.GET.{stream}")])
+        });
+        publish.extend(reads);
+    }
     Permissions { publish, subscribe: vec![inbox], answers: Answers::Refused }
 }
 

@@ -22,6 +22,8 @@ pub enum Role {
     Worker(QueueName),
     /// Backups of all streams, and bringing them back, with the `nats` command.
     Backup,
+    /// `workfleet audit` and `workfleet doctor`: looks at everything but blobs, and changes nothing.
+    Audit,
     /// An operator's view of the servers themselves, in the account `SYS`: no tasks.
     Sys,
 }
@@ -31,7 +33,7 @@ impl Role {
     #[must_use]
     pub fn all(file: &QueuesFile) -> Vec<Self> {
         let workers = file.queues.iter().map(|queue| Self::Worker(queue.name.clone()));
-        [Self::Provision, Self::Dispatcher].into_iter().chain(workers).chain([Self::Backup, Self::Sys]).collect()
+        [Self::Provision, Self::Dispatcher].into_iter().chain(workers).chain([Self::Backup, Self::Audit, Self::Sys]).collect()
     }
 
     /// What the role's clients put before every inbox, as `WORKFLEET_NATS_INBOX_PREFIX`: `_INBOX_<role>`. With inboxes
@@ -49,6 +51,7 @@ impl fmt::Display for Role {
             Self::Dispatcher => f.write_str("dispatcher"),
             Self::Worker(queue) => write!(f, "{WORKER}{queue}"),
             Self::Backup => f.write_str("backup"),
+            Self::Audit => f.write_str("audit"),
             Self::Sys => f.write_str("sys"),
         }
     }
@@ -68,6 +71,7 @@ impl FromStr for Role {
             "provision" => Ok(Self::Provision),
             "dispatcher" => Ok(Self::Dispatcher),
             "backup" => Ok(Self::Backup),
+            "audit" => Ok(Self::Audit),
             "sys" => Ok(Self::Sys),
             _ => {
                 let queue = text.strip_prefix(WORKER).and_then(|queue| queue.parse().ok());
@@ -79,5 +83,5 @@ impl FromStr for Role {
 
 /// The text names no role.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no role: provision, dispatcher, backup, sys, or worker-<queue>")]
+#[error("{0:?} is no role: provision, dispatcher, backup, audit, sys, or worker-<queue>")]
 pub struct RoleError(String);

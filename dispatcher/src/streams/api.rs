@@ -14,11 +14,11 @@ pub(super) struct Api<'a> {
     pub(super) report: Report,
 }
 
-type Config = Map<String, Value>;
+pub(super) type Config = Map<String, Value>;
 
 /// What the server takes only when it makes a consumer. Deleting one to make it anew would forget how often its tasks
 /// were delivered, so it keeps what it has.
-const FIXED: [&str; 1] = ["max_waiting"];
+pub(super) const FIXED: [&str; 1] = ["max_waiting"];
 const NOT_FOUND: usize = 404;
 /// The server, or the account, may not store so much: 10047, 10023, 10028 and 10002.
 const NO_ROOM: [u64; 4] = [10_047, 10_023, 10_028, 10_002];
@@ -147,7 +147,7 @@ fn unanswered(name: &str, error: &impl ToString) -> ProvisionError {
     ProvisionError::Unanswered { name: name.to_owned(), reason: error.to_string() }
 }
 
-fn text(config: &Config, key: &str) -> String {
+pub(super) fn text(config: &Config, key: &str) -> String {
     config.get(key).and_then(Value::as_str).unwrap_or_default().to_owned()
 }
 
@@ -157,7 +157,7 @@ fn merged(mut there: Config, wanted: Config) -> Config {
     there
 }
 
-fn differences(there: &Config, wanted: &Config) -> Vec<String> {
+pub(super) fn differences(there: &Config, wanted: &Config) -> Vec<String> {
     let differ = wanted.iter().filter(|(key, value)| !is_met(there.get(*key), value));
     differ.map(|(key, value)| format!("{key}={value}")).collect()
 }

@@ -52,6 +52,8 @@ pub struct Removal {
     pub queue: String,
     /// In the order in which they go.
     pub items: Vec<Item>,
+    /// How many tasks, letters and records that is.
+    pub messages: u64,
     /// Streams that forget the ids of their messages afterwards.
     #[serde(skip)]
     forget: Vec<String>,
@@ -101,25 +103,28 @@ pub async fn purge(
     // All of them, whichever part goes: a task that lost its key with its results leaves ids in the queue as well.
     let dead = names.dead_stream(queue);
     let forget = vec![tasks.clone(), delay.clone(), dead.clone()];
-    let mut items = Vec::new();
+    let (mut items, mut messages) = (Vec::new(), 0);
     if parts.contains(&Part::Waiting) {
+        messages += held.waiting + held.running + held.delayed;
         let queued = format!("{} tasks that wait, {} that run", held.waiting, held.running);
         items.push(item(&format!("what is in {tasks}"), queued, whole(tasks)));
         let delayed = format!("{} tasks whose time has not come", held.delayed);
         items.push(item(&format!("what is in {delay}"), delayed, whole(delay)));
     }
     if parts.contains(&Part::Dead) {
+        messages += held.dead;
         let letters = format!("{} dead letters", held.dead);
         items.push(item(&format!("what is in {dead}"), letters, whole(dead)));
     }
     if parts.contains(&Part::Results) {
+        messages += held.results;
         let (results, outputs) = (names.results_stream(queue), object_store(broker, Store::Out, queue));
         let records = format!("{} results and idempotency keys", held.results);
         items.push(item(&format!("what is in {results}"), records, whole(results)));
         let bytes = format!("{} bytes of outputs", held.output_bytes);
         items.push(item(&format!("what is in {outputs}"), bytes, whole(outputs)));
     }
-    Ok(Removal { queue: queue.to_string(), items, forget, kind: Kind::Purge })
+    Ok(Removal { queue: queue.to_string(), items, messages, forget, kind: Kind::Purge })
 }
 
 /// What retiring a queue would remove: all of it, and its contract.
@@ -152,7 +157,8 @@ pub async fn retire(broker: &Broker, queue: &QueueName, in_use: InUse) -> Result
     let entries = |entries: u64| stream(names.accepted_stream(queue), format!("{entries} entries of its ledger"));
     items.extend(held.accepted.map(entries));
     // Their ids go with the streams.
-    Ok(Removal { queue: queue.to_string(), items, forget: Vec::new(), kind: Kind::Retire })
+    let messages = held.waiting + held.running + held.delayed + held.results + held.dead;
+    Ok(Removal { queue: queue.to_string(), items, messages, forget: Vec::new(), kind: Kind::Retire })
 }
 
 impl Removal {

@@ -47,7 +47,7 @@ async fn every_task_is_found_where_it_is_and_a_deleted_one_is_named() {
     let ended =
         [(50..60, State::Completed), (60..63, State::Failed), (63..67, State::Cancelled), (67..70, State::Expired)];
     for (numbers, state) in ended {
-        fill.ended(numbers.map(|number| record(number, state))).await;
+        fill.ended(numbers.map(|number| Record { ended_at_ms: now_ms(), ..record(number, state) })).await;
     }
     fill.dead(60..63).await;
 

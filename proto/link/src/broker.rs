@@ -115,6 +115,12 @@ impl Broker {
         self.answers.refusal()
     }
 
+    /// Subjects that the server has not let this client publish to so far. A request to one of them is never answered.
+    #[must_use]
+    pub fn refused_publishes(&self) -> Vec<String> {
+        self.answers.refused_publishes()
+    }
+
     /// Sends what is not sent, then closes. Dropping the last client instead loses it, acknowledgements included.
     pub async fn close(mut self) {
         let close = async {

@@ -183,6 +183,11 @@ impl Door {
         self.grant.as_ref().is_some_and(|grant| grant.sees(queue))
     }
 
+    /// Whether the caller may do this in that queue; for answers of several queues.
+    pub(super) fn may(&self, action: Action, queue: &str) -> bool {
+        self.grant.as_ref().is_some_and(|grant| grant.check(action, queue).is_ok())
+    }
+
     /// The same error without the names of queues that the caller may not know of.
     pub(super) fn censored(&self, error: ApiError) -> ApiError {
         match &self.grant {

@@ -240,9 +240,19 @@ impl Rpc for Service {
 
     async fn list_operations(
         &self,
-        _: Request<v1::ListOperationsRequest>,
+        request: Request<v1::ListOperationsRequest>,
     ) -> Result<Response<v1::ListOperationsReply>, Status> {
-        Err(Status::unimplemented("not there yet"))
+        let (metadata, extensions, message) = request.into_parts();
+        let door = self.doors.of(&extensions);
+        let answer = async {
+            let dispatcher = match &message.queue {
+                Some(queue) => door.open(Action::Operate, queue)?,
+                None => door.open_some(Action::Operate)?,
+            };
+            dispatcher.operations(&message.into(), |queue| door.may(Action::Operate, queue)).await
+        };
+        let page = self.unary("ListOperations", &metadata, &door, answer).await?;
+        Ok(Response::new(page.into()))
     }
 }
 

@@ -4,28 +4,37 @@
 //! in, asks, and is never answered, which looks like a broker that is down. The server does say what it refused; that
 //! is the one sign of it.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use super::{BrokerError, InboxPrefix};
 
 /// How a server begins when it refuses a subscription. What follows is the subject, in quotes.
 const REFUSED: &str = "Permissions Violation for Subscription to \"";
 
+/// The same of a publish.
+const PUBLISH_REFUSED: &str = "Permissions Violation for Publish to \"";
+/// Subjects of refused publishes that are remembered.
+const SUBJECTS_MAX: usize = 256;
+
 /// What a connection knows of its answers.
 #[derive(Debug)]
 pub(super) struct Answers {
     inbox: InboxPrefix,
     refused: AtomicBool,
+    publishes: Mutex<BTreeSet<String>>,
 }
 
 impl Answers {
     pub(super) fn new(inbox: InboxPrefix) -> Self {
-        Self { inbox, refused: AtomicBool::new(false) }
+        Self { inbox, refused: AtomicBool::new(false), publishes: Mutex::default() }
     }
 
     /// Hears what the server says is wrong, and logs it. That answers are refused is logged once, and in words that help.
     pub(super) fn hear(&self, error: &async_nats::ServerError) {
         let words = error.to_string();
+        self.remember(&words);
         if !self.is_refusal(&words) {
             // A permission violation names its subject here, and nowhere else.
             tracing::error!(%error, "the broker refuses");
@@ -41,6 +50,19 @@ impl Answers {
     pub(super) fn refusal(&self) -> Option<BrokerError> {
         let inbox = || self.inbox.as_str().to_owned();
         self.refused.load(Ordering::Relaxed).then(|| BrokerError::AnswersRefused { inbox: inbox() })
+    }
+
+    /// Subjects that this client may not publish to, as far as it tried: requests to them are never answered.
+    pub(super) fn refused_publishes(&self) -> Vec<String> {
+        self.publishes.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+    }
+
+    fn remember(&self, words: &str) {
+        let subject = words.split_once(PUBLISH_REFUSED).and_then(|(_, rest)| rest.split('"').next());
+        let mut publishes = self.publishes.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(subject) = subject.filter(|_| publishes.len() < SUBJECTS_MAX) {
+            publishes.insert(subject.to_owned());
+        }
     }
 
     fn is_refusal(&self, words: &str) -> bool {
@@ -65,5 +87,13 @@ mod tests {
             !answers.is_refusal("nats: Permissions Violation for Publish to \"_INBOX.a1.b\""),
             "an answer to another"
         );
+    }
+
+    #[test]
+    fn a_refused_publish_is_remembered_by_its_subject() {
+        let answers = Answers::new("_INBOX".parse().expect("a prefix"));
+        answers.remember("nats: Permissions Violation for Publish to \"$JS.API.INFO\"");
+        answers.remember("nats: Permissions Violation for Subscription to \"a.b\"");
+        assert_eq!(answers.refused_publishes(), ["$JS.API.INFO"]);
     }
 }
