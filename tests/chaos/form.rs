@@ -26,12 +26,7 @@ impl Form {
                 strikes_percent: 100,
             }
         } else {
-            Self {
-                tasks_min: 200,
-                warm_up: Duration::from_secs(3),
-                pause: Duration::from_secs(1),
-                strikes_percent: 40,
-            }
+            Self { tasks_min: 200, warm_up: Duration::from_secs(3), pause: Duration::from_secs(1), strikes_percent: 40 }
         }
     }
 

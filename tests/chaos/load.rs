@@ -161,14 +161,7 @@ impl Run {
     }
 
     /// Repeats it until there is an answer.
-    async fn submit(
-        &self,
-        number: usize,
-        sort: Sort,
-        body: &Value,
-        options: &str,
-        turn: &mut usize,
-    ) -> Option<Value> {
+    async fn submit(&self, number: usize, sort: Sort, body: &Value, options: &str, turn: &mut usize) -> Option<Value> {
         let begun = Instant::now();
         while begun.elapsed() < REPEATED_TIME_MAX {
             let url = format!("{}/v1/queues/probe/tasks{options}", self.edges.of_turn(*turn));
@@ -239,4 +232,3 @@ async fn can_cancel(client: &Client, edge: &str) -> bool {
     let nobody = client.delete(format!("{edge}/v1/tasks/probe_01h455vb4pex5vsknk084sn02q"));
     answer(nobody).await.is_some_and(|(_, problem)| problem["code"] == "unknown_task")
 }
-

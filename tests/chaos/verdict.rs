@@ -93,8 +93,7 @@ pub(crate) async fn of(field: &Field, ledger: &[Accepted]) -> Verdict {
 fn wrong(accepted: &Accepted, results: &BTreeMap<String, v1::Result>) -> Option<String> {
     let result = results.get(&accepted.id)?;
     let state = result.state();
-    let right =
-        if accepted.is_cancelled { state == State::Cancelled } else { accepted.sort.may_end(state) };
+    let right = if accepted.is_cancelled { state == State::Cancelled } else { accepted.sort.may_end(state) };
     (!right).then(|| format!("{:?} {} ended {state:?}: {:?}", accepted.sort, accepted.id, result.failure))
 }
 
