@@ -9,8 +9,9 @@ mod options;
 mod parent;
 
 pub use deadline::Deadline;
+pub(crate) use deadline::in_force_again;
 pub use options::Options;
-pub(crate) use options::duration;
+pub(crate) use options::{duration, time};
 pub(crate) use parent::{Earlier, Parent};
 
 use std::time::Duration;
@@ -229,7 +230,7 @@ fn lane(options: &Options, settings: &QueueSettings) -> Result<Lane, ApiError> {
         .ok_or_else(|| ApiError::invalid_option("priority", "the queue has no such lane").known(settings.lanes.clone()))
 }
 
-fn attempts_max(options: &Options, settings: &QueueSettings) -> Result<u32, ApiError> {
+pub(crate) fn attempts_max(options: &Options, settings: &QueueSettings) -> Result<u32, ApiError> {
     const ATTEMPTS_MAX: u32 = 1_000;
     match options.attempts_max {
         None => Ok(settings.attempts_max),

@@ -203,6 +203,15 @@ pub(crate) async fn delete_message(broker: &Broker, stream: &str, sequence: u64)
     workfleet_link::blobs::delete_message(broker, stream, sequence).await.map(|_| ())
 }
 
+/// Purges one subject of a stream.
+///
+/// # Errors
+/// When the stream is not there, or its leader does not answer.
+pub(crate) async fn purge(broker: &Broker, stream: &str, subject: &str) -> Result<(), ReadError> {
+    let question = serde_json::json!({ "filter": subject });
+    request::<_, serde_json::Value>(broker, stream, format!("STREAM.PURGE.{stream}"), Some(&question)).await.map(|_| ())
+}
+
 /// A question whose refusal is an error.
 async fn request<T: Serialize, V: DeserializeOwned>(
     broker: &Broker,

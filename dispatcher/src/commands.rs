@@ -1,15 +1,17 @@
 //! The commands for people and scripts.
 //!
-//! `serve`, `provision`, `queue` and `blob sweep` speak to the broker, `credentials` and `token` to nobody; every other
+//! `serve`, `provision`, `queue`, `audit` and `blob sweep` speak to the broker, `credentials` and `token` to nobody; every other
 //! command speaks to a dispatcher over REST, as any client would. A second way in, straight to the broker, would be
 //! faster and would also be a second admission that could disagree with the first.
 
+mod audit;
 mod blob;
 mod call;
 mod credentials;
 mod fault;
 mod follow;
 mod get;
+mod log;
 mod payload;
 mod print;
 mod progress;
@@ -34,7 +36,7 @@ pub(crate) use fault::{Fault, Form};
 const EXIT_CODES: &str = "\
 Exit codes:
   0  done; where a task was waited for, it completed
-  1  the task, or the call, ended without an output: failed, cancelled or expired
+  1  the task, or the call, ended without an output: failed, cancelled or expired; or `audit` or `doctor` found a fault
   2  wrong use: an option, a payload or a file that cannot be read
   3  not served now, later may help: dispatcher or broker not reachable, queue full, no worker, all busy
   4  the time that was given passed first; the task itself goes on
@@ -76,6 +78,7 @@ enum Command {
     Queue(queue::Queue),
     Tasks(tasks::Tasks),
     Blob(blob::Blob),
+    Audit(audit::Audit),
 }
 
 impl Cli {
@@ -94,6 +97,7 @@ impl Cli {
             Command::Queue(queue) => queue.json(),
             Command::Tasks(tasks) => tasks.remote.json,
             Command::Blob(blob) => blob.json(),
+            Command::Audit(audit) => audit.json,
         };
         if json { Form::Json } else { Form::Words }
     }
@@ -118,6 +122,7 @@ impl Cli {
             Command::Queue(queue) => queue.run().await,
             Command::Tasks(tasks) => tasks.run().await,
             Command::Blob(blob) => blob.run().await,
+            Command::Audit(audit) => audit.run().await,
         }
     }
 }

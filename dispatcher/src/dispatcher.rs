@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::future::try_join_all;
 use serde_json::value::RawValue;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use workfleet_link::broker::{Broker, BrokerConfig, BrokerError};
 use workfleet_proto::id::{QueueName, TaskId};
 use workfleet_proto::schema::KindSchema;
@@ -17,7 +17,7 @@ use crate::call::{self, Call, Called};
 use crate::error::{ApiError, Code, unavailable};
 use crate::kinds::{Kinds, Queue};
 use crate::large::{Held, Large};
-use crate::limits::{CALLS_MAX, LISTS_MAX, WAIT_MAX, WAITS_MAX, WATCHES_MAX};
+use crate::limits::{BULK_CANCELS_MAX, CALLS_MAX, CANCELS_MAX, LISTS_MAX, WAIT_MAX, WAITS_MAX, WATCHES_MAX};
 use crate::list::ListTasks;
 use crate::metrics::Metrics;
 use crate::operations::Operations;
@@ -48,6 +48,8 @@ pub(crate) struct Inner {
     pub(crate) calls: Semaphore,
     pub(crate) waits: Semaphore,
     pub(crate) lists: Semaphore,
+    pub(crate) cancels: Arc<Semaphore>,
+    pub(crate) bulk_cancels: Arc<Semaphore>,
     watches: Arc<Semaphore>,
 }
 
@@ -92,6 +94,8 @@ impl Dispatcher {
             calls: Semaphore::new(CALLS_MAX),
             waits: Semaphore::new(WAITS_MAX),
             lists: Semaphore::new(LISTS_MAX),
+            cancels: Arc::new(Semaphore::new(CANCELS_MAX)),
+            bulk_cancels: Arc::new(Semaphore::new(BULK_CANCELS_MAX)),
             watches: Arc::new(Semaphore::new(WATCHES_MAX)),
             broker,
         };
@@ -191,10 +195,7 @@ impl Dispatcher {
     /// # Errors
     /// When there is no such queue, or the question cannot be understood.
     pub async fn tasks(&self, list: &ListTasks) -> Result<TaskList, ApiError> {
-        let _turn =
-            self.inner.lists.try_acquire().map_err(|_| {
-                ApiError::new(Code::RateLimited, "too many lists of tasks at once").retry_after_ms(1_000)
-            })?;
+        let _turn = self.inner.list_turn()?;
         self.inner.tasks(list).await
     }
 
@@ -258,8 +259,15 @@ impl Inner {
         if self.broker.is_connected() { Ok(self) } else { Err(unavailable("the broker cannot be reached".to_owned())) }
     }
 
+    /// A place among those who list.
+    pub(crate) fn list_turn(&self) -> Result<SemaphorePermit<'_>, ApiError> {
+        self.lists
+            .try_acquire()
+            .map_err(|_| ApiError::new(Code::RateLimited, "too many lists of tasks at once").retry_after_ms(1_000))
+    }
+
     /// The queue that an id names.
-    async fn queue_of(&self, id: &TaskId) -> Result<Arc<Queue>, ApiError> {
+    pub(crate) async fn queue_of(&self, id: &TaskId) -> Result<Arc<Queue>, ApiError> {
         self.connected()?.kinds.queue(id.queue_str()).await.map_err(|error| match error.code {
             // Where there is no queue there is no task; the caller asked for the task.
             Code::UnknownQueue => state::unknown_task(id),

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use bytes::Bytes;
+use prost_reflect::MessageDescriptor;
 use serde_json::value::RawValue;
 use tokio::sync::Semaphore;
 use workfleet_link::broker::Broker;
@@ -154,19 +155,35 @@ impl Kinds {
 
     /// A stored output as JSON, read with the schema it was written with; nothing where that is not possible.
     pub(crate) async fn output_json(&self, queue: &Queue, hash: &str, output: &Bytes) -> Option<Box<RawValue>> {
+        self.json(queue, hash, "output", output, |schema| &schema.output).await
+    }
+
+    /// The same for a stored payload.
+    pub(crate) async fn input_json(&self, queue: &Queue, hash: &str, payload: &Bytes) -> Option<Box<RawValue>> {
+        self.json(queue, hash, "payload", payload, |schema| &schema.input).await
+    }
+
+    async fn json(
+        &self,
+        queue: &Queue,
+        hash: &str,
+        what: &str,
+        bytes: &Bytes,
+        message: impl Fn(&KindSchema) -> &MessageDescriptor,
+    ) -> Option<Box<RawValue>> {
         let kind = queue.kind.as_ref()?;
         let schema = match self.schema(&queue.name, &kind.record.service, hash).await {
             Ok(Some(schema)) => schema,
             Ok(None) => kind.schema.clone(),
             Err(error) => {
-                tracing::warn!(queue = %queue.name, hash, %error, "the schema of an output cannot be read");
+                tracing::warn!(queue = %queue.name, hash, what, %error, "its schema cannot be read");
                 kind.schema.clone()
             }
         };
-        match transcode::to_json(output, &schema.output) {
+        match transcode::to_json(bytes, message(&schema)) {
             Ok(json) => Some(json),
             Err(error) => {
-                tracing::warn!(queue = %queue.name, hash, %error, "an output cannot be shown as JSON");
+                tracing::warn!(queue = %queue.name, hash, what, %error, "it cannot be shown as JSON");
                 None
             }
         }

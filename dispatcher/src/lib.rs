@@ -6,9 +6,12 @@
 //! - `stow`: a large payload to its store. `publish`: an envelope to JetStream's acknowledgement. With `idempotency`, one
 //!   task for one key.
 //! - `state`, `wait`, `watch`: where a task is, until it ends.
+//! - `cancel`: a caller ends tasks. `expire`: their deadlines do. `halt`: how either is carried out.
 //! - `blobs`: uploads, and the object stores; `large`: what must be whole in memory. `sweep`: what is nobody's.
+//! - `dead`: tasks that were given up: read, redriven, dropped, told of.
 //! - `call`: direct questions over a queue group, beside all of that.
 //! - `queues`, `scale`: what is in a queue. `list`: its tasks, a page at a time.
+//! - [`ledger`]: what was accepted; [`audit`]: whether any of it was lost.
 //! - [`streams`]: creates all that JetStream has to hold, from a [`queues_file`]. [`credentials`]: who may do what there.
 //!
 //! [`Dispatcher`] is all of it without a port, for use inside any service; [`serve()`] puts it behind HTTP and gRPC.
@@ -38,10 +41,12 @@
 
 pub mod accept;
 pub mod admit;
+pub mod audit;
 pub mod auth;
 pub mod config;
 pub mod credentials;
 pub mod error;
+pub mod ledger;
 pub mod limits;
 pub mod openapi;
 pub mod operations;
@@ -52,7 +57,10 @@ pub mod view;
 mod ask;
 mod blobs;
 mod call;
+mod cancel;
+mod dead;
 mod dispatcher;
+mod halt;
 mod health;
 mod idempotency;
 mod kinds;
@@ -77,7 +85,9 @@ mod watch;
 pub use admit::{Deadline, Options, Payload, Submit};
 pub use blobs::{BlobRead, BlobView, Put};
 pub use call::{Call, Called};
+pub use cancel::{CancelMany, Cancelled, CancelledMany};
 pub use config::Config;
+pub use dead::{DeadFilter, DeadList, DeadMany, DeadManyView, DeadView, Letters, ListDead, Redrive, RedriveChanges};
 pub use dispatcher::{Dispatcher, Output, Submitted};
 pub use error::{ApiError, Code, Problem};
 pub use list::ListTasks;

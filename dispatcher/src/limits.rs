@@ -113,6 +113,46 @@ pub const EXPIRE_PULL_TIME: Duration = Duration::from_secs(10);
 pub const EXPIRE_PULL_MARGIN: Duration = Duration::from_secs(2);
 /// When a deadline is looked at once more whose task is not there: a submit that stored its timer may still be under way.
 pub const EXPIRE_UNKNOWN_AGAIN: Duration = Duration::from_secs(15);
+/// Steps of one halt. A task that ends, or is redriven, under its hands begins it anew.
+pub const HALT_STEPS_MAX: usize = 64;
+/// How often a halt may not learn what the broker has stored.
+pub const HALT_UNCLEAR_MAX: usize = 5;
+/// Pause before it looks again.
+pub const HALT_UNCLEAR_PAUSE: Duration = Duration::from_millis(50);
+/// How long the deletion of a halted task's large payload may hold up an answer.
+pub const HALT_DISCARD_TIME_MAX: Duration = Duration::from_secs(1);
+/// Cancels of one task at once; the next one is refused.
+pub const CANCELS_MAX: usize = 256;
+/// Longest reason of a cancel, in characters.
+pub const CANCEL_REASON_CHARS_MAX: usize = 512;
+/// How long workers may take to confirm a cancel, from the time that they are asked.
+pub const CANCEL_ANSWER_TIME_MAX: Duration = Duration::from_secs(1);
+/// Records of workers that have not confirmed which are read at once.
+pub const CANCEL_READS_MAX: usize = 32;
+/// Most tasks of one call that cancels many.
+pub const CANCEL_MANY_MAX: usize = 1_000;
+/// Tasks of such a call that are cancelled at once.
+pub const CANCEL_MANY_CONCURRENT_MAX: usize = 32;
+/// Such calls at once; the next one is refused.
+pub const BULK_CANCELS_MAX: usize = 8;
+/// How long such a call goes on with the next task; what is left then is told as problems.
+pub const CANCEL_MANY_TIME_MAX: Duration = Duration::from_secs(15);
+/// Problems that such a call tells of.
+pub const CANCEL_PROBLEMS_MAX: usize = 100;
+/// Largest body of such a call in bytes: 1,000 ids, a filter and a reason.
+pub const CANCEL_MANY_BYTES_MAX: usize = 128 * 1024;
+/// How long a redrive may meet others in its way before it gives up, with the dead letter still there.
+pub const REDRIVE_TIME_MAX: Duration = Duration::from_secs(10);
+/// Pause before one that met somebody looks again.
+pub const REDRIVE_PAUSE: Duration = Duration::from_millis(100);
+/// Letters of one call that are redriven, or dropped, beside each other.
+pub const DEAD_AT_ONCE: usize = 16;
+/// How long one call redrives or drops; the letters that it has not begun with by then are told of as problems.
+pub const DEAD_MANY_TIME_MAX: Duration = Duration::from_secs(20);
+/// Most letters of one call.
+pub const DEAD_MANY_MAX: usize = LIST_TASKS_MAX;
+/// Most problems in its answer.
+pub const DEAD_PROBLEMS_MAX: usize = 100;
 /// Tasks of a page that names no limit.
 pub const LIST_TASKS_DEFAULT: usize = 50;
 /// Most tasks of a page.
@@ -134,6 +174,20 @@ pub const LISTS_MAX: usize = 16;
 pub const QUEUES_LISTED_MAX: usize = 1_000;
 /// Most workers that are listed of one queue.
 pub const WORKERS_LISTED_MAX: usize = 1_000;
+/// Tasks of a ledger that are looked for together.
+pub const AUDIT_CHUNK_IDS: usize = 512;
+/// How many of these looks at once.
+pub const AUDIT_CHUNKS_MAX: usize = 8;
+/// Tasks of one look that are searched one by one at once.
+pub const AUDIT_CONFIRMS_MAX: usize = 32;
+/// How often a look is begun again to which the broker gives no answer.
+pub const AUDIT_TRIES_MAX: u32 = 3;
+/// Pause between these.
+pub const AUDIT_AGAIN: Duration = Duration::from_secs(2);
+/// Most tasks of one audit: 16 bytes of each are kept in mind.
+pub const AUDIT_IDS_MAX: usize = 10_000_000;
+/// Most lines of a ledger that are named as unreadable.
+pub const AUDIT_LINES_NAMED_MAX: usize = 100;
 /// How long the broker may take to answer a question about a stream.
 pub const BROKER_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a stream may take to say whether there is room. Shorter than the whole check, so that whoever asks lives to

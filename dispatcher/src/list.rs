@@ -10,6 +10,7 @@
 //! move from one stage to the next while somebody pages may be seen twice, and those that move against the reading
 //! order may be missed; what stays where it is is seen once.
 
+mod backwards;
 mod cursor;
 mod ended;
 mod page;
@@ -17,17 +18,19 @@ mod stage;
 mod waiting;
 mod wanted;
 
+pub(crate) use cursor::{NoPlace, Place};
+pub(crate) use stage::Stage;
 pub use wanted::ListTasks;
 pub(crate) use wanted::unknown_state;
+
+use workfleet_proto::v1::State;
 
 use crate::ask;
 use crate::dispatcher::Inner;
 use crate::error::ApiError;
 use crate::kinds::Queue;
 use crate::view::TaskList;
-use cursor::Place;
 use page::Page;
-use stage::Stage;
 use wanted::Wanted;
 
 /// How a stage ended.
@@ -41,11 +44,24 @@ enum Stop {
 impl Inner {
     /// A page of a queue's tasks.
     pub(crate) async fn tasks(&self, list: &ListTasks) -> Result<TaskList, ApiError> {
+        self.page(list, Stage::of).await
+    }
+
+    /// The same of those that have not ended.
+    pub(crate) async fn open_tasks(&self, list: &ListTasks) -> Result<TaskList, ApiError> {
+        self.page(list, Stage::of_open).await
+    }
+
+    async fn page(
+        &self,
+        list: &ListTasks,
+        stages: fn(Option<State>) -> &'static [Stage],
+    ) -> Result<TaskList, ApiError> {
         let wanted = list.read()?;
         let queue = self.connected()?.kinds.queue(&list.queue).await?;
         let mut page = Page::new(&wanted);
         let mut place = wanted.place;
-        let stages = Stage::of(wanted.state);
+        let stages = stages(wanted.state);
         // A cursor of another list may name a stage that this one has not.
         let first = place.map_or(Some(0), |place| stages.iter().position(|stage| *stage == place.stage));
         let Some(first) = first else {

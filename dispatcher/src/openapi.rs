@@ -5,6 +5,7 @@
 //! in it at once. A document written by hand, or generated at build time, could never know the kinds.
 
 mod blobs;
+mod cancel;
 mod parts;
 mod paths;
 mod schema;
@@ -17,6 +18,7 @@ use workfleet_proto::schema::KindSchema;
 #[must_use]
 pub fn document(kinds: &[(QueueName, KindSchema)]) -> Value {
     let mut schemas = parts::schemas();
+    schemas.extend(cancel::schemas());
     let mut paths = paths::common();
     for (queue, kind) in kinds {
         let input = schema::add_message(&mut schemas, &kind.input, schema::Unknown::Refused);

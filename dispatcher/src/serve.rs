@@ -15,6 +15,7 @@ use workfleet_link::tls::TlsError;
 use crate::accept::{self, Certificate, Listener, Protocol, fleet::Submits};
 use crate::auth::Auth;
 use crate::config::Config;
+use crate::dead;
 use crate::dispatcher::Dispatcher;
 use crate::health::Health;
 use crate::limits::SHUTDOWN_GRACE;
@@ -85,6 +86,7 @@ async fn with_broker(
     let addresses = [Some(("http", http.address())), Some(("grpc", grpc.address())), admin.map(|at| ("admin", at))];
     let dispatcher = Dispatcher::new(broker.clone());
     tokio::spawn(upkeep::run(dispatcher.clone(), stop.clone()));
+    tokio::spawn(dead::run_alerts(dispatcher.clone(), stop.clone()));
     let noted = dispatcher.clone();
     let auth = Auth::new(&config.auth);
     tokio::spawn(auth.clone().keep_fresh(dispatcher.clone(), stop.clone()));

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use opentelemetry::trace::{Span as _, SpanContext, SpanKind, Status, TraceContextExt as _, Tracer as _};
+use opentelemetry::trace::{Link, Span as _, SpanContext, SpanKind, Status, TraceContextExt as _, Tracer as _};
 use opentelemetry::{Context, KeyValue};
 use workfleet_link::telemetry::{attribute, trace};
 use workfleet_proto::id::{QueueName, TaskId};
@@ -26,6 +26,14 @@ impl Span {
     /// Adds an attribute.
     pub(crate) fn set(&self, key: &'static str, value: impl Into<opentelemetry::Value>) {
         self.context.span().set_attribute(KeyValue::new(key, value.into()));
+    }
+
+    /// Points to the trace that this is about; to none where there is none.
+    pub(crate) fn link(&self, other: &Context) {
+        let theirs = other.span().span_context().clone();
+        if theirs.is_valid() {
+            self.context.span().add_link(theirs, Vec::new());
+        }
     }
 
     /// Ends the span with what came of it.
@@ -73,20 +81,52 @@ pub(crate) fn publish(queue: &QueueName, id: &TaskId, body_bytes: usize, labels:
     span
 }
 
+/// The span of a task's way into its stream once more: the root of a new trace, linked to the one in which it failed, and
+/// to that of whoever asks.
+pub(crate) fn redrive(queue: &QueueName, id: &TaskId, before: &Context, labels: &HashMap<String, String>) -> Span {
+    let asked = Context::current();
+    let linked = [before, &asked].map(|context| context.span().span_context().clone());
+    let links: Vec<Link> = linked.into_iter().filter(SpanContext::is_valid).map(Link::with_context).collect();
+    let tracer = trace::tracer();
+    let builder = tracer
+        .span_builder(format!("publish {queue}"))
+        .with_kind(SpanKind::Producer)
+        .with_links(links)
+        .with_attributes(messaging("publish", "send", queue));
+    let root = Context::new();
+    let span = Span { context: root.with_span(tracer.build_with_context(builder, &root)) };
+    span.set(attribute::TASK_ID, id.to_string());
+    span.set(attribute::MESSAGING_MESSAGE_ID, id.to_string());
+    span.context.span().set_attributes(attribute::labels(labels));
+    span
+}
+
 /// The span of a direct call, from question to answer.
 pub(crate) fn call(queue: &QueueName) -> Span {
     producer("call", "send", SpanKind::Client, queue)
 }
 
+/// The span of a task's end from outside: `cancel`, or `expire`.
+pub(crate) fn halt(operation: &'static str, queue: &QueueName, id: &TaskId) -> Span {
+    let span = producer(operation, "settle", SpanKind::Client, queue);
+    span.set(attribute::TASK_ID, id.to_string());
+    span
+}
+
 fn producer(operation: &'static str, operation_type: &'static str, kind: SpanKind, queue: &QueueName) -> Span {
     let tracer = trace::tracer();
     let parent = Context::current();
-    let builder = tracer.span_builder(format!("{operation} {queue}")).with_kind(kind).with_attributes([
+    let attributes = messaging(operation, operation_type, queue);
+    let builder = tracer.span_builder(format!("{operation} {queue}")).with_kind(kind).with_attributes(attributes);
+    let span = tracer.build_with_context(builder, &parent);
+    Span { context: parent.with_span(span) }
+}
+
+fn messaging(operation: &'static str, operation_type: &'static str, queue: &QueueName) -> [KeyValue; 4] {
+    [
         KeyValue::new(attribute::MESSAGING_SYSTEM, attribute::NATS),
         KeyValue::new(attribute::MESSAGING_OPERATION_NAME, operation),
         KeyValue::new(attribute::MESSAGING_OPERATION_TYPE, operation_type),
         KeyValue::new(attribute::MESSAGING_DESTINATION_NAME, queue.to_string()),
-    ]);
-    let span = tracer.build_with_context(builder, &parent);
-    Span { context: parent.with_span(span) }
+    ]
 }

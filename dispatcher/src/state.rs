@@ -69,16 +69,25 @@ impl Inner {
     }
 
     async fn look(&self, queue: &Queue, id: &TaskId) -> Result<Seen, ApiError> {
-        let mut heard = None;
+        let (mut heard, mut marked) = (None, None);
         for _ in 0..PASSES {
             let result = self.read_result(queue, id).await?;
-            if let Some(result) = result.filter(|result| result.state().is_end()) {
-                return Ok(Seen::Stored(Box::new(self.view_of_result(queue, result).await)));
+            if let Some(result) = result.as_ref().filter(|result| result.state().is_end()) {
+                return Ok(Seen::Stored(Box::new(self.view_of_result(queue, result.clone()).await)));
             }
+            marked = result;
             heard = self.read_event(queue, id).await?;
             if let Some(copy) = self.read_copy(queue, id).await? {
                 return Ok(Seen::Stored(Box::new(combine(queue, id, &copy, heard.as_ref(), now_ms()))));
             }
+        }
+        // Marked for another run, and without a copy of it: the redrive is about to publish it, or has died. Until then
+        // the task is where its dead letter is.
+        if let Some(mark) = marked
+            && let Some(failed) = self.read_dead_letter(id).await?.and_then(|letter| letter.result)
+            && failed.run < mark.run
+        {
+            return Ok(Seen::Stored(Box::new(self.view_of_result(queue, failed).await)));
         }
         Ok(Seen::Alone(heard))
     }
@@ -110,9 +119,7 @@ impl Inner {
         let Some(stored) = read::last_on_subject(&self.broker, &stream, &names.result(id)).await? else {
             return Ok(None);
         };
-        v1::Result::decode(stored.payload)
-            .map(Some)
-            .map_err(|error| ApiError::new(Code::Internal, format!("the result of {id} cannot be read: {error}")))
+        read_record(stored, id).map(Some)
     }
 
     /// The dead letter of a task that failed; one that cannot be read is none.
@@ -135,7 +142,7 @@ impl Inner {
     }
 
     /// The latest event; one that cannot be read is none.
-    async fn read_event(&self, queue: &Queue, id: &TaskId) -> Result<Option<Heard>, ApiError> {
+    pub(crate) async fn read_event(&self, queue: &Queue, id: &TaskId) -> Result<Option<Heard>, ApiError> {
         let names = &self.broker.names;
         let stream = names.events_stream(&queue.name);
         let stored = match read::last_on_subject(&self.broker, &stream, &names.event(id)).await {
@@ -167,6 +174,15 @@ impl Inner {
         }
         Ok(None)
     }
+}
+
+/// What is recorded of a task, read.
+///
+/// # Errors
+/// When it is no record.
+pub(crate) fn read_record(stored: StoredMessage, id: &TaskId) -> Result<v1::Result, ApiError> {
+    v1::Result::decode(stored.payload)
+        .map_err(|error| ApiError::new(Code::Internal, format!("the result of {id} cannot be read: {error}")))
 }
 
 /// The refusal of an id that nobody knows.

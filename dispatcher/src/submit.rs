@@ -49,7 +49,12 @@ impl Inner {
             spans::publish(&queue.name, &admitted.id, admitted.envelope.payload.len(), &admitted.envelope.labels);
         admitted.envelope.trace_id = trace::trace_id(span.context());
         let began = Instant::now();
-        let stored = self.store(&queue, &admitted, checked.sha256, span.context()).await;
+        let mut stored = self.store(&queue, &admitted, checked.sha256, span.context()).await;
+        if let Ok(submitted) = &stored
+            && let Err(error) = self.note_accepted(&queue, &submitted.task).await
+        {
+            stored = Err(error);
+        }
         self.metrics.submitted(&queue.name, began.elapsed(), stored.as_ref().err());
         span.end(stored.as_ref().map(|_| ()));
         stored.map(|submitted| (queue, submitted))

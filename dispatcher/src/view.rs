@@ -1,10 +1,12 @@
 //! A task, a queue and a scale number as callers see them; JSON as in `docs/protocol.md`, gRPC as in `dispatcher.proto`.
 
+mod cancel;
 mod convert;
 mod cursor;
 mod list;
 mod queue;
 
+pub(crate) use cancel::{CancelledManyView, CancelledView};
 pub use cursor::{Cursor, CursorError, Position};
 pub use list::TaskList;
 pub use queue::{KindNames, QueueList, QueueView, ScaleView, WorkerView};

@@ -6,7 +6,9 @@
 mod blobs;
 mod brief;
 mod bulk;
+mod cancel;
 mod connections;
+pub(super) mod dead;
 mod gate;
 pub(super) mod request;
 mod service;

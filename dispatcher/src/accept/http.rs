@@ -4,7 +4,9 @@ mod answer;
 mod blobs;
 mod body;
 mod calls;
+mod cancel;
 mod connections;
+mod dead;
 mod events;
 mod guard;
 mod observe;
@@ -63,8 +65,13 @@ fn router(edge: Edge) -> Router {
         .route("/v1/queues", get(queues::list))
         .route("/v1/queues/{queue}", get(queues::read))
         .route("/v1/queues/{queue}/tasks", get(tasks::list).post(tasks::submit))
+        .route("/v1/queues/{queue}/tasks:cancel", post(cancel::cancel_many))
         .route("/v1/queues/{queue}/calls", post(calls::call))
-        .route("/v1/tasks/{id}", get(tasks::read))
+        .route("/v1/tasks/{id}", get(tasks::read).delete(cancel::cancel))
+        .route("/v1/queues/{queue}/dead", get(dead::list))
+        .route("/v1/queues/{queue}/dead/{id}", get(dead::read).delete(dead::delete).post(dead::redrive))
+        .route("/v1/queues/{queue}/dead:redrive", post(dead::redrive_many))
+        .route("/v1/queues/{queue}/dead:drop", post(dead::drop_many))
         .route("/v1/tasks/{id}/result", get(tasks::result))
         .route("/v1/tasks/{id}/events", get(events::follow))
         .route("/v1/blobs", post(blobs::post))

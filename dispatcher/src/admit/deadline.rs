@@ -61,6 +61,19 @@ pub(super) fn in_force(
     Ok(own.into_iter().chain(inherited).min())
 }
 
+/// The deadline of a task that is redriven now: the one that is asked for, or else its old one, unless that has passed.
+pub(crate) fn in_force_again(
+    asked: Option<Deadline>,
+    before_ms: Option<i64>,
+    bytes: usize,
+    given: &Given<'_>,
+) -> Result<Option<i64>, ApiError> {
+    match asked {
+        Some(deadline) => check(deadline.at_ms(given.now_ms), Start::Now, bytes, given).map(Some),
+        None => Ok(before_ms.filter(|at_ms| *at_ms > given.now_ms)),
+    }
+}
+
 fn check(at_ms: i64, start: Start, bytes: usize, given: &Given<'_>) -> Result<i64, ApiError> {
     let refused = |detail: String| Err(ApiError::invalid_option("deadline", detail));
     let left_ms = at_ms.saturating_sub(given.now_ms);

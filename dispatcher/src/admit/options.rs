@@ -83,7 +83,7 @@ pub(crate) fn duration(name: &str, value: &str) -> Result<Duration, ApiError> {
         .map_err(|error| ApiError::invalid_option(name, format!("not a duration: {error}; write 1500ms, 10s or 5m")))
 }
 
-pub(super) fn time(name: &str, value: &str) -> Result<UnixMs, ApiError> {
+pub(crate) fn time(name: &str, value: &str) -> Result<UnixMs, ApiError> {
     let wrong = |error: jiff::Error| {
         let detail = format!("not a time: {error}; write RFC 3339, 2026-11-23T14:00:00Z (+ is %2B in a query)");
         ApiError::invalid_option(name, detail)

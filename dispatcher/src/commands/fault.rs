@@ -41,6 +41,9 @@ pub(crate) enum Fault {
     /// The task, or the call, ended without an output. What it was has been printed already.
     #[error("{0}")]
     Ended(String),
+    /// What was looked at is not as it should be. What it was has been printed already.
+    #[error("{0}")]
+    Found(String),
     /// An argument, a variable or a file is wrong.
     #[error("{0}")]
     Usage(String),
@@ -69,7 +72,7 @@ impl Fault {
     pub(crate) fn exit_code(&self) -> ExitCode {
         ExitCode::from(match self {
             Self::PipeClosed => 0,
-            Self::Ended(_) | Self::Output(_) => 1,
+            Self::Ended(_) | Self::Found(_) | Self::Output(_) => 1,
             Self::Usage(_) => 2,
             Self::Unreachable(_) => 3,
             Self::TimedOut(_) => 4,
@@ -100,6 +103,7 @@ impl Fault {
         let code = match self {
             Self::Refused(problem) => return json!(problem),
             Self::Ended(_) => "ended_without_output",
+            Self::Found(_) => "not_as_it_should_be",
             Self::Usage(_) => "wrong_use",
             Self::Unreachable(_) => "unreachable",
             Self::TimedOut(_) => "not_ended",
@@ -115,6 +119,7 @@ impl Fault {
             Self::Unreachable(_) => true,
             Self::Refused(problem) => matches!(problem.status, 429 | 502 | 503 | 504),
             Self::Ended(_)
+            | Self::Found(_)
             | Self::Usage(_)
             | Self::TimedOut(_)
             | Self::Denied(_)

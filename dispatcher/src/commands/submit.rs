@@ -1,6 +1,7 @@
 //! `workfleet submit`: stores a task, and waits for its end if asked to.
 
 use std::io::IsTerminal;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
@@ -9,6 +10,7 @@ use reqwest::Method;
 
 use super::fault::Fault;
 use super::follow::follow;
+use super::log::Log;
 use super::payload::Payload;
 use super::print;
 use super::progress::Progress;
@@ -64,6 +66,9 @@ pub(crate) struct Submit {
     /// Idempotency key: the same key gives the same task, so that repeating this command is safe
     #[arg(long, value_name = "KEY")]
     key: Option<String>,
+    /// Append a line of JSON to this file once the task is accepted, for `workfleet audit`
+    #[arg(long, value_name = "FILE")]
+    log: Option<PathBuf>,
     #[command(flatten)]
     pub(super) remote: Remote,
 }
@@ -74,12 +79,17 @@ impl Submit {
         self.check_wait()?;
         let payload = self.payload.read()?;
         let client = self.remote.client()?;
+        // A file that cannot be written is to be known before anything is accepted.
+        let log = self.log.as_deref().map(Log::open).transpose()?;
         let mut request =
             client.request(Method::POST, &["v1", "queues", &self.queue, "tasks"]).query(&self.options()).json(&payload);
         if let Some(key) = &self.key {
             request = request.header("Idempotency-Key", key);
         }
         let task = Task::read(client.json(request).await.map_err(|fault| self.payload.explain(fault))?)?;
+        if let Some(log) = log {
+            log.append(&task, self.key.clone())?;
+        }
         match self.wait {
             None => self.tell_stored(&task),
             Some(wait) => self.tell_end(&client, &task.fields.id, wait).await,

@@ -94,6 +94,8 @@ fn dispatcher(names: &Names, file: &QueuesFile, inbox: String) -> Permissions {
         names.key_everywhere(),
         names.call_everywhere(),
     ];
+    // Marks of redrives, and the end of one that was dropped half way.
+    publish.push(names.result_everywhere());
     publish.extend([names.operation_everywhere(), names.accepted_everywhere()]);
     publish.extend(api(&["STREAM.INFO.*", "STREAM.MSG.GET.*", "DIRECT.GET.*", "CONSUMER.INFO.*.*"]));
     for queue in file.queues.iter().map(|entry| &entry.name) {

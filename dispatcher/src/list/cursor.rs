@@ -10,18 +10,18 @@ use super::stage::Stage;
 
 /// A place in a list. It means something to us alone; readers are not to take it apart, so it is not written to be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Place {
-    pub(super) stage: Stage,
+pub(crate) struct Place {
+    pub(crate) stage: Stage,
     /// Forwards the next sequence to read, backwards the last one that was read; 0: at the stage's beginning.
-    pub(super) sequence: u64,
+    pub(crate) sequence: u64,
     /// Forwards the sequence behind the list's last, so that a list ends however fast tasks come in; backwards how many
     /// sequences the last read went over, so that a page begins with what has proved right.
-    pub(super) extent: u64,
+    pub(crate) extent: u64,
 }
 
 impl Place {
     /// Where a stage begins, which is seen when it is read.
-    pub(super) fn before(stage: Stage) -> Self {
+    pub(crate) fn before(stage: Stage) -> Self {
         Self { stage, sequence: 0, extent: 0 }
     }
 }
@@ -54,7 +54,7 @@ impl FromStr for Place {
 /// The text was never given as a cursor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("this is no cursor; take `next` of the page before as it is, or leave it out to begin")]
-pub(super) struct NoPlace;
+pub(crate) struct NoPlace;
 
 #[cfg(test)]
 mod tests {

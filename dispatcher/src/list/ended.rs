@@ -1,13 +1,9 @@
 //! What has ended: results and dead letters, backwards.
-//!
-//! A stream is only ever read forwards, so it is taken in windows of sequences, the last one first. A window is as wide
-//! as was right for the one before it: it is halved where more lies in it than one read gives, and doubled else. So gaps
-//! of any size (keys, deleted records) are passed in a few reads.
 
 use std::collections::HashSet;
 
 use prost::Message as _;
-use workfleet_link::batch::{self, Batch, Range};
+use workfleet_link::batch;
 use workfleet_link::read::StoredMessage;
 use workfleet_proto::v1::{self, State};
 
@@ -19,7 +15,7 @@ use super::wanted::Wanted;
 use crate::dispatcher::Inner;
 use crate::error::ApiError;
 use crate::kinds::Queue;
-use crate::limits::{LIST_READ_BYTES_MAX, LIST_READ_MESSAGES_MAX};
+use crate::limits::LIST_READ_BYTES_MAX;
 use crate::state;
 
 /// A record of an end that may be in the list.
@@ -43,25 +39,14 @@ impl Inner {
             Stage::Dead => names.dead_stream(&queue.name),
             _ => names.results_stream(&queue.name),
         };
-        let (first, end) = self.bounds(&stream).await?;
-        let mut place = from;
-        place.sequence = if from.sequence == 0 { end } else { from.sequence.min(end) };
+        let (first, mut place) = self.backwards_from(&stream, from).await?;
         while place.sequence > first {
             if page.is_spent() {
                 return Ok(Stop::At(place));
             }
-            let ask = page.read(wanted);
-            let width = if place.extent == 0 { ask as u64 } else { place.extent };
-            let window = Window { from: place.sequence.saturating_sub(width).max(first), end: place.sequence };
-            let range = Range {
-                from: window.from,
-                filter: None,
-                messages_max: LIST_READ_MESSAGES_MAX.min(usize::try_from(width).unwrap_or(usize::MAX)),
-                bytes_max: LIST_READ_BYTES_MAX,
-            };
-            let batch = batch::range(&self.broker, &stream, range).await?;
-            let Some(messages) = window.whole(batch) else {
-                place.extent = (window.end - window.from).div_ceil(2).max(1);
+            let (messages, next) = self.window_before(&stream, first, place, page.read(wanted)).await?;
+            let Some(messages) = messages else {
+                place = next;
                 continue;
             };
             let mut candidates: Vec<Candidate> =
@@ -73,7 +58,7 @@ impl Inner {
                 }
                 page.push(state::of_result_alone(queue, result), bytes);
             }
-            place = Place { sequence: window.from, extent: width.saturating_mul(2), ..place };
+            place = next;
         }
         Ok(Stop::Through)
     }
@@ -115,23 +100,6 @@ impl Inner {
     }
 }
 
-/// A range of sequences, the end not included.
-#[derive(Debug, Clone, Copy)]
-struct Window {
-    from: u64,
-    end: u64,
-}
-
-impl Window {
-    /// What lies in the window; `None`: there is more in it than was read.
-    fn whole(self, batch: Batch) -> Option<Vec<StoredMessage>> {
-        let last = batch.messages.last().map_or(u64::MAX, |message| message.sequence);
-        let is_whole = batch.pending == 0 || last >= self.end - 1;
-        let inside = batch.messages.into_iter().filter(|message| message.sequence < self.end);
-        is_whole.then(|| inside.collect())
-    }
-}
-
 /// The end that a message records, if it may be in the list. Keys and marks of redrives are no ends, and what cannot be
 /// read was not written by us.
 fn candidate(message: &StoredMessage, stage: Stage, wanted: &Wanted) -> Option<Candidate> {
@@ -147,35 +115,4 @@ fn candidate(message: &StoredMessage, stage: Stage, wanted: &Wanted) -> Option<C
     // It is part of what the broker sent, all of which would be kept for it.
     result.output.clear();
     Some(Candidate { sequence: message.sequence, bytes: result.encoded_len(), result })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{Batch, StoredMessage, Window};
-    use async_nats::HeaderMap;
-
-    fn batch(sequences: &[u64], pending: u64) -> Batch {
-        let message = |sequence: &u64| StoredMessage {
-            subject: "a".to_owned(),
-            sequence: *sequence,
-            time_ms: 0,
-            headers: HeaderMap::new(),
-            payload: bytes::Bytes::new(),
-        };
-        Batch { messages: sequences.iter().map(message).collect(), pending }
-    }
-
-    fn whole(sequences: &[u64], pending: u64) -> Option<Vec<u64>> {
-        let whole = Window { from: 10, end: 20 }.whole(batch(sequences, pending));
-        whole.map(|messages| messages.iter().map(|message| message.sequence).collect())
-    }
-
-    #[test]
-    fn a_window_is_whole_when_nothing_of_it_can_be_missing() {
-        assert_eq!(whole(&[], 0), Some(vec![]));
-        assert_eq!(whole(&[10, 15], 0), Some(vec![10, 15]));
-        assert_eq!(whole(&[10, 19], 7), Some(vec![10, 19]));
-        assert_eq!(whole(&[10, 20, 21], 7), Some(vec![10]));
-        assert_eq!(whole(&[10, 18], 1), None, "19 may be the next");
-    }
 }

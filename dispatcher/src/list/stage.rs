@@ -4,7 +4,7 @@ use workfleet_proto::v1::State;
 
 /// One stream, or the part of it that matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Stage {
+pub(crate) enum Stage {
     /// The work queue, oldest first: what runs stands before what waits.
     Queue,
     /// What is due in the delay stream and on its way into the queue.
@@ -27,6 +27,15 @@ impl Stage {
             Some(State::Scheduled | State::Retrying) => &[Self::Delay],
             Some(State::Failed) => &[Self::Dead, Self::Ended],
             Some(State::Completed | State::Cancelled | State::Expired | State::Unspecified) => &[Self::Ended],
+        }
+    }
+
+    /// The stages of tasks that have not ended, in `state`; `None`: in any.
+    pub(super) fn of_open(state: Option<State>) -> &'static [Self] {
+        match state {
+            None => &[Self::Queue, Self::Delay],
+            Some(state) if state.is_end() => &[],
+            state => Self::of(state),
         }
     }
 

@@ -5,7 +5,7 @@ use workfleet_proto::limits::LABELS_MAX;
 
 use super::{Members, reference};
 use crate::error::Code;
-use crate::limits::{LIST_TASKS_DEFAULT, LIST_TASKS_MAX};
+use crate::limits::{CANCEL_REASON_CHARS_MAX, LIST_TASKS_DEFAULT, LIST_TASKS_MAX};
 
 /// How a label is written in a query: its key, a colon, its value.
 const LABEL_PATTERN: &str = "^[a-z][a-z0-9_.-]{0,62}:.+$";
@@ -210,6 +210,7 @@ pub(super) fn parameters() -> Value {
         "priority": query("priority", json!({ "type": "string", "pattern": "^[a-z]$" }), "A lane of the queue: `h`, `m` or `l`."),
         "ordering_key": query("ordering_key", json!({ "type": "string" }), "Tasks with one ordering key share a bucket."),
         "attempts_max": query("attempts_max", json!({ "type": "integer", "minimum": 1 }), "How often a handler may be started, the first time included."),
+        "reason": query("reason", json!({ "type": "string", "maxLength": CANCEL_REASON_CHARS_MAX }), "Why, for people: it stands in the task's failure and in the operators' log."),
         "state": query("state", reference("schemas", "State"), "Only tasks in this state."),
         "label_wanted": query("label", json!({ "type": "array", "items": { "type": "string" } }), "Only tasks with this label, `key:value`; several: with all of them."),
         "limit": query("limit", json!({ "type": "integer", "minimum": 1, "maximum": LIST_TASKS_MAX, "default": LIST_TASKS_DEFAULT }), "Most tasks of the page."),

@@ -25,6 +25,8 @@ pub(super) struct Held {
     /// Bytes of payloads and uploads.
     pub(super) input_bytes: u64,
     pub(super) output_bytes: u64,
+    /// Entries of its ledger; nothing where it has none.
+    pub(super) accepted: Option<u64>,
 }
 
 /// Looks. `None`: there is no such queue, and nothing is left of one.
@@ -52,6 +54,8 @@ async fn look(broker: &Broker, queue: &QueueName) -> Result<Option<Held>, ReadEr
     let outputs = format!("OBJ_{}", names.object_store(Store::Out, queue));
     let inputs = format!("OBJ_{}", names.object_store(Store::In, queue));
     let mut is_there = read::queue_settings(broker, queue).await?.is_some();
+    let accepted = there(ask::stream(broker, &names.accepted_stream(queue)).await)?.map(|state| state.messages);
+    is_there |= accepted.is_some();
     let mut stream = async |name: &str| -> Result<(u64, u64), ReadError> {
         let state = there(ask::stream(broker, name).await)?;
         is_there |= state.is_some();
@@ -77,6 +81,7 @@ async fn look(broker: &Broker, queue: &QueueName) -> Result<Option<Held>, ReadEr
         workers: workers(broker, queue).await?,
         input_bytes,
         output_bytes,
+        accepted,
     };
     Ok(is_there.then_some(held))
 }

@@ -137,7 +137,7 @@ pub async fn retire(broker: &Broker, queue: &QueueName, in_use: InUse) -> Result
         let act = Act::Purge { stream: format!("KV_{bucket}"), filter: Some(format!("$KV.{bucket}.{key}")) };
         item(&name, format!("the record {key} in {bucket}"), act)
     };
-    let items = vec![
+    let mut items = vec![
         // First: dispatchers stop taking tasks for a queue without settings.
         record(format!("queue {queue}"), &names.queues_bucket(), queue.as_str()),
         stream(names.tasks_stream(queue), format!("{} tasks that wait, {} that run", held.waiting, held.running)),
@@ -149,6 +149,8 @@ pub async fn retire(broker: &Broker, queue: &QueueName, in_use: InUse) -> Result
         stream(names.dead_stream(queue), format!("{} dead letters", held.dead)),
         record(format!("kind {queue}"), &names.kinds_bucket(), &names.kind_key(queue)),
     ];
+    let entries = |entries: u64| stream(names.accepted_stream(queue), format!("{entries} entries of its ledger"));
+    items.extend(held.accepted.map(entries));
     // Their ids go with the streams.
     Ok(Removal { queue: queue.to_string(), items, forget: Vec::new(), kind: Kind::Retire })
 }

@@ -86,6 +86,9 @@ pub(super) fn queue(names: &Names, queue: &QueueName, settings: &QueueSettings) 
         Step::Stream(object_store(&names.object_store(Store::In, queue), settings.blobs_age_ms, settings)),
         Step::Stream(object_store(&names.object_store(Store::Out, queue), outputs_age_ms(settings), settings)),
     ];
+    if settings.ledger {
+        steps.push(Step::Stream(accepted_stream(names, queue, settings)));
+    }
     for lane in settings::lanes(settings) {
         let config = object(json!({
             "durable_name": names.work_consumer(lane),
@@ -217,6 +220,24 @@ pub(super) fn dead_stream(names: &Names, queue: &QueueName, settings: &QueueSett
         "discard": "old",
         "max_bytes": settings.dead_bytes_max,
         "max_age": DEAD_AGE_NS,
+        "max_msgs_per_subject": 1,
+        "duplicate_window": DUPLICATE_WINDOW_NS,
+        "allow_direct": true,
+        "num_replicas": settings.replicas,
+    }))
+}
+
+/// The ledger. It drops its oldest, so that it can hold up no submit by being full; and it keeps an entry for twice as long
+/// as a result, since a task may have waited before it ended.
+fn accepted_stream(names: &Names, queue: &QueueName, settings: &QueueSettings) -> Config {
+    object(json!({
+        "name": names.accepted_stream(queue),
+        "subjects": [names.accepted_all(queue)],
+        "retention": "limits",
+        "storage": "file",
+        "discard": "old",
+        "max_bytes": settings.accepted_bytes_max,
+        "max_age": settings.retention_ms.saturating_mul(2 * 1_000_000),
         "max_msgs_per_subject": 1,
         "duplicate_window": DUPLICATE_WINDOW_NS,
         "allow_direct": true,

@@ -1,7 +1,9 @@
 //! The dispatcher as a library on a real broker, without workers.
 
+mod audit;
 mod blobs;
 mod children;
+mod dead;
 mod fill;
 mod fleet;
 mod keys;

@@ -34,9 +34,15 @@ impl Cause {
 pub enum HaltStep {
     /// Read the record, from the leader. Answered by [`HaltReply::Record`].
     ReadRecord,
-    /// Look for the task where it can be: scheduled, due, queued, ended. Answered by [`HaltReply::Task`]. For
-    /// [`Cause::Expired`] a task whose deadline is another one, or none, counts as [`Existence::Absent`].
-    FindTask,
+    /// Look for the task where it can be: scheduled, due, queued, and then ended, twice in this order, for a copy may move
+    /// against it. Answered by [`HaltReply::Task`].
+    ///
+    /// For [`Cause::Expired`] a run whose deadline is another one, or none, counts as [`Existence::Absent`]. From the second
+    /// run on that is the deadline of the mark that was read: a copy that is met may be a leftover of an earlier run.
+    FindTask {
+        /// The run that is to end.
+        run: u32,
+    },
     /// Compare-and-set the end.
     StoreEnd {
         /// The sequence that must be the last on the record's subject; 0: there is none.
@@ -102,7 +108,7 @@ pub enum Halted {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Halt {
     cause: Cause,
-    /// What [`FindTask`](HaltStep::FindTask) is asked for.
+    /// Sequence of the record that the end must replace.
     expected: u64,
     run: u32,
     next: Result<HaltStep, Halted>,
@@ -135,11 +141,13 @@ impl Halt {
         let Ok(step) = self.next else { return self };
         match (step, reply) {
             (HaltStep::ReadRecord, HaltReply::Record(record)) => self.after_reading(record),
-            (HaltStep::FindTask, HaltReply::Task(Existence::Present)) => {
+            (HaltStep::FindTask { .. }, HaltReply::Task(Existence::Present)) => {
                 self.going_on(HaltStep::StoreEnd { expected: self.expected, run: self.run })
             }
-            (HaltStep::FindTask, HaltReply::Task(Existence::Absent)) => Self { next: Err(Halted::Unknown), ..self },
-            (HaltStep::FindTask, HaltReply::Task(Existence::Ended)) => self.going_on(HaltStep::ReadRecord),
+            (HaltStep::FindTask { .. }, HaltReply::Task(Existence::Absent)) => {
+                Self { next: Err(Halted::Unknown), ..self }
+            }
+            (HaltStep::FindTask { .. }, HaltReply::Task(Existence::Ended)) => self.going_on(HaltStep::ReadRecord),
             // After a loss, and when nobody knows, the record says how far the task is, and whether its deadline holds still.
             (HaltStep::StoreEnd { .. }, HaltReply::Lost | HaltReply::Unclear) => self.going_on(HaltStep::ReadRecord),
             (step, HaltReply::Done) => Self { next: self.following(step).ok_or(Halted::Halted), ..self },
@@ -154,14 +162,14 @@ impl Halt {
                 Self { run: record.run, ..self }.going_on(HaltStep::PurgeDeadline)
             }
             Some((record, _)) if record.state.is_end() => Self { next: Err(Halted::Ended(record.state)), ..self },
-            Some((mark, sequence)) => Self { expected: sequence, run: mark.run, ..self }.going_on(HaltStep::FindTask),
-            None => Self { expected: 0, run: 1, ..self }.going_on(HaltStep::FindTask),
+            Some((mark, sequence)) => Self { expected: sequence, run: mark.run, ..self }.finding(),
+            None => Self { expected: 0, run: 1, ..self }.finding(),
         }
     }
 
     fn following(&self, step: HaltStep) -> Option<HaltStep> {
         match step {
-            HaltStep::ReadRecord | HaltStep::FindTask => Some(step),
+            HaltStep::ReadRecord | HaltStep::FindTask { .. } => Some(step),
             HaltStep::StoreEnd { .. } => Some(HaltStep::PurgeDeadline),
             HaltStep::PurgeDeadline => Some(HaltStep::PurgeScheduled),
             HaltStep::PurgeScheduled => Some(HaltStep::PurgeDue),
@@ -170,6 +178,10 @@ impl Halt {
             HaltStep::PurgeQueued | HaltStep::DeleteLetter { .. } => Some(HaltStep::TellWorkers),
             HaltStep::TellWorkers => None,
         }
+    }
+
+    fn finding(self) -> Self {
+        self.going_on(HaltStep::FindTask { run: self.run })
     }
 
     fn going_on(self, step: HaltStep) -> Self {
@@ -210,7 +222,7 @@ mod tests {
             steps,
             [
                 HaltStep::ReadRecord,
-                HaltStep::FindTask,
+                HaltStep::FindTask { run: 1 },
                 HaltStep::StoreEnd { expected: 0, run: 1 },
                 HaltStep::PurgeDeadline,
                 HaltStep::PurgeScheduled,
@@ -239,7 +251,7 @@ mod tests {
         let done = HaltReply::Done;
         let replies = [mark, HaltReply::Task(Existence::Present), done, done, done, done, done, done];
         let (steps, _) = walk(Cause::Expired, &replies);
-        assert_eq!(steps[2], HaltStep::StoreEnd { expected: 9, run: 2 });
+        assert_eq!(steps[1..3], [HaltStep::FindTask { run: 2 }, HaltStep::StoreEnd { expected: 9, run: 2 }]);
         assert_eq!(steps[7], HaltStep::DeleteLetter { run: 2 });
     }
 

@@ -7,6 +7,11 @@
 //! A redrive may edit the payload, so two redrives of one letter may mean different tasks. The mark says which payload it
 //! stands for. Where a redrive died after the mark and nothing of its run is left, one with another payload begins a run of
 //! its own: whatever comes of the old one late is of an earlier run, and is dropped.
+//!
+//! A task has one timer, so that of the new run's deadline takes the place of another. It is compared and set at the sequence
+//! that was read before the record: then it can only replace one that is older than the mark. Stored blindly, the timer of a
+//! redrive that was frozen and overtaken would replace that of the run that lives, which then expires only where a worker
+//! meets it.
 
 use super::Recorded;
 use crate::v1::State;
@@ -16,6 +21,9 @@ use crate::v1::State;
 pub enum RedriveStep {
     /// Read the dead letter, from the leader. Answered by [`RedriveReply::Letter`].
     ReadLetter,
+    /// Read the sequence of the task's timer, from the leader. Answered by [`RedriveReply::Timer`]; by its 0 at once where
+    /// the new run has no deadline.
+    ReadTimer,
     /// Read the record, from the leader. Answered by [`RedriveReply::Record`].
     ReadRecord,
     /// Compare-and-set the mark. Answered by [`RedriveReply::Marked`].
@@ -29,6 +37,12 @@ pub enum RedriveStep {
     FindCopy {
         /// The run.
         run: u32,
+    },
+    /// Compare-and-set the timer of the run's deadline, also where it is the same as before, for it may have fired. Nothing
+    /// to do where the run has none: [`RedriveReply::Done`] at once.
+    StoreTimer {
+        /// The sequence that must be the last on the timer's subject; 0: there is none.
+        expected: u64,
     },
     /// Publish the task into the queue, under its message id and under the condition that none lies there.
     Publish {
@@ -49,6 +63,8 @@ pub enum RedriveStep {
 pub enum RedriveReply {
     /// The run that the letter speaks of, and its sequence.
     Letter(Option<(u32, u64)>),
+    /// The sequence of the timer; 0: there is none.
+    Timer(u64),
     /// The record, its sequence, and what a mark says of the payload.
     Record(Option<(Recorded, u64, Edit)>),
     /// The mark is stored, with this sequence.
@@ -95,7 +111,7 @@ pub enum Redriven {
     NoLetter,
     /// The task was redriven before and is in this state; its letter was a leftover and is gone.
     Before(State),
-    /// It is being redriven with another payload.
+    /// It is being redriven with another payload, or with one that nobody knows any more.
     Conflict,
     /// The queue is full. The letter is still there.
     Full,
@@ -106,7 +122,9 @@ pub enum Redriven {
 pub struct Redrive {
     /// Run and sequence of the letter.
     letter: (u32, u64),
-    /// Run and sequence of the mark.
+    /// Sequence of the timer.
+    timer: u64,
+    /// Run and sequence of the mark; run 0: there is none.
     mark: (u32, u64),
     edit: Edit,
     /// What it comes to once the letter is deleted.
@@ -125,7 +143,7 @@ impl Redrive {
     #[must_use]
     pub fn new() -> Self {
         let next = Ok(RedriveStep::ReadLetter);
-        Self { letter: (0, 0), mark: (0, 0), edit: Edit::Same, then: Redriven::NoLetter, next }
+        Self { letter: (0, 0), timer: 0, mark: (0, 0), edit: Edit::Same, then: Redriven::NoLetter, next }
     }
 
     /// The step to take now.
@@ -143,22 +161,30 @@ impl Redrive {
         match (step, reply) {
             (RedriveStep::ReadLetter, RedriveReply::Letter(None)) => self.ended(Redriven::NoLetter),
             (RedriveStep::ReadLetter, RedriveReply::Letter(Some(letter))) => {
-                Self { letter, ..self }.going_on(RedriveStep::ReadRecord)
+                Self { letter, ..self }.going_on(RedriveStep::ReadTimer)
+            }
+            (RedriveStep::ReadTimer, RedriveReply::Timer(timer)) => {
+                Self { timer, ..self }.going_on(RedriveStep::ReadRecord)
             }
             (RedriveStep::ReadRecord, RedriveReply::Record(record)) => self.after_reading(record),
             (RedriveStep::StoreMark { run, .. }, RedriveReply::Marked(sequence)) => {
-                Self { mark: (run, sequence), ..self }.publishing()
+                Self { mark: (run, sequence), ..self }.timing()
             }
             // The letter may be another one by now.
             (RedriveStep::StoreMark { .. }, RedriveReply::Lost | RedriveReply::Unclear) => {
                 self.going_on(RedriveStep::ReadLetter)
             }
             (RedriveStep::FindCopy { run }, RedriveReply::Copy(found)) => self.after_search(run, found),
+            (RedriveStep::StoreTimer { .. }, RedriveReply::Done) => self.publishing(),
+            // Somebody has another mark by now, or had one before: the record says which.
+            (RedriveStep::StoreTimer { .. }, RedriveReply::Lost | RedriveReply::Unclear) => {
+                self.going_on(RedriveStep::ReadTimer)
+            }
             (RedriveStep::Publish { run, .. }, RedriveReply::Done) => self.deleting(Redriven::Redriven { run }),
             (RedriveStep::Publish { .. }, RedriveReply::Full) => self.ended(Redriven::Full),
             // What lies there may be of an earlier run, not acknowledged yet: only a copy of this run frees the letter.
             (RedriveStep::Publish { .. }, RedriveReply::Lost | RedriveReply::Unclear) => {
-                self.going_on(RedriveStep::ReadRecord)
+                self.going_on(RedriveStep::ReadTimer)
             }
             (RedriveStep::DeleteLetter { .. }, RedriveReply::Done) => self.ended(self.then),
             // Not answered, or not with what was asked for: once more.
@@ -169,7 +195,11 @@ impl Redrive {
     fn after_reading(self, record: Option<(Recorded, u64, Edit)>) -> Self {
         let (letter_run, _) = self.letter;
         match record {
-            None => self.going_on(RedriveStep::StoreMark { expected: 0, run: letter_run.saturating_add(1) }),
+            // The failure is older than the retention, or a mark is, whose run still waits.
+            None => {
+                let run = letter_run.saturating_add(1);
+                Self { mark: (0, 0), ..self }.going_on(RedriveStep::FindCopy { run })
+            }
             Some((Recorded { state: State::Failed, run }, sequence, _)) if run == letter_run => {
                 self.going_on(RedriveStep::StoreMark { expected: sequence, run: run.saturating_add(1) })
             }
@@ -186,13 +216,19 @@ impl Redrive {
 
     fn after_search(self, run: u32, found: Copies) -> Self {
         match (found, self.edit) {
+            (Copies::Some, _) if self.mark.0 == 0 => self.ended(Redriven::Conflict),
+            (Copies::None, _) if self.mark.0 == 0 => self.going_on(RedriveStep::StoreMark { expected: 0, run }),
             (Copies::Some, Edit::Same) => self.deleting(Redriven::Redriven { run }),
             (Copies::Some, Edit::Other) => self.ended(Redriven::Conflict),
-            (Copies::None, Edit::Same) => self.publishing(),
+            (Copies::None, Edit::Same) => self.timing(),
             (Copies::None, Edit::Other) => {
                 self.going_on(RedriveStep::StoreMark { expected: self.mark.1, run: run.saturating_add(1) })
             }
         }
+    }
+
+    fn timing(self) -> Self {
+        self.going_on(RedriveStep::StoreTimer { expected: self.timer })
     }
 
     fn publishing(self) -> Self {
@@ -220,9 +256,16 @@ mod tests {
     use crate::v1::State;
 
     const LETTER: RedriveReply = RedriveReply::Letter(Some((1, 7)));
+    const TIMER: RedriveReply = RedriveReply::Timer(3);
+    const DONE: RedriveReply = RedriveReply::Done;
 
     fn record(state: State, run: u32, edit: Edit) -> RedriveReply {
         RedriveReply::Record(Some((Recorded { state, run }, 20, edit)))
+    }
+
+    /// After this letter, and the timer 3.
+    fn found(record: RedriveReply) -> Redrive {
+        walk(&[LETTER, TIMER, record])
     }
 
     fn walk(replies: &[RedriveReply]) -> Redrive {
@@ -230,51 +273,77 @@ mod tests {
     }
 
     #[test]
-    fn mark_then_task_then_letter() {
-        let replies = [LETTER, record(State::Failed, 1, Edit::Same), RedriveReply::Marked(21), RedriveReply::Done];
-        assert_eq!(walk(&replies[..2]).step(), Ok(RedriveStep::StoreMark { expected: 20, run: 2 }));
-        assert_eq!(walk(&replies[..3]).step(), Ok(RedriveStep::Publish { run: 2, result_sequence: 21 }));
-        assert_eq!(walk(&replies).step(), Ok(RedriveStep::DeleteLetter { sequence: 7 }));
-        assert_eq!(walk(&replies).after(RedriveReply::Done).step(), Err(Redriven::Redriven { run: 2 }));
+    fn mark_then_timer_then_task_then_letter() {
+        let failed = found(record(State::Failed, 1, Edit::Same));
+        assert_eq!(failed.step(), Ok(RedriveStep::StoreMark { expected: 20, run: 2 }));
+        let marked = failed.after(RedriveReply::Marked(21));
+        assert_eq!(marked.step(), Ok(RedriveStep::StoreTimer { expected: 3 }));
+        assert_eq!(marked.after(DONE).step(), Ok(RedriveStep::Publish { run: 2, result_sequence: 21 }));
+        let published = marked.after(DONE).after(DONE);
+        assert_eq!(published.step(), Ok(RedriveStep::DeleteLetter { sequence: 7 }));
+        assert_eq!(published.after(DONE).step(), Err(Redriven::Redriven { run: 2 }));
     }
 
     #[test]
     fn a_second_redrive_goes_on_where_the_first_one_died() {
-        let marked = [LETTER, record(State::Queued, 2, Edit::Same)];
-        assert_eq!(walk(&marked).step(), Ok(RedriveStep::FindCopy { run: 2 }));
-        let lost = walk(&marked).after(RedriveReply::Copy(Copies::None));
+        let marked = found(record(State::Queued, 2, Edit::Same));
+        assert_eq!(marked.step(), Ok(RedriveStep::FindCopy { run: 2 }));
+        let lost = marked.after(RedriveReply::Copy(Copies::None)).after(DONE);
         assert_eq!(lost.step(), Ok(RedriveStep::Publish { run: 2, result_sequence: 20 }));
-        let there = walk(&marked).after(RedriveReply::Copy(Copies::Some));
+        let there = marked.after(RedriveReply::Copy(Copies::Some));
         assert_eq!(there.step(), Ok(RedriveStep::DeleteLetter { sequence: 7 }));
     }
 
     #[test]
     fn another_payload_never_joins_a_run_that_was_begun_without_it() {
-        let marked = [LETTER, record(State::Queued, 2, Edit::Other)];
-        assert_eq!(walk(&marked).after(RedriveReply::Copy(Copies::Some)).step(), Err(Redriven::Conflict));
-        let anew = walk(&marked).after(RedriveReply::Copy(Copies::None));
+        let marked = found(record(State::Queued, 2, Edit::Other));
+        assert_eq!(marked.after(RedriveReply::Copy(Copies::Some)).step(), Err(Redriven::Conflict));
+        let anew = marked.after(RedriveReply::Copy(Copies::None));
         assert_eq!(anew.step(), Ok(RedriveStep::StoreMark { expected: 20, run: 3 }));
     }
 
     #[test]
+    fn a_run_that_outlived_its_mark_is_not_begun_again() {
+        let aged = found(RedriveReply::Record(None));
+        assert_eq!(aged.step(), Ok(RedriveStep::FindCopy { run: 2 }));
+        assert_eq!(aged.after(RedriveReply::Copy(Copies::Some)).step(), Err(Redriven::Conflict));
+        let gone = aged.after(RedriveReply::Copy(Copies::None));
+        assert_eq!(gone.step(), Ok(RedriveStep::StoreMark { expected: 0, run: 2 }));
+    }
+
+    #[test]
+    fn a_timer_that_somebody_else_stored_is_replaced_only_by_the_run_that_lives() {
+        let marked = found(record(State::Failed, 1, Edit::Same)).after(RedriveReply::Marked(21));
+        let met = marked.after(RedriveReply::Lost);
+        assert_eq!(met.step(), Ok(RedriveStep::ReadTimer));
+        let read = met.after(RedriveReply::Timer(4));
+        let ours = read.after(record(State::Queued, 2, Edit::Same)).after(RedriveReply::Copy(Copies::None));
+        assert_eq!(ours.step(), Ok(RedriveStep::StoreTimer { expected: 4 }));
+        let theirs = read.after(record(State::Queued, 3, Edit::Other)).after(RedriveReply::Copy(Copies::Some));
+        assert_eq!(theirs.step(), Err(Redriven::Conflict));
+    }
+
+    #[test]
     fn a_letter_beside_the_end_of_a_later_run_is_a_leftover() {
-        let stale = walk(&[LETTER, record(State::Completed, 2, Edit::Same)]);
+        let stale = found(record(State::Completed, 2, Edit::Same));
         assert_eq!(stale.step(), Ok(RedriveStep::DeleteLetter { sequence: 7 }));
-        assert_eq!(stale.after(RedriveReply::Done).step(), Err(Redriven::Before(State::Completed)));
+        assert_eq!(stale.after(DONE).step(), Err(Redriven::Before(State::Completed)));
     }
 
     #[test]
     fn an_old_copy_in_the_way_never_costs_the_letter() {
-        let marked = [LETTER, record(State::Failed, 1, Edit::Same), RedriveReply::Marked(20)];
-        let met = walk(&marked).after(RedriveReply::Lost);
-        assert_eq!(met.step(), Ok(RedriveStep::ReadRecord));
-        let searched = met.after(record(State::Queued, 2, Edit::Same)).after(RedriveReply::Copy(Copies::None));
-        assert_eq!(searched.step(), Ok(RedriveStep::Publish { run: 2, result_sequence: 20 }));
+        let marked = found(record(State::Failed, 1, Edit::Same)).after(RedriveReply::Marked(20)).after(DONE);
+        let met = marked.after(RedriveReply::Lost);
+        assert_eq!(met.step(), Ok(RedriveStep::ReadTimer));
+        let read = met.after(TIMER).after(record(State::Queued, 2, Edit::Same));
+        let again = read.after(RedriveReply::Copy(Copies::None)).after(DONE);
+        assert_eq!(again.step(), Ok(RedriveStep::Publish { run: 2, result_sequence: 20 }));
     }
 
     #[test]
     fn a_full_queue_leaves_the_letter() {
-        let full = [LETTER, RedriveReply::Record(None), RedriveReply::Marked(1), RedriveReply::Full];
-        assert_eq!(walk(&full).step(), Err(Redriven::Full));
+        let anew = found(RedriveReply::Record(None)).after(RedriveReply::Copy(Copies::None));
+        let full = anew.after(RedriveReply::Marked(1)).after(DONE).after(RedriveReply::Full);
+        assert_eq!(full.step(), Err(Redriven::Full));
     }
 }

@@ -147,7 +147,7 @@ pub(crate) fn dead_letter(result: v1::Result, held: &Held, dead_at_ms: i64) -> D
     let reason = format!("{} in attempt {} of {}", failure.code, result.attempt, result.attempts_max);
     // A redriven run has children of its own; the result tells which this one had.
     let envelope = Envelope { children: Vec::new(), ..held.envelope.clone() };
-    DeadLetter { result: Some(result), envelope: Some(envelope), dead_at_ms, reason }
+    DeadLetter { result: Some(result), envelope: Some(envelope), dead_at_ms, reason, payload_missing: false }
 }
 
 /// What is left of a result that is too large for a message: how the task ended, without what others had said about it.
@@ -171,7 +171,7 @@ pub(crate) fn smaller(letter: &DeadLetter) -> Option<DeadLetter> {
     if !envelope.payload.is_empty() {
         let envelope = Envelope { payload: Bytes::new(), ..envelope.clone() };
         let reason = format!("{}; the payload was too large to be kept", letter.reason);
-        return Some(DeadLetter { envelope: Some(envelope), reason, ..letter.clone() });
+        return Some(DeadLetter { envelope: Some(envelope), reason, payload_missing: true, ..letter.clone() });
     }
     let redrivable = Some(bare_envelope(envelope)).filter(|bare| bare.blob.is_some() && bare != envelope);
     Some(DeadLetter { envelope: redrivable, result: letter.result.as_ref().map(bare), ..letter.clone() })

@@ -11,6 +11,7 @@ use workfleet_proto::v1::submit_request::Payload as SubmitPayload;
 
 use crate::admit::{Deadline, Options, Payload, Submit};
 use crate::call::Call;
+use crate::cancel::CancelMany;
 use crate::error::{ApiError, Code};
 use crate::list::{ListTasks, unknown_state};
 use crate::view::{Cursor, UnixMs};
@@ -67,6 +68,21 @@ pub(super) fn list(request: v1::ListTasksRequest) -> Result<ListTasks, ApiError>
     })
 }
 
+/// Which tasks are to be cancelled.
+pub(in crate::accept) fn cancel_many(request: v1::CancelManyRequest) -> Result<CancelMany, ApiError> {
+    let filter = request.filter.unwrap_or_default();
+    let state = filter.state.map(|number| v1::State::try_from(number).map_err(|_| unknown_state(&number.to_string())));
+    Ok(CancelMany {
+        queue: request.queue,
+        ids: request.ids,
+        labels: filter.labels.into_iter().collect(),
+        state: state.transpose()?,
+        limit: filter.limit,
+        cursor: filter.cursor,
+        reason: request.reason,
+    })
+}
+
 /// Where a reader was.
 pub(super) fn cursor(text: Option<&str>) -> Result<Option<Cursor>, ApiError> {
     text.filter(|text| !text.is_empty())
@@ -96,7 +112,7 @@ fn duration(field: &str, ms: Option<i64>) -> Result<Option<Duration>, ApiError> 
     Ok(Some(Duration::from_millis(ms)))
 }
 
-fn time(field: &str, at: Timestamp) -> Result<UnixMs, ApiError> {
+pub(super) fn time(field: &str, at: Timestamp) -> Result<UnixMs, ApiError> {
     let ms = at.seconds.checked_mul(1_000).and_then(|ms| ms.checked_add(i64::from(at.nanos / 1_000_000)));
     match ms {
         Some(ms) if (0..1_000_000_000).contains(&at.nanos) => Ok(UnixMs(ms)),

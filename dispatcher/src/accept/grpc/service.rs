@@ -10,7 +10,7 @@ use workfleet_proto::v1::dispatcher_server::Dispatcher as Rpc;
 
 use super::gate::{Door, Doors, Gate};
 use super::trace::{Rpcs, note_task};
-use super::{blobs, bulk, request, status};
+use super::{blobs, bulk, cancel, dead, request, status};
 use crate::auth::Action;
 use crate::config::Callers;
 use crate::dispatcher::Submitted;
@@ -181,36 +181,61 @@ impl Rpc for Service {
         Ok(Response::new(scale.into()))
     }
 
-    async fn cancel(&self, _: Request<v1::CancelRequest>) -> Result<Response<v1::CancelReply>, Status> {
-        Err(Status::unimplemented("not there yet"))
+    async fn cancel(&self, request: Request<v1::CancelRequest>) -> Result<Response<v1::CancelReply>, Status> {
+        let (metadata, extensions, message) = request.into_parts();
+        let door = self.doors.of(&extensions);
+        self.unary("Cancel", &metadata, &door, cancel::cancel(&door, message)).await.map(Response::new)
     }
 
-    async fn cancel_many(&self, _: Request<v1::CancelManyRequest>) -> Result<Response<v1::CancelManyReply>, Status> {
-        Err(Status::unimplemented("not there yet"))
+    async fn cancel_many(
+        &self,
+        request: Request<v1::CancelManyRequest>,
+    ) -> Result<Response<v1::CancelManyReply>, Status> {
+        let (metadata, extensions, message) = request.into_parts();
+        let door = self.doors.of(&extensions);
+        self.unary("CancelMany", &metadata, &door, cancel::cancel_many(&door, message)).await.map(Response::new)
     }
 
-    async fn list_dead(&self, _: Request<v1::ListDeadRequest>) -> Result<Response<v1::ListDeadReply>, Status> {
-        Err(Status::unimplemented("not there yet"))
+    async fn list_dead(&self, request: Request<v1::ListDeadRequest>) -> Result<Response<v1::ListDeadReply>, Status> {
+        let (metadata, extensions, message) = request.into_parts();
+        let door = self.doors.of(&extensions);
+        self.unary("ListDead", &metadata, &door, dead::list(&door, message)).await.map(Response::new)
     }
 
-    async fn get_dead(&self, _: Request<v1::GetDeadRequest>) -> Result<Response<v1::DeadTask>, Status> {
-        Err(Status::unimplemented("not there yet"))
+    async fn get_dead(&self, request: Request<v1::GetDeadRequest>) -> Result<Response<v1::DeadTask>, Status> {
+        let (metadata, extensions, message) = request.into_parts();
+        let door = self.doors.of(&extensions);
+        self.unary("GetDead", &metadata, &door, dead::get(&door, message)).await.map(Response::new)
     }
 
-    async fn redrive(&self, _: Request<v1::RedriveRequest>) -> Result<Response<v1::Task>, Status> {
-        Err(Status::unimplemented("not there yet"))
+    async fn redrive(&self, request: Request<v1::RedriveRequest>) -> Result<Response<v1::Task>, Status> {
+        let (metadata, extensions, message) = request.into_parts();
+        let door = self.doors.of(&extensions);
+        self.unary("Redrive", &metadata, &door, dead::redrive(&door, message)).await.map(Response::new)
     }
 
-    async fn redrive_many(&self, _: Request<v1::RedriveManyRequest>) -> Result<Response<v1::DeadManyReply>, Status> {
-        Err(Status::unimplemented("not there yet"))
+    async fn redrive_many(
+        &self,
+        request: Request<v1::RedriveManyRequest>,
+    ) -> Result<Response<v1::DeadManyReply>, Status> {
+        let (metadata, extensions, message) = request.into_parts();
+        let door = self.doors.of(&extensions);
+        self.unary("RedriveMany", &metadata, &door, dead::redrive_many(&door, message)).await.map(Response::new)
     }
 
-    async fn drop_dead(&self, _: Request<v1::DropDeadRequest>) -> Result<Response<v1::DropDeadReply>, Status> {
-        Err(Status::unimplemented("not there yet"))
+    async fn drop_dead(&self, request: Request<v1::DropDeadRequest>) -> Result<Response<v1::DropDeadReply>, Status> {
+        let (metadata, extensions, message) = request.into_parts();
+        let door = self.doors.of(&extensions);
+        self.unary("DropDead", &metadata, &door, dead::drop_one(&door, message)).await.map(Response::new)
     }
 
-    async fn drop_dead_many(&self, _: Request<v1::DropDeadManyRequest>) -> Result<Response<v1::DeadManyReply>, Status> {
-        Err(Status::unimplemented("not there yet"))
+    async fn drop_dead_many(
+        &self,
+        request: Request<v1::DropDeadManyRequest>,
+    ) -> Result<Response<v1::DeadManyReply>, Status> {
+        let (metadata, extensions, message) = request.into_parts();
+        let door = self.doors.of(&extensions);
+        self.unary("DropDeadMany", &metadata, &door, dead::drop_many(&door, message)).await.map(Response::new)
     }
 
     async fn list_operations(

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use axum::body::{Body, BodyDataStream};
+use axum::body::{Body, BodyDataStream, HttpBody};
 use axum::extract::{FromRequest, Request};
 use axum::http::{HeaderMap, header};
 use bytes::Bytes;
@@ -74,6 +74,11 @@ impl Unread {
             Media::Json => (Payload::Json(bytes), whole.held),
             Media::Protobuf => (Payload::Protobuf(bytes), whole.held),
         })
+    }
+
+    /// Whether there certainly is none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.body.as_ref().is_none_or(HttpBody::is_end_stream)
     }
 
     /// Its size, where the caller says it.

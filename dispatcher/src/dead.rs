@@ -1,0 +1,94 @@
+//! Dead letters: tasks that were given up, until somebody reads them and gives them another run, or drops them.
+//!
+//! They are in `DEAD_<queue>`, one stream for each queue, and nothing here is a second record of them. [`list`] and
+//! [`read`] show them; [`redrive`] carries out what [`settlement::Redrive`](workfleet_proto::settlement::Redrive) says, step
+//! by step (rule 14), with [`plan`] for what the new run is to be; [`remove`] drops one; [`many`] does either to many;
+//! [`alert`] tells of each by a webhook.
+//!
+//! A redrive that dies leaves its letter, and the same redrive begun again goes on where it died. So a caller who heard no
+//! answer asks again, and an operator who sees a letter may redrive it, whatever happened to it before.
+
+mod alert;
+mod filter;
+mod letter;
+mod list;
+mod many;
+mod plan;
+mod read;
+mod redrive;
+mod remove;
+mod view;
+
+pub(crate) use alert::run as run_alerts;
+pub use filter::{DeadFilter, ListDead};
+pub use many::{DeadMany, Letters};
+pub use plan::RedriveChanges;
+pub use view::{DeadList, DeadManyView, DeadView};
+
+use workfleet_proto::id::TaskId;
+
+use crate::dispatcher::Dispatcher;
+use crate::error::{ApiError, Code};
+use crate::operations::{Action, Caller, Operation};
+use crate::view::TaskView;
+
+/// What a redrive came to, for its caller.
+#[derive(Debug, Clone)]
+pub struct Redrive {
+    /// The task as it is now: in its queue again, or ended, where an earlier redrive had done it.
+    pub task: TaskView,
+}
+
+impl Dispatcher {
+    /// A page of a queue's dead letters, the latest first, without their payloads. It may be short, or empty, and have a
+    /// next one.
+    ///
+    /// # Errors
+    /// When there is no such queue, or the question cannot be understood.
+    pub async fn dead_letters(&self, list: &ListDead) -> Result<DeadList, ApiError> {
+        let _turn = self.inner().list_turn()?;
+        self.inner().dead_letters(list).await
+    }
+
+    /// One dead letter with its payload.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub async fn dead_letter(&self, id: &TaskId) -> Result<DeadView, ApiError> {
+        self.inner().dead_letter(id).await
+    }
+
+    /// Puts the task of a dead letter into its queue again, as its next run.
+    ///
+    /// # Errors
+    /// When there is no such letter, what is to change is wrong, or it cannot be done now: then the letter is still there.
+    pub async fn redrive(&self, id: &TaskId, changes: &RedriveChanges, caller: Caller) -> Result<Redrive, ApiError> {
+        let task = self.inner().redrive_one(id, changes).await?;
+        self.note(Action::Redrive, id, caller);
+        Ok(Redrive { task })
+    }
+
+    /// Deletes a dead letter.
+    ///
+    /// # Errors
+    /// When there is none, or the broker does not answer.
+    pub async fn drop_dead(&self, id: &TaskId, caller: Caller) -> Result<(), ApiError> {
+        let queue = self.inner().queue_of_letter(id).await?;
+        if !self.inner().drop_letter(&queue, id).await? {
+            return Err(unknown_letter(id));
+        }
+        self.note(Action::Drop, id, caller);
+        Ok(())
+    }
+
+    fn note(&self, action: Action, id: &TaskId, caller: Caller) {
+        let (queue, task) = (id.queue(), Some(id.clone()));
+        self.inner().operations.note(Operation { action, queue, task, count: 1, caller, reason: String::new() });
+    }
+}
+
+/// The refusal of an id that has no letter.
+pub(crate) fn unknown_letter(id: &TaskId) -> ApiError {
+    let detail = format!("there is no dead letter of {id}: it was redriven or dropped, or is no longer kept");
+    ApiError::new(Code::UnknownDeadLetter, detail)
+}

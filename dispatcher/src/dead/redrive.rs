@@ -1,0 +1,330 @@
+//! Carries out a redrive: what is to be done next is said by [`settlement::Redrive`](Machine), and done here.
+//!
+//! Whatever goes wrong ends in an error with the letter still there. What was stored until then does no harm, and the next
+//! redrive finds it: so nothing is undone, except a blob that certainly nobody names.
+
+mod message;
+
+use std::time::Instant;
+
+use opentelemetry::Context;
+use workfleet_link::blobs::{self, BlobInfo};
+use workfleet_link::broker::NatsHeaders;
+use workfleet_link::pipeline::{PublishError, Stored};
+use workfleet_link::read::{self, ReadError};
+use workfleet_link::telemetry::trace;
+use workfleet_link::time::now_ms;
+use workfleet_proto::blob::BlobId;
+use workfleet_proto::id::TaskId;
+use workfleet_proto::limits::{DEAD_MS_MAX, LARGE_WAIT_MS_MAX};
+use workfleet_proto::settlement::{Copies, Edit, Recorded, Redrive as Machine, RedriveReply, RedriveStep, Redriven};
+use workfleet_proto::v1::{Blob, State};
+use workfleet_proto::wire::CopyHeaders;
+
+use super::letter::Letter;
+use super::plan::{Plan, RedriveChanges, Source};
+use super::unknown_letter;
+use crate::ask;
+use crate::dispatcher::Inner;
+use crate::error::{ApiError, Code, unavailable};
+use crate::kinds::Queue;
+use crate::limits::{BROKER_RETRY_AFTER_MS, QUEUE_FULL_RETRY_AFTER_MS, REDRIVE_PAUSE, REDRIVE_TIME_MAX};
+use crate::spans::{self, Span};
+use crate::state;
+use crate::view::{StateWord, TaskView};
+
+/// What a redrive came to that did not fail.
+#[derive(Debug)]
+pub(super) enum Done {
+    /// The task is in its queue again.
+    Redriven(Box<TaskView>),
+    /// It had been redriven before, and has ended since.
+    Before,
+    /// There is no letter.
+    Gone,
+}
+
+impl Inner {
+    /// Redrives the task of one letter, and says where it is then.
+    pub(super) async fn redrive_one(&self, id: &TaskId, changes: &RedriveChanges) -> Result<TaskView, ApiError> {
+        let queue = self.queue_of_letter(id).await?;
+        match self.redrive(&queue, id, changes).await? {
+            // It may run, or have ended, by now.
+            Done::Redriven(accepted) => Ok(self.find(&queue, id).await.ok().flatten().unwrap_or(*accepted)),
+            Done::Before => self.found(&queue, id).await,
+            Done::Gone => Err(unknown_letter(id)),
+        }
+    }
+
+    /// Redrives the task of one letter.
+    pub(super) async fn redrive(&self, queue: &Queue, id: &TaskId, changes: &RedriveChanges) -> Result<Done, ApiError> {
+        let mut driving = Driving { inner: self, queue, id, changes, letter: None, prepared: None };
+        // On the heap: the machine's steps are large, and many of these run beside each other.
+        let redriven = Box::pin(driving.drive()).await;
+        driving.leave(redriven).await
+    }
+
+    /// Whether a copy of this run, or of a later one, is anywhere: in the order in which copies travel.
+    pub(super) async fn has_copy(&self, queue: &Queue, id: &TaskId, run: u32) -> Result<bool, ApiError> {
+        let names = &self.broker.names;
+        let (delay, tasks) = (names.delay_stream(&queue.name), names.tasks_stream(&queue.name));
+        let due = queue.lanes.iter().map(|lane| (&delay, names.delay_due(id, *lane)));
+        let queued = queue.lanes.iter().map(|lane| (&tasks, names.task(id, *lane)));
+        for (stream, subject) in std::iter::once((&delay, names.delay_at(id))).chain(due).chain(queued) {
+            let Some(copy) = read::last_on_subject(&self.broker, stream, &subject).await? else { continue };
+            if CopyHeaders::read(&NatsHeaders(&copy.headers)).is_ok_and(|copy| copy.generation.run >= run) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
+
+/// A redrive under way.
+struct Driving<'a> {
+    inner: &'a Inner,
+    queue: &'a Queue,
+    id: &'a TaskId,
+    changes: &'a RedriveChanges,
+    /// As it was read last, with what is to become of it.
+    letter: Option<(Letter, Plan)>,
+    prepared: Option<Prepared>,
+}
+
+/// What has to be there before the task is published.
+struct Prepared {
+    /// Of the letter that was read.
+    sequence: u64,
+    /// Until its end.
+    span: Option<Span>,
+    /// A payload that was stored for the new run.
+    blob: Option<BlobInfo>,
+    timer: bool,
+    /// Whether a message may name that payload.
+    is_named: bool,
+}
+
+impl Driving<'_> {
+    async fn drive(&mut self) -> Result<Redriven, ApiError> {
+        let mut machine = Machine::new();
+        let until = Instant::now() + REDRIVE_TIME_MAX;
+        loop {
+            let step = match machine.step() {
+                Ok(step) => step,
+                Err(how) => return Ok(how),
+            };
+            let reply = self.take(step).await?;
+            if matches!(reply, RedriveReply::Lost | RedriveReply::Unclear) {
+                if Instant::now() >= until {
+                    return Err(unsettled(self.id));
+                }
+                tokio::time::sleep(REDRIVE_PAUSE).await;
+            }
+            machine = machine.after(reply);
+        }
+    }
+
+    async fn take(&mut self, step: RedriveStep) -> Result<RedriveReply, ApiError> {
+        match step {
+            RedriveStep::ReadLetter => self.read_letter().await,
+            RedriveStep::ReadRecord => self.read_record().await,
+            RedriveStep::StoreMark { expected, run } => self.store_mark(expected, run).await,
+            RedriveStep::FindCopy { run } => {
+                let found = self.inner.has_copy(self.queue, self.id, run).await?;
+                Ok(RedriveReply::Copy(if found { Copies::Some } else { Copies::None }))
+            }
+            RedriveStep::Publish { run, result_sequence } => self.publish(run, result_sequence).await,
+            RedriveStep::DeleteLetter { sequence } => self.delete_letter(sequence).await,
+        }
+    }
+
+    async fn read_letter(&mut self) -> Result<RedriveReply, ApiError> {
+        let Some(letter) = self.inner.letter(self.id).await? else { return Ok(RedriveReply::Letter(None)) };
+        let reply = RedriveReply::Letter(Some((letter.run(), letter.sequence)));
+        if self.letter.as_ref().is_none_or(|(before, _)| before.sequence != letter.sequence) {
+            let plan = self.inner.plan(self.queue, &letter, self.changes).await?;
+            self.letter = Some((letter, plan));
+        }
+        Ok(reply)
+    }
+
+    async fn read_record(&self) -> Result<RedriveReply, ApiError> {
+        let (_, plan) = self.letter()?;
+        let Some(record) = self.inner.record(self.queue, self.id).await? else { return Ok(RedriveReply::Record(None)) };
+        let (state, run) = (record.result.state(), record.result.run.max(1));
+        let is_other = !state.is_end() && record.result.redriven_payload_sha256[..] != plan.digest[..];
+        let edit = if is_other { Edit::Other } else { Edit::Same };
+        Ok(RedriveReply::Record(Some((Recorded { state, run }, record.sequence, edit))))
+    }
+
+    async fn store_mark(&mut self, expected: u64, run: u32) -> Result<RedriveReply, ApiError> {
+        // Whatever may be refused is done before anything is marked.
+        self.prepare().await?;
+        let (letter, plan) = self.letter()?;
+        let message = message::mark(&self.inner.broker.names, letter, plan, expected, run);
+        let stream = self.inner.broker.names.results_stream(&self.queue.name);
+        Ok(match self.inner.publisher.store(&stream, message).await {
+            Ok(stored) => RedriveReply::Marked(stored.sequence),
+            Err(PublishError::Lost) => RedriveReply::Lost,
+            Err(PublishError::InFlight | PublishError::Unanswered) => RedriveReply::Unclear,
+            Err(error) => return Err(error.into()),
+        })
+    }
+
+    async fn publish(&mut self, run: u32, result_sequence: u64) -> Result<RedriveReply, ApiError> {
+        self.prepare().await?;
+        self.store_timer().await?;
+        let (_, plan) = self.letter()?;
+        let (names, context) = (&self.inner.broker.names, self.context());
+        let message = message::task(names, self.id, plan, self.claim(), run, result_sequence, &context);
+        let stream = names.tasks_stream(&self.queue.name);
+        let stored = self.inner.publisher.store(&stream, message).await;
+        if let Some(prepared) = &mut self.prepared {
+            prepared.is_named |= may_be_there(&stored);
+        }
+        Ok(match stored {
+            Ok(Stored { duplicate: false, .. }) => RedriveReply::Done,
+            // The stream remembers the id, and has stored nothing now. The copy may have run since, or been purged: what
+            // is recorded tells, and until it does the letter stays.
+            Ok(Stored { duplicate: true, .. }) | Err(PublishError::Lost) => RedriveReply::Lost,
+            Err(PublishError::Full) => RedriveReply::Full,
+            Err(PublishError::InFlight | PublishError::Unanswered) => RedriveReply::Unclear,
+            Err(error) => return Err(error.into()),
+        })
+    }
+
+    async fn delete_letter(&self, sequence: u64) -> Result<RedriveReply, ApiError> {
+        let stream = self.inner.broker.names.dead_stream(&self.queue.name);
+        match ask::delete_message(&self.inner.broker, &stream, sequence).await {
+            Ok(()) | Err(ReadError::NoStream { .. }) => Ok(RedriveReply::Done),
+            Err(error) => {
+                tracing::debug!(task = %self.id, %error, "a redriven letter is not deleted yet");
+                Ok(RedriveReply::Unclear)
+            }
+        }
+    }
+
+    /// Begins the new trace, and stores a payload that is in no message, or that would not be kept for long enough.
+    async fn prepare(&mut self) -> Result<(), ApiError> {
+        let (letter, plan) = self.letter()?;
+        if self.prepared.as_ref().is_some_and(|prepared| prepared.sequence == letter.sequence) {
+            return Ok(());
+        }
+        let before = trace::extract(&letter.headers);
+        let span = spans::redrive(&self.queue.name, self.id, &before, &plan.envelope.labels);
+        let sequence = letter.sequence;
+        let blob = match &plan.payload {
+            Source::Envelope => None,
+            Source::Large(payload) => {
+                let blob = BlobId::input(self.id, rand::random());
+                self.inner.check_store_room(self.queue, blob.store(), payload.len() as u64).await?;
+                Some(blobs::put_bytes(&self.inner.broker, &blob, payload.clone()).await?)
+            }
+            Source::Blob(info) => self.renewed(info).await?,
+        };
+        self.discard().await;
+        self.prepared = Some(Prepared { sequence, span: Some(span), blob, timer: false, is_named: false });
+        Ok(())
+    }
+
+    /// A copy of a payload that its store would drop before the new run has surely ended, and has been a dead letter for
+    /// as long as one is kept.
+    async fn renewed(&self, info: &BlobInfo) -> Result<Option<BlobInfo>, ApiError> {
+        let left_ms = info.stored_at_ms.saturating_add(self.queue.settings.blobs_age_ms) - now_ms();
+        if left_ms >= DEAD_MS_MAX + LARGE_WAIT_MS_MAX {
+            return Ok(None);
+        }
+        let blob = BlobId::input(self.id, rand::random());
+        self.inner.check_store_room(self.queue, blob.store(), info.bytes).await?;
+        let pieces = blobs::stream(&self.inner.broker, info.clone());
+        Ok(Some(blobs::put(&self.inner.broker, &blob, pieces, info.bytes).await?))
+    }
+
+    /// The timer before the task, as with a submit.
+    async fn store_timer(&mut self) -> Result<(), ApiError> {
+        let (_, plan) = self.letter()?;
+        let deadline_ms = plan.envelope.deadline_ms;
+        let Some(prepared) = self.prepared.as_mut().filter(|prepared| !prepared.timer) else { return Ok(()) };
+        if let Some(deadline_ms) = deadline_ms {
+            let stored = self.inner.publisher.shared_timer(self.id, deadline_ms).await;
+            stored.map_err(|error| error.error())?;
+        }
+        prepared.timer = true;
+        Ok(())
+    }
+
+    fn letter(&self) -> Result<(&Letter, &Plan), ApiError> {
+        let letter = self.letter.as_ref().map(|(letter, plan)| (letter, plan));
+        letter.ok_or_else(|| ApiError::new(Code::Internal, "a redrive without its letter"))
+    }
+
+    fn claim(&self) -> Option<Blob> {
+        self.prepared.as_ref().and_then(|prepared| prepared.blob.as_ref()).map(Blob::from)
+    }
+
+    fn context(&self) -> Context {
+        let span = self.prepared.as_ref().and_then(|prepared| prepared.span.as_ref());
+        span.map_or_else(Context::current, |span| span.context().clone())
+    }
+
+    /// Deletes a payload that was stored for nothing.
+    async fn discard(&mut self) {
+        let Some(Prepared { blob: Some(info), is_named: false, .. }) = self.prepared.take() else { return };
+        if let Err(error) = blobs::delete_exactly(&self.inner.broker, &info).await {
+            tracing::debug!(blob = %info.blob, %error, "the payload of a redrive is left to the sweep");
+        }
+    }
+
+    /// What came of it, for the caller.
+    async fn leave(mut self, redriven: Result<Redriven, ApiError>) -> Result<Done, ApiError> {
+        let done = match redriven {
+            Ok(Redriven::Redriven { .. }) => Ok(Done::Redriven(Box::new(self.view()?))),
+            Ok(Redriven::Before(State::Failed)) => Err(failed_again(self.id)),
+            Ok(Redriven::Before(_)) => Ok(Done::Before),
+            Ok(Redriven::NoLetter) => Ok(Done::Gone),
+            Ok(Redriven::Conflict) => Err(conflict(self.id)),
+            Ok(Redriven::Full) => Err(full(self.queue, self.id)),
+            Err(error) => Err(error.task_id(self.id)),
+        };
+        if let Some(span) = self.prepared.as_mut().and_then(|prepared| prepared.span.take()) {
+            span.end(done.as_ref().map(|_| ()));
+        }
+        self.discard().await;
+        done
+    }
+
+    fn view(&self) -> Result<TaskView, ApiError> {
+        let (_, plan) = self.letter()?;
+        let view = state::of_envelope(self.queue, self.id, &plan.envelope, Some(plan.lane));
+        Ok(TaskView { state: StateWord(State::Queued), ..view })
+    }
+}
+
+/// Whether the message may have been stored.
+fn may_be_there(stored: &Result<Stored, PublishError>) -> bool {
+    match stored {
+        Ok(stored) => !stored.duplicate,
+        Err(error) => matches!(error, PublishError::InFlight | PublishError::Unanswered | PublishError::Closed),
+    }
+}
+
+fn unsettled(id: &TaskId) -> ApiError {
+    let detail = "the redrive came to no end in time: the broker is slow, or an older copy of the task is still in the \
+                  queue; the dead letter is still there, and redriving it again does no harm";
+    unavailable(detail.to_owned()).retry_after_ms(BROKER_RETRY_AFTER_MS).task_id(id)
+}
+
+fn failed_again(id: &TaskId) -> ApiError {
+    let detail = format!("{id} was redriven before and has failed again; look at its new dead letter");
+    ApiError::new(Code::Conflict, detail).task_id(id)
+}
+
+fn conflict(id: &TaskId) -> ApiError {
+    let detail = format!("{id} is being redriven with another payload, or with other options");
+    ApiError::new(Code::Conflict, detail).task_id(id)
+}
+
+fn full(queue: &Queue, id: &TaskId) -> ApiError {
+    let detail = format!("the queue {} is full; the dead letter is still there", queue.name);
+    ApiError::new(Code::QueueFull, detail).retry_after_ms(QUEUE_FULL_RETRY_AFTER_MS).task_id(id)
+}

@@ -1,0 +1,190 @@
+//! What an audit says of tasks in every state, and of those that are gone.
+
+use futures::stream;
+use workfleet_dispatcher::audit::{Audit, Letters};
+use workfleet_dispatcher::ledger::{self, LedgerFile};
+use workfleet_dispatcher::{Options, TaskView};
+use workfleet_link::pipeline::{Pipeline, Publish};
+use workfleet_link::time::{now_ms, rfc3339_ms};
+use workfleet_proto::id::{QueueName, TaskId};
+use workfleet_proto::names::Lane;
+use workfleet_proto::v1::{Result as Record, State};
+
+use crate::fill::{Fill, id, record};
+use crate::place::{Place, wide};
+
+/// A line for each of these tasks, as somebody wrote it so long ago.
+fn lines(numbers: impl IntoIterator<Item = u64>, ago_ms: i64) -> String {
+    let at = rfc3339_ms(now_ms() - ago_ms);
+    let line = |number| format!("{{\"id\":\"{}\",\"queue\":\"thumbnail\",\"submitted_at\":\"{at}\"}}\n", id(number));
+    numbers.into_iter().map(line).collect()
+}
+
+async fn audit(place: &Place, ledger: &str) -> Audit {
+    let lines: Vec<_> = LedgerFile::new("ledger", ledger.as_bytes()).collect();
+    place.dispatcher.audit(stream::iter(lines)).await.expect("an audit")
+}
+
+fn ids(numbers: impl IntoIterator<Item = u64>) -> Vec<String> {
+    numbers.into_iter().map(|number| id(number).to_string()).collect()
+}
+
+/// Deletes what a stream holds of a task, as nobody of ours does.
+async fn delete(place: &Place, stream: &str, subject: &str) {
+    let jetstream = &place.dispatcher.broker().jetstream;
+    let stream = jetstream.get_stream(stream).await.expect("a stream");
+    stream.purge().filter(subject).await.expect("purged");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_task_is_found_where_it_is_and_a_deleted_one_is_named() {
+    let place = Place::start("lease = \"60s\"").await;
+    let fill = Fill::new(place.dispatcher.broker());
+    fill.queued(0..30).await;
+    fill.runs(0..4).await;
+    fill.scheduled(30..40).await;
+    fill.retrying(40..45).await;
+    let ended = [(50..60, State::Completed), (60..63, State::Failed), (63..67, State::Cancelled), (67..70, State::Expired)];
+    for (numbers, state) in ended {
+        fill.ended(numbers.map(|number| record(number, state))).await;
+    }
+    fill.dead(60..63).await;
+
+    let ledger = lines(0..45, 1_000) + &lines(50..70, 1_000) + &lines(0..1, 1_000);
+    let whole = audit(&place, &ledger).await;
+    let expected = Audit {
+        total: 65,
+        waiting: 26,
+        running: 4,
+        scheduled: 15,
+        completed: 10,
+        failed: 3,
+        cancelled: 4,
+        expired: 3,
+        repeated: 1,
+        ..Audit::default()
+    };
+    assert_eq!(whole, expected);
+    assert!(whole.accounts_for_all(Letters::Kept));
+
+    delete(&place, "TASKS_thumbnail", &format!("wf.task.thumbnail.*.m.{}", id(7))).await;
+    delete(&place, "DELAY_thumbnail", &format!("wf.delay.at.thumbnail.{}", id(33))).await;
+    delete(&place, "RESULTS_thumbnail", &format!("wf.result.thumbnail.*.{}", id(55))).await;
+    delete(&place, "DEAD_thumbnail", &format!("wf.dead.thumbnail.{}", id(61))).await;
+    let harmed = audit(&place, &ledger).await;
+    assert_eq!(harmed.lost, ids([7, 33, 55]));
+    assert_eq!(harmed.failed_without_letter, ids([61]));
+    assert_eq!((harmed.total, harmed.failed, harmed.waiting, harmed.completed), (65, 3, 25, 9));
+    assert!(!harmed.accounts_for_all(Letters::MayBeDropped));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_may_be_gone_by_right_is_not_called_lost() {
+    let place = Place::start("retention = \"1h\"").await;
+    let hour_ms = 3_600_000;
+    let fill = Fill::new(place.dispatcher.broker());
+    // A letter that is dropped, a result from before the letters' time, and a redrive that died over its mark.
+    let mut old = record(2, State::Failed);
+    old.ended_at_ms = now_ms() - 31 * 24 * hour_ms;
+    let recent = Record { ended_at_ms: now_ms(), ..record(1, State::Failed) };
+    let mark = Record { run: 2, ..record(3, State::Queued) };
+    fill.ended([recent, old, mark]).await;
+    fill.dead([3]).await;
+    let ledger = lines(1..4, 1_000) + &lines([4], hour_ms + 60_000) + &lines([5], hour_ms - 60_000) + "nonsense\n{\"id\"";
+    let audited = audit(&place, &ledger).await;
+    assert_eq!((audited.lost.clone(), audited.beyond_retention), (ids([5]), 1));
+    assert_eq!((audited.failed, audited.failed_without_letter.clone()), (3, ids([1])));
+    assert_eq!(audited.redrive_unfinished, ids([3]));
+    assert_eq!((audited.unreadable_lines.clone(), audited.torn_lines), (vec!["ledger:6".to_owned()], 1));
+
+    let elsewhere = "other_01h455vb4pex5vsknk084sn02q\n";
+    assert_eq!(audit(&place, elsewhere).await.lost, ["other_01h455vb4pex5vsknk084sn02q"]);
+    let fill = Pipeline::start(place.dispatcher.broker());
+    let garbled = Publish::new(place.dispatcher.broker().names.task(&id(9), Lane::DEFAULT), "not a task".into());
+    fill.publish(garbled).await.expect("stored");
+    let unreadable = audit(&place, &lines([9], 0)).await;
+    assert_eq!(unreadable.unreadable, ids([9]));
+    assert!(!unreadable.accounts_for_all(Letters::MayBeDropped));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_that_moves_all_the_time_is_never_lost() {
+    let place = Place::start("").await;
+    let broker = place.dispatcher.broker();
+    let (names, queue): (_, QueueName) = (&broker.names, "thumbnail".parse().expect("a name"));
+    let fill = Fill::new(broker);
+    fill.queued(0..8).await;
+    // Each hops as retries do: it is stored in its next place, and only then gone from the last.
+    let hop = async {
+        loop {
+            for number in 0..8 {
+                fill.scheduled([number]).await;
+                delete(&place, &names.tasks_stream(&queue), &names.task(&id(number), Lane::DEFAULT)).await;
+                fill.queued([number]).await;
+                delete(&place, &names.delay_stream(&queue), &names.delay_at(&id(number))).await;
+            }
+        }
+    };
+    let look = async {
+        for _ in 0..100 {
+            let audited = audit(&place, &lines(0..8, 1_000)).await;
+            assert_eq!((audited.lost, audited.waiting + audited.scheduled), (Vec::new(), 8));
+        }
+    };
+    tokio::select! {
+        () = hop => {}
+        () = look => {}
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_queue_with_a_ledger_writes_down_what_it_accepts_once() {
+    let place = Place::start("ledger = true").await;
+    let submit = async |width, key: Option<&str>| -> TaskView {
+        place.dispatcher.submit(wide(width, key, Options::default())).await.expect("accepted").task
+    };
+    let (first, keyed) = (submit(1, None).await, submit(2, Some("once")).await);
+    assert_eq!(submit(2, Some("once")).await.id, keyed.id);
+    assert_eq!(place.messages("ACCEPTED_thumbnail").await, 2);
+
+    let queue: QueueName = "thumbnail".parse().expect("a name");
+    let audit = async || {
+        let ledger = ledger::of_queue(place.dispatcher.broker(), &queue).await.expect("a ledger");
+        place.dispatcher.audit(ledger).await.expect("an audit")
+    };
+    let audited = audit().await;
+    assert_eq!((audited.total, audited.waiting), (2, 2));
+    let id: TaskId = first.id.parse().expect("an id");
+    let subject = place.dispatcher.broker().names.task(&id, Lane::DEFAULT);
+    delete(&place, "TASKS_thumbnail", &subject).await;
+    assert_eq!(audit().await.lost, [first.id]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_submit_that_cannot_be_written_down_is_told_so_with_its_task() {
+    let place = Place::start("ledger = true").await;
+    place.dispatcher.broker().jetstream.delete_stream("ACCEPTED_thumbnail").await.expect("deleted");
+    let error = place.dispatcher.submit(wide(1, Some("k"), Options::default())).await.expect_err("no ledger");
+    assert_eq!((error.code.status(), place.messages("TASKS_thumbnail").await), (503, 1));
+    assert!(error.detail.contains("ledger") && error.task_id.is_some(), "{error:?}");
+    place.provision("ledger = true").await;
+    place.dispatcher.submit(wide(1, Some("k"), Options::default())).await.expect("told of the first");
+    assert_eq!(place.messages("ACCEPTED_thumbnail").await, 1);
+    assert_eq!(place.messages("TASKS_thumbnail").await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn twenty_thousand_tasks_are_accounted_for_in_seconds() {
+    let place = Place::start("").await;
+    let fill = Fill::new(place.dispatcher.broker());
+    for start in (0..20_000).step_by(2_000) {
+        fill.ended((start..start + 2_000).map(|number| record(number, State::Completed))).await;
+    }
+    fill.queued(20_000..22_000).await;
+    let began = std::time::Instant::now();
+    let audited = audit(&place, &lines(0..22_100, 0)).await;
+    let took = began.elapsed();
+    println!("22,100 ids in {took:?}");
+    assert_eq!((audited.completed, audited.waiting, audited.lost.len()), (20_000, 2_000, 100));
+    assert!(took.as_secs() < 60, "{took:?}");
+}

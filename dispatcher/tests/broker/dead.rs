@@ -1,0 +1,7 @@
+//! Dead letters: listed, read, redriven, dropped.
+
+mod bulk;
+mod graves;
+mod lists;
+mod redrive;
+mod shared;

@@ -1,0 +1,1 @@
+//! Letters of fleets from before each queue had its own.
