@@ -7,6 +7,7 @@ use tokio::sync::Mutex;
 use workfleet_tests::eventually_within;
 
 use crate::ROWS;
+use crate::audit;
 use crate::field::{Field, Ground};
 use crate::form::{self, Form};
 use crate::load::Load;
@@ -21,7 +22,7 @@ const ACCEPTED_TIME_MAX: Duration = Duration::from_secs(300);
 const RATE_MIN: f64 = 1.0;
 
 /// One at a time: rates are compared, and machines are small.
-static TURN: Mutex<()> = Mutex::const_new(());
+pub(crate) static TURN: Mutex<()> = Mutex::const_new(());
 
 /// A fault, and where it strikes.
 #[derive(Debug, Clone, Copy)]
@@ -67,6 +68,7 @@ pub(crate) async fn run(row: Row, strike: impl AsyncFnMut(&mut Field, &Load) -> 
         worker.drain().await;
     }
     let verdict = verdict::of(&field, &submitted.ledger).await;
+    let audit = audit::of(&field).await;
     let speed = recovered.map_or("never".to_owned(), |after| format!("{:.1} s", after.as_secs_f64()));
     let line = line(row, struck, &verdict, &speed);
     eprintln!(
@@ -79,6 +81,9 @@ pub(crate) async fn run(row: Row, strike: impl AsyncFnMut(&mut Field, &Load) -> 
     assert!(struck > 0, "{}: it never struck", row.fault);
     assert!(submitted.surprises.is_empty(), "{:#?}", submitted.surprises);
     hold(&verdict);
+    // The row that fills the disk has submits that are refused for good, whose keys are taken back.
+    assert!(verdict.replaced == 0 || row.ground == Ground::SmallDisk, "{} results were replaced", verdict.replaced);
+    audit.agrees_with(&verdict);
 }
 
 fn full_rows() -> Option<usize> {
