@@ -128,7 +128,7 @@ impl Walk<'_> {
         let (delay, tasks) = (names.delay_stream(&self.queue.name), names.tasks_stream(&self.queue.name));
         match step {
             HaltStep::ReadRecord => self.read_record().await,
-            HaltStep::FindTask => self.find().await,
+            HaltStep::FindTask { run } => self.find(run).await,
             HaltStep::StoreEnd { expected, run } => self.store_end(expected, run).await,
             HaltStep::PurgeDeadline => self.purge(&delay, [names.delay_deadline(self.id)]).await,
             HaltStep::PurgeScheduled => self.purge(&delay, [names.delay_at(self.id)]).await,
@@ -161,14 +161,19 @@ impl Walk<'_> {
         Ok(HaltReply::Record(Some((recorded, stored.sequence))))
     }
 
-    async fn find(&mut self) -> Result<HaltReply, ApiError> {
+    async fn find(&mut self, run: u32) -> Result<HaltReply, ApiError> {
         let mark = self.record.as_ref();
         let found = match self.inner.look_for(self.queue, self.id, mark).await? {
             Look::Found(found) => *found,
             Look::Ended => return Ok(HaltReply::Task(Existence::Ended)),
             Look::Nothing => return Ok(HaltReply::Task(Existence::Absent)),
         };
-        if self.halting.cause == Cause::Expired && found.copy.envelope.deadline_ms != self.halting.deadline_ms {
+        // From the second run on the mark says it: a copy that is met may be a leftover of an earlier run.
+        let deadline_ms = match &self.record {
+            Some(mark) if run > 1 => mark.deadline_ms,
+            _ => found.copy.envelope.deadline_ms,
+        };
+        if self.halting.cause == Cause::Expired && deadline_ms != self.halting.deadline_ms {
             return Ok(HaltReply::Task(Existence::Absent));
         }
         self.span.link(&found.sender);
@@ -234,7 +239,9 @@ impl Walk<'_> {
     /// A large payload is nobody's any more. What fails here is left to the sweep.
     async fn discard_payload(&self, halted: Halted) {
         let (Halted::Halted, Some(found)) = (halted, &self.found) else { return };
-        let Some(blob) = found.copy.envelope.blob.as_ref().and_then(|claim| own_payload(claim, self.id)) else { return };
+        let Some(blob) = found.copy.envelope.blob.as_ref().and_then(|claim| own_payload(claim, self.id)) else {
+            return;
+        };
         let delete = blobs::delete(&self.inner.broker, &blob);
         match tokio::time::timeout(HALT_DISCARD_TIME_MAX, delete).await {
             Ok(Ok(())) => {}

@@ -55,7 +55,17 @@ impl Publisher {
         self.store(&names.delay_stream(&id.queue()), timer_message(names, id, deadline_ms)).await
     }
 
-    /// The same where another submit of the task may have stored it. All of them go by the deadline that the key's record
+    /// The same, in the place of the one with this sequence alone; 0: there is none.
+    ///
+    /// # Errors
+    /// See [`PublishError`].
+    pub(crate) async fn timer_at(&self, id: &TaskId, deadline_ms: i64, expected: u64) -> Result<Stored, PublishError> {
+        let names = &self.broker.names;
+        let message = timer_message(names, id, deadline_ms);
+        self.store(&names.delay_stream(&id.queue()), Publish { expected_sequence: Some(expected), ..message }).await
+    }
+
+    /// The same as [`timer`](Self::timer) where another submit of the task may have stored it. All of them go by the deadline that the key's record
     /// has; so a timer for another time was left by an earlier task of this key, which has ended, and is replaced.
     ///
     /// # Errors

@@ -99,7 +99,6 @@ struct Prepared {
     span: Option<Span>,
     /// A payload that was stored for the new run.
     blob: Option<BlobInfo>,
-    timer: bool,
     /// Whether a message may name that payload.
     is_named: bool,
 }
@@ -127,12 +126,14 @@ impl Driving<'_> {
     async fn take(&mut self, step: RedriveStep) -> Result<RedriveReply, ApiError> {
         match step {
             RedriveStep::ReadLetter => self.read_letter().await,
+            RedriveStep::ReadTimer => self.read_timer().await,
             RedriveStep::ReadRecord => self.read_record().await,
             RedriveStep::StoreMark { expected, run } => self.store_mark(expected, run).await,
             RedriveStep::FindCopy { run } => {
                 let found = self.inner.has_copy(self.queue, self.id, run).await?;
                 Ok(RedriveReply::Copy(if found { Copies::Some } else { Copies::None }))
             }
+            RedriveStep::StoreTimer { expected } => self.store_timer(expected).await,
             RedriveStep::Publish { run, result_sequence } => self.publish(run, result_sequence).await,
             RedriveStep::DeleteLetter { sequence } => self.delete_letter(sequence).await,
         }
@@ -173,7 +174,6 @@ impl Driving<'_> {
 
     async fn publish(&mut self, run: u32, result_sequence: u64) -> Result<RedriveReply, ApiError> {
         self.prepare().await?;
-        self.store_timer().await?;
         let (_, plan) = self.letter()?;
         let (names, context) = (&self.inner.broker.names, self.context());
         let message = message::task(names, self.id, plan, self.claim(), run, result_sequence, &context);
@@ -223,7 +223,7 @@ impl Driving<'_> {
             Source::Blob(info) => self.renewed(info).await?,
         };
         self.discard().await;
-        self.prepared = Some(Prepared { sequence, span: Some(span), blob, timer: false, is_named: false });
+        self.prepared = Some(Prepared { sequence, span: Some(span), blob, is_named: false });
         Ok(())
     }
 
@@ -240,17 +240,27 @@ impl Driving<'_> {
         Ok(Some(blobs::put(&self.inner.broker, &blob, pieces, info.bytes).await?))
     }
 
-    /// The timer before the task, as with a submit.
-    async fn store_timer(&mut self) -> Result<(), ApiError> {
+    async fn read_timer(&self) -> Result<RedriveReply, ApiError> {
         let (_, plan) = self.letter()?;
-        let deadline_ms = plan.envelope.deadline_ms;
-        let Some(prepared) = self.prepared.as_mut().filter(|prepared| !prepared.timer) else { return Ok(()) };
-        if let Some(deadline_ms) = deadline_ms {
-            let stored = self.inner.publisher.shared_timer(self.id, deadline_ms).await;
-            stored.map_err(|error| error.error())?;
+        if plan.envelope.deadline_ms.is_none() {
+            return Ok(RedriveReply::Timer(0));
         }
-        prepared.timer = true;
-        Ok(())
+        let names = &self.inner.broker.names;
+        let (stream, subject) = (names.delay_stream(&self.queue.name), names.delay_deadline(self.id));
+        let there = read::last_on_subject(&self.inner.broker, &stream, &subject).await?;
+        Ok(RedriveReply::Timer(there.map_or(0, |there| there.sequence)))
+    }
+
+    /// The timer before the task, as with a submit.
+    async fn store_timer(&self, expected: u64) -> Result<RedriveReply, ApiError> {
+        let (_, plan) = self.letter()?;
+        let Some(deadline_ms) = plan.envelope.deadline_ms else { return Ok(RedriveReply::Done) };
+        match self.inner.publisher.timer_at(self.id, deadline_ms, expected).await {
+            Ok(_) => Ok(RedriveReply::Done),
+            Err(PublishError::Lost) => Ok(RedriveReply::Lost),
+            Err(PublishError::InFlight | PublishError::Unanswered) => Ok(RedriveReply::Unclear),
+            Err(error) => Err(error.into()),
+        }
     }
 
     fn letter(&self) -> Result<(&Letter, &Plan), ApiError> {
