@@ -10,7 +10,7 @@ use crate::ROWS;
 use crate::audit;
 use crate::field::{Field, Ground};
 use crate::form::{self, Form};
-use crate::load::Load;
+use crate::load::{Load, Submitted};
 use crate::table;
 use crate::verdict::{self, Verdict};
 
@@ -20,6 +20,9 @@ const RECOVERY_TIME_MAX: Duration = Duration::from_secs(60);
 const ACCEPTED_TIME_MAX: Duration = Duration::from_secs(300);
 /// A fleet that does so little a second before the fault proves nothing after it.
 const RATE_MIN: f64 = 1.0;
+
+/// Tasks without an end whose story is told.
+const LOST_TOLD_MAX: usize = 20;
 
 /// One at a time: rates are compared, and machines are small.
 pub(crate) static TURN: Mutex<()> = Mutex::const_new(());
@@ -69,6 +72,9 @@ pub(crate) async fn run(row: Row, strike: impl AsyncFnMut(&mut Field, &Load) -> 
     }
     let verdict = verdict::of(&field, &submitted.ledger).await;
     let audit = audit::of(&field).await;
+    if !verdict.lost.is_empty() {
+        eprintln!("    {audit:?}");
+    }
     let speed = recovered.map_or("never".to_owned(), |after| format!("{:.1} s", after.as_secs_f64()));
     let line = line(row, struck, &verdict, &speed);
     eprintln!(
@@ -78,6 +84,9 @@ pub(crate) async fn run(row: Row, strike: impl AsyncFnMut(&mut Field, &Load) -> 
         begun.elapsed().as_secs_f64()
     );
     table::keep(row.place, line, full_rows());
+    for lost in verdict.lost.iter().take(LOST_TOLD_MAX) {
+        eprintln!("    without an end: {lost}: {}", story(&field, &submitted, lost));
+    }
     assert!(struck > 0, "{}: it never struck", row.fault);
     assert!(submitted.surprises.is_empty(), "{:#?}", submitted.surprises);
     hold(&verdict);
@@ -88,6 +97,13 @@ pub(crate) async fn run(row: Row, strike: impl AsyncFnMut(&mut Field, &Load) -> 
 
 fn full_rows() -> Option<usize> {
     form::is_full().then_some(ROWS)
+}
+
+/// What is known of a task that has no end.
+fn story(field: &Field, submitted: &Submitted, id: &str) -> String {
+    let accepted = submitted.ledger.iter().find(|accepted| accepted.id == id);
+    let runs: Vec<_> = field.stand.runs().into_iter().filter(|run| run.task == id).collect();
+    format!("{accepted:?} {runs:?}")
 }
 
 /// The promises.
