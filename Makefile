@@ -14,7 +14,7 @@ ARGS ?=
 OVERLAY ?= local
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test kill-test k8s-test list-bench model-deep check build fleet jaeger tools lint-tools images manifests credentials manifest-tools clean-tools
+.PHONY: help demo test kill-test k8s-test chaos sourcing list-bench model-deep check build fleet jaeger tools lint-tools images manifests credentials manifest-tools clean-tools
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,6 +36,15 @@ kill-test: tools ## 1,000 tasks, and 500 of 1 MB, while workers are killed and f
 k8s-test: ## try the manifests on the cluster of KUBECONFIG; IMAGE_LOAD brings an image's tar into it, SCENARIO=a,c chooses
 	cargo build $(LOCKED) --workspace --bins --tests
 	cargo test $(LOCKED) --workspace --test kubernetes -- --ignored --nocapture
+
+chaos: tools ## break fleets under load, 5,000 tasks a fault: nothing lost, nothing recorded twice (25 minutes)
+	cargo build $(LOCKED) --workspace --bins --tests
+	@# One row at a time, or rates before and after a fault could not be compared.
+	WORKFLEET_CHAOS=full cargo test $(LOCKED) --workspace --test chaos -- --include-ignored --nocapture --test-threads=1
+
+sourcing: tools ## kill leaders and servers while thousands of delayed tasks fall due into a full queue (minutes)
+	cargo build $(LOCKED) --workspace --bins --tests
+	WORKFLEET_SOURCING=full cargo test $(LOCKED) --workspace --test sourcing -- --include-ignored --nocapture --test-threads=2
 
 list-bench: tools ## list a million waiting and a million ended tasks: times of first pages, memory (minutes)
 	cargo build $(LOCKED) --workspace --bins --tests

@@ -5,6 +5,12 @@
 //! form are part of `make test`; `make chaos` runs all in full, and writes the table to `target/chaos/table.md` and, when
 //! it is complete, into `docs/guarantees.md`.
 
+/// What `workfleet audit` says in the end.
+mod audit;
+
+/// 10,000 cancels.
+mod cancels;
+
 /// What is broken.
 mod field;
 

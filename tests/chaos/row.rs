@@ -7,9 +7,10 @@ use tokio::sync::Mutex;
 use workfleet_tests::eventually_within;
 
 use crate::ROWS;
+use crate::audit;
 use crate::field::{Field, Ground};
 use crate::form::{self, Form};
-use crate::load::Load;
+use crate::load::{Load, Submitted};
 use crate::table;
 use crate::verdict::{self, Verdict};
 
@@ -20,8 +21,11 @@ const ACCEPTED_TIME_MAX: Duration = Duration::from_secs(300);
 /// A fleet that does so little a second before the fault proves nothing after it.
 const RATE_MIN: f64 = 1.0;
 
+/// Tasks without an end whose story is told.
+const LOST_TOLD_MAX: usize = 20;
+
 /// One at a time: rates are compared, and machines are small.
-static TURN: Mutex<()> = Mutex::const_new(());
+pub(crate) static TURN: Mutex<()> = Mutex::const_new(());
 
 /// A fault, and where it strikes.
 #[derive(Debug, Clone, Copy)]
@@ -67,6 +71,10 @@ pub(crate) async fn run(row: Row, strike: impl AsyncFnMut(&mut Field, &Load) -> 
         worker.drain().await;
     }
     let verdict = verdict::of(&field, &submitted.ledger).await;
+    let audit = audit::of(&field).await;
+    if !verdict.lost.is_empty() {
+        eprintln!("    {audit:?}");
+    }
     let speed = recovered.map_or("never".to_owned(), |after| format!("{:.1} s", after.as_secs_f64()));
     let line = line(row, struck, &verdict, &speed);
     eprintln!(
@@ -76,13 +84,26 @@ pub(crate) async fn run(row: Row, strike: impl AsyncFnMut(&mut Field, &Load) -> 
         begun.elapsed().as_secs_f64()
     );
     table::keep(row.place, line, full_rows());
+    for lost in verdict.lost.iter().take(LOST_TOLD_MAX) {
+        eprintln!("    without an end: {lost}: {}", story(&field, &submitted, lost));
+    }
     assert!(struck > 0, "{}: it never struck", row.fault);
     assert!(submitted.surprises.is_empty(), "{:#?}", submitted.surprises);
     hold(&verdict);
+    // The row that fills the disk has submits that are refused for good, whose keys are taken back.
+    assert!(verdict.replaced == 0 || row.ground == Ground::SmallDisk, "{} results were replaced", verdict.replaced);
+    audit.agrees_with(&verdict);
 }
 
 fn full_rows() -> Option<usize> {
     form::is_full().then_some(ROWS)
+}
+
+/// What is known of a task that has no end.
+fn story(field: &Field, submitted: &Submitted, id: &str) -> String {
+    let accepted = submitted.ledger.iter().find(|accepted| accepted.id == id);
+    let runs: Vec<_> = field.stand.runs().into_iter().filter(|run| run.task == id).collect();
+    format!("{accepted:?} {runs:?}")
 }
 
 /// The promises.
