@@ -87,8 +87,8 @@ fn redrives_with_a_frozen_worker_of_the_old_run() {
 
 #[test]
 fn two_redrives_edited_and_not_by_operators_that_die() {
-    let mishaps = Mishaps { redrives: 2, aborts: 1, unanswered: 1, ..Mishaps::default() };
-    let fleet = Fleet { wishes: WISHES, ..fleet(1, mishaps) };
+    let mishaps = Mishaps { redrives: 2, aborts: 1, ..Mishaps::default() };
+    let fleet = Fleet { workers: 1, wishes: WISHES, ..fleet(1, mishaps) };
     holds("two redrives", fleet, &[COMPLETES, FAILS, REDRIVEN, REDRIVEN_TWICE]);
 }
 
@@ -127,7 +127,7 @@ fn a_deadline_and_a_cancel_at_once() {
 #[test]
 fn deadlines_of_two_runs() {
     let mishaps = Mishaps { redrives: 2, ..Mishaps::default() };
-    let fleet = Fleet { deadline: 1, deadlines: 2, wishes: TIMED_WISHES, ..fleet(1, mishaps) };
+    let fleet = Fleet { deadline: 1, deadlines: 2, workers: 1, wishes: TIMED_WISHES, ..fleet(1, mishaps) };
     holds("deadlines of two runs", fleet, &[COMPLETES, FAILS, EXPIRED, EXPIRES_ALONE, REDRIVEN, STALE_TIMER]);
 }
 
@@ -169,7 +169,7 @@ fn counterexample(fleet: Fleet, breaks: &'static str, steps_max: usize) -> Optio
 /// The real rules, for a task without a deadline, and redrives without changes.
 pub(crate) fn fleet(attempts_max: u32, mishaps: Mishaps) -> Fleet {
     let wishes = &[Wish { payload: None, deadline: None }];
-    Fleet { rules: Rules::default(), attempts_max, mishaps, deadline: 0, deadlines: 0, wishes }
+    Fleet { rules: Rules::default(), attempts_max, mishaps, deadline: 0, deadlines: 0, workers: 2, wishes }
 }
 
 /// Explores the real rules to the last state. Everything that must hold holds, and everything in `possible` happens.
