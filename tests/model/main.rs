@@ -52,8 +52,8 @@ use world::{Action, Fleet, Mishaps};
 
 /// A redrive without changes, and one with another payload.
 const WISHES: &[Wish] = &[Wish { payload: None, deadline: None }, Wish { payload: Some(1), deadline: None }];
-/// One with another deadline, too.
-const TIMED_WISHES: &[Wish] = &[Wish { payload: None, deadline: None }, Wish { payload: Some(1), deadline: Some(2) }];
+/// A redrive that keeps the deadline, unless it has passed, and one with another.
+const TIMED: &[Wish] = &[Wish { payload: None, deadline: None }, Wish { payload: None, deadline: Some(2) }];
 
 #[test]
 fn two_crashes_and_a_frozen_worker() {
@@ -87,9 +87,16 @@ fn redrives_with_a_frozen_worker_of_the_old_run() {
 
 #[test]
 fn two_redrives_edited_and_not_by_operators_that_die() {
-    let mishaps = Mishaps { redrives: 2, aborts: 1, ..Mishaps::default() };
-    let fleet = Fleet { workers: 1, wishes: WISHES, ..fleet(1, mishaps) };
+    let mishaps = Mishaps { redrives: 2, aborts: 1, unanswered: 1, ..Mishaps::default() };
+    let fleet = Fleet { wishes: WISHES, ..fleet(1, mishaps) };
     holds("two redrives", fleet, &[COMPLETES, FAILS, REDRIVEN, REDRIVEN_TWICE]);
+}
+
+#[test]
+fn redrives_after_the_ids_are_forgotten() {
+    let mishaps = Mishaps { redrives: 2, aborts: 1, forgets: 1, ..Mishaps::default() };
+    let fleet = Fleet { wishes: WISHES, ..fleet(2, mishaps) };
+    holds("forgotten ids", fleet, &[COMPLETES, FAILS, REDRIVEN, REDRIVEN_TWICE]);
 }
 
 #[test]
@@ -126,9 +133,16 @@ fn a_deadline_and_a_cancel_at_once() {
 
 #[test]
 fn deadlines_of_two_runs() {
-    let mishaps = Mishaps { redrives: 2, ..Mishaps::default() };
-    let fleet = Fleet { deadline: 1, deadlines: 2, workers: 1, wishes: TIMED_WISHES, ..fleet(1, mishaps) };
+    let mishaps = Mishaps { redrives: 1, ..Mishaps::default() };
+    let fleet = Fleet { deadline: 1, deadlines: 2, workers: 1, wishes: TIMED, ..fleet(1, mishaps) };
     holds("deadlines of two runs", fleet, &[COMPLETES, FAILS, EXPIRED, EXPIRES_ALONE, REDRIVEN, STALE_TIMER]);
+}
+
+#[test]
+fn timers_of_three_runs_while_time_stands_still() {
+    let mishaps = Mishaps { redrives: 3, ..Mishaps::default() };
+    let fleet = Fleet { deadline: 1, workers: 1, wishes: TIMED, ..fleet(1, mishaps) };
+    holds("timers of three runs", fleet, &[COMPLETES, FAILS, REDRIVEN, REDRIVEN_TWICE]);
 }
 
 #[test]
@@ -142,6 +156,12 @@ fn more_of_everything() {
     holds("a redrive and a crash", fleet(2, Mishaps { redrives: 1, ..one_each }), &[REDRIVEN, EXHAUSTS]);
     let redriven = Mishaps { crashes: 0, hand_backs: 1, redrives: 1, ..one_each };
     holds("a redrive and a hand-back", fleet(2, redriven), &[REDRIVEN]);
+    let cancelled = Mishaps { cancels: 2, aborts: 1, slips: 1, hand_backs: 1, crashes: 1, ..Mishaps::default() };
+    holds("two cancels and a hand-back", fleet(2, cancelled), &[CANCELLED]);
+    let contested = Mishaps { cancels: 1, redrives: 2, aborts: 1, unanswered: 1, ..Mishaps::default() };
+    holds("a cancel and two redrives", Fleet { wishes: WISHES, ..fleet(1, contested) }, &[CANCELLED, REDRIVEN_TWICE]);
+    let late = Fleet { deadline: 1, deadlines: 1, ..fleet(2, Mishaps { crashes: 1, aborts: 1, slips: 1, ..one_each }) };
+    holds("a deadline and one of each", late, &[EXPIRED, EXPIRES_ALONE]);
 }
 
 #[test]
