@@ -1,29 +1,34 @@
-//! Explores every order in which settling can happen, and go wrong, up to a number of mishaps.
+//! Explores every order in which a task can be settled, halted and redriven, and all of it go wrong, up to a number of mishaps.
 //!
-//! **What is explored.** One task with two or three attempts; the work queue with its leases, deliveries and
-//! acknowledgements; DELAY with its one schedule for each task, what is due, the move into the work queue, and message ids; the
-//! result with its sequence; the dead letter; two worker processes with one slot each; an operator who redrives once. Handlers
-//! end as they like. Any process may stop for any time between any two steps. On top of that, as often as a setting says:
-//! - a worker dies (its next self starts at once);
+//! **What is explored.** One task with one to three attempts; the work queue with its leases, deliveries and
+//! acknowledgements; DELAY with its one schedule and its one timer for each task, what is due, the move into the work queue,
+//! and message ids; the result with its sequence; the dead letter; two worker processes with one slot each; two dispatchers
+//! that cancel it or take its fired timers; two operators who redrive it, with the same or another payload or deadline.
+//! Handlers end as they like. Any process may stop for any time between any two steps, and deadlines pass at any moment. On
+//! top of that, as often as a setting says:
+//! - a worker dies (its next self starts at once), or a dispatcher in the middle of a redrive, a cancel or an expiry;
 //! - a lease runs out while its worker lives, which learns of it by its own clock before its next step, but not before what
 //!   it has sent arrives;
-//! - an answer or an acknowledgement is lost, or a publish is given up that arrives at any later time, or never;
-//! - the server moves a due copy into the queue twice;
-//! - a worker drains.
+//! - an answer or an acknowledgement is lost, a publish is given up that arrives at any later time, or never, or the workers
+//!   do not hear of a cancel;
+//! - the server moves a due copy into the queue twice, or although it was purged meanwhile;
+//! - a worker drains;
+//! - the windows of message ids close.
 //!
 //! Every decision is a call of `workfleet_proto::settlement` ([`rules`]); only the world around it is modelled, with the
-//! server's habits as they were seen in nats-server 2.15.1 ([`broker`]). Everything that could repeat is counted, so every path
-//! ends, and [`properties`] of states say all: there is no fairness to assume.
+//! server's habits as they were seen in nats-server 2.15.1 ([`broker`]). Everything that could repeat is counted, so nearly every
+//! path ends, and [`properties`] of states say all: there is no fairness to assume. The one circle is a redrive that waits
+//! until an old copy is out of its way; a worker breaks it.
 //!
 //! **What is not.** More than one task, and so slots, isolation, order and priorities. A duplicate window that closes while a
-//! publish is on its way, a result that outlives its retention, a stream that is full. Cancelling and deadlines, which end a
-//! task from outside with the same compare-and-set. Hand-backs for a while, which are scheduled like retries. NAKs, which are
-//! lapses that come at once. A worker's clock that runs slower than the broker's.
+//! publish is on its way, a record that outlives its retention, a stream that is full. Letters that are dropped. Hand-backs
+//! for a while, which are scheduled like retries. NAKs, which are lapses that come at once. A worker's clock that runs slower
+//! than the broker's, or deadlines that pass earlier for one than for another.
 //!
 //! **Why to believe it.** [`mutants`] have one mistake each, and the model finds every one.
 //!
-//! `cargo test -p workfleet-tests --test model` prints the states and the length of the shortest counterexamples; `MODEL_TRACE=1` prints the
-//! counterexamples, step by step. Ignored tests explore more, in minutes.
+//! `cargo test --workspace --test model` prints the states and the length of the shortest counterexamples; `MODEL_TRACE=1` prints
+//! the counterexamples, step by step. Ignored tests explore more, in minutes.
 
 mod acts;
 mod broker;
