@@ -100,7 +100,7 @@ fn two_redrives_edited_and_not_by_operators_that_die() {
 #[test]
 fn redrives_after_the_ids_are_forgotten() {
     let mishaps = Mishaps { redrives: 2, aborts: 1, forgets: 1, ..Mishaps::default() };
-    let fleet = Fleet { wishes: WISHES, ..fleet(2, mishaps) };
+    let fleet = Fleet { wishes: WISHES, ..fleet(1, mishaps) };
     holds("forgotten ids", fleet, &[COMPLETES, FAILS, REDRIVEN, REDRIVEN_TWICE]);
 }
 
