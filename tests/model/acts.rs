@@ -1,8 +1,6 @@
 //! What each action does. Every decision in here is a call of the rules.
 
-use workfleet_proto::settlement::{
-    Deadline, Delivered, Ended, Generation, Look, Origin, Plan, Reply, Seen, Step, Verdict,
-};
+use workfleet_proto::settlement::{Deadline, Delivered, Ended, Generation, Look, Origin, Plan, Reply, Seen, Step};
 use workfleet_proto::v1::State;
 
 use crate::broker::{Due, Name, Parcel, Publish};
@@ -102,7 +100,7 @@ impl Fleet {
         }
         let deadline = if world.has_passed(delivery.order.deadline) { Deadline::Passed } else { Deadline::Open };
         let verdict = (self.rules.judge)(&delivery.delivered, self.attempts_max, deadline, &seen);
-        if verdict == Verdict::Start && !(self.rules.starts)(delivery.told) {
+        if !(self.rules.goes_on)(delivery.told) {
             return self.settle_as(world, index, delivery, Ended::Halted);
         }
         match (self.rules.plan_verdict)(verdict, delivery.lease()) {

@@ -184,7 +184,7 @@ impl Fleet {
         } else {
             let [place, rest @ ..] = *unread else { return Some(Existence::Absent) };
             *unread = rest;
-            if *place == Place::Ended && world.broker.end().is_some() {
+            if *place == Place::Ended && world.broker.record.is_some() {
                 return Some(Existence::Ended);
             }
             world.broker.copy_at(*place).map(|parcel| parcel.order)
@@ -231,7 +231,10 @@ impl Fleet {
                 world.acknowledged = Some(cause.state());
             }
             Halted::Ended(_) => {}
-            Halted::Unknown => world.broken.unfound |= timer == 0 && world.broker.has_copies(),
+            Halted::Unknown => {
+                let lives = world.broker.end().is_none() && world.broker.has_copies();
+                world.broken.unfound |= timer == 0 && lives;
+            }
         }
     }
 }

@@ -1,29 +1,34 @@
-//! Explores every order in which settling can happen, and go wrong, up to a number of mishaps.
+//! Explores every order in which a task can be settled, halted and redriven, and all of it go wrong, up to a number of mishaps.
 //!
-//! **What is explored.** One task with two or three attempts; the work queue with its leases, deliveries and
-//! acknowledgements; DELAY with its one schedule for each task, what is due, the move into the work queue, and message ids; the
-//! result with its sequence; the dead letter; two worker processes with one slot each; an operator who redrives once. Handlers
-//! end as they like. Any process may stop for any time between any two steps. On top of that, as often as a setting says:
-//! - a worker dies (its next self starts at once);
+//! **What is explored.** One task with one to three attempts; the work queue with its leases, deliveries and
+//! acknowledgements; DELAY with its one schedule and its one timer for each task, what is due, the move into the work queue,
+//! and message ids; the result with its sequence; the dead letter; two worker processes with one slot each; two dispatchers
+//! that cancel it or take its fired timers; two operators who redrive it, with the same or another payload or deadline.
+//! Handlers end as they like. Any process may stop for any time between any two steps, and deadlines pass at any moment. On
+//! top of that, as often as a setting says:
+//! - a worker dies (its next self starts at once), or a dispatcher in the middle of a redrive, a cancel or an expiry;
 //! - a lease runs out while its worker lives, which learns of it by its own clock before its next step, but not before what
 //!   it has sent arrives;
-//! - an answer or an acknowledgement is lost, or a publish is given up that arrives at any later time, or never;
-//! - the server moves a due copy into the queue twice;
-//! - a worker drains.
+//! - an answer or an acknowledgement is lost, a publish is given up that arrives at any later time, or never, or the workers
+//!   do not hear of a cancel;
+//! - the server moves a due copy into the queue twice, or although it was purged meanwhile;
+//! - a worker drains;
+//! - the windows of message ids close.
 //!
 //! Every decision is a call of `workfleet_proto::settlement` ([`rules`]); only the world around it is modelled, with the
-//! server's habits as they were seen in nats-server 2.15.1 ([`broker`]). Everything that could repeat is counted, so every path
-//! ends, and [`properties`] of states say all: there is no fairness to assume.
+//! server's habits as they were seen in nats-server 2.15.1 ([`broker`]). Everything that could repeat is counted, so nearly every
+//! path ends, and [`properties`] of states say all: there is no fairness to assume. The one circle is a redrive that waits
+//! until an old copy is out of its way; a worker breaks it.
 //!
 //! **What is not.** More than one task, and so slots, isolation, order and priorities. A duplicate window that closes while a
-//! publish is on its way, a result that outlives its retention, a stream that is full. Cancelling and deadlines, which end a
-//! task from outside with the same compare-and-set. Hand-backs for a while, which are scheduled like retries. NAKs, which are
-//! lapses that come at once. A worker's clock that runs slower than the broker's.
+//! publish is on its way, a record that outlives its retention, a stream that is full. Letters that are dropped. Hand-backs
+//! for a while, which are scheduled like retries. NAKs, which are lapses that come at once. A worker's clock that runs slower
+//! than the broker's, or deadlines that pass earlier for one than for another.
 //!
 //! **Why to believe it.** [`mutants`] have one mistake each, and the model finds every one.
 //!
-//! `cargo test -p workfleet-tests --test model` prints the states and the length of the shortest counterexamples; `MODEL_TRACE=1` prints the
-//! counterexamples, step by step. Ignored tests explore more, in minutes.
+//! `cargo test --workspace --test model` prints the states and the length of the shortest counterexamples; `MODEL_TRACE=1` prints
+//! the counterexamples, step by step. Ignored tests explore more, in minutes.
 
 mod acts;
 mod broker;
@@ -52,8 +57,8 @@ use world::{Action, Fleet, Mishaps};
 
 /// A redrive without changes, and one with another payload.
 const WISHES: &[Wish] = &[Wish { payload: None, deadline: None }, Wish { payload: Some(1), deadline: None }];
-/// One with another deadline, too.
-const TIMED_WISHES: &[Wish] = &[Wish { payload: None, deadline: None }, Wish { payload: Some(1), deadline: Some(2) }];
+/// A redrive that keeps the deadline, unless it has passed, and one with another.
+const TIMED: &[Wish] = &[Wish { payload: None, deadline: None }, Wish { payload: None, deadline: Some(2) }];
 
 #[test]
 fn two_crashes_and_a_frozen_worker() {
@@ -93,6 +98,13 @@ fn two_redrives_edited_and_not_by_operators_that_die() {
 }
 
 #[test]
+fn redrives_after_the_ids_are_forgotten() {
+    let mishaps = Mishaps { redrives: 2, aborts: 1, forgets: 1, ..Mishaps::default() };
+    let fleet = Fleet { wishes: WISHES, ..fleet(1, mishaps) };
+    holds("forgotten ids", fleet, &[COMPLETES, FAILS, REDRIVEN, REDRIVEN_TWICE]);
+}
+
+#[test]
 fn a_cancel_at_any_moment() {
     let mishaps = Mishaps { cancels: 1, lapses: 1, unanswered: 1, slips: 1, ..Mishaps::default() };
     holds("a cancel", fleet(2, mishaps), &[COMPLETES, FAILS, CANCELLED, BOTH_RUN, RETURNS]);
@@ -126,9 +138,16 @@ fn a_deadline_and_a_cancel_at_once() {
 
 #[test]
 fn deadlines_of_two_runs() {
-    let mishaps = Mishaps { redrives: 2, ..Mishaps::default() };
-    let fleet = Fleet { deadline: 1, deadlines: 2, wishes: TIMED_WISHES, ..fleet(1, mishaps) };
+    let mishaps = Mishaps { redrives: 1, ..Mishaps::default() };
+    let fleet = Fleet { deadline: 1, deadlines: 2, workers: 1, wishes: TIMED, ..fleet(1, mishaps) };
     holds("deadlines of two runs", fleet, &[COMPLETES, FAILS, EXPIRED, EXPIRES_ALONE, REDRIVEN, STALE_TIMER]);
+}
+
+#[test]
+fn timers_of_three_runs_while_time_stands_still() {
+    let mishaps = Mishaps { redrives: 3, ..Mishaps::default() };
+    let fleet = Fleet { deadline: 1, workers: 1, wishes: TIMED, ..fleet(1, mishaps) };
+    holds("timers of three runs", fleet, &[COMPLETES, FAILS, REDRIVEN, REDRIVEN_TWICE]);
 }
 
 #[test]
@@ -142,6 +161,12 @@ fn more_of_everything() {
     holds("a redrive and a crash", fleet(2, Mishaps { redrives: 1, ..one_each }), &[REDRIVEN, EXHAUSTS]);
     let redriven = Mishaps { crashes: 0, hand_backs: 1, redrives: 1, ..one_each };
     holds("a redrive and a hand-back", fleet(2, redriven), &[REDRIVEN]);
+    let cancelled = Mishaps { cancels: 2, aborts: 1, slips: 1, hand_backs: 1, crashes: 1, ..Mishaps::default() };
+    holds("two cancels and a hand-back", fleet(2, cancelled), &[CANCELLED]);
+    let contested = Mishaps { cancels: 1, redrives: 2, aborts: 1, unanswered: 1, ..Mishaps::default() };
+    holds("a cancel and two redrives", Fleet { wishes: WISHES, ..fleet(1, contested) }, &[CANCELLED, REDRIVEN_TWICE]);
+    let late = Fleet { deadline: 1, deadlines: 1, ..fleet(2, Mishaps { crashes: 1, aborts: 1, slips: 1, ..one_each }) };
+    holds("a deadline and one of each", late, &[EXPIRED, EXPIRES_ALONE]);
 }
 
 #[test]
@@ -169,7 +194,7 @@ fn counterexample(fleet: Fleet, breaks: &'static str, steps_max: usize) -> Optio
 /// The real rules, for a task without a deadline, and redrives without changes.
 pub(crate) fn fleet(attempts_max: u32, mishaps: Mishaps) -> Fleet {
     let wishes = &[Wish { payload: None, deadline: None }];
-    Fleet { rules: Rules::default(), attempts_max, mishaps, deadline: 0, deadlines: 0, wishes }
+    Fleet { rules: Rules::default(), attempts_max, mishaps, deadline: 0, deadlines: 0, workers: 2, wishes }
 }
 
 /// Explores the real rules to the last state. Everything that must hold holds, and everything in `possible` happens.

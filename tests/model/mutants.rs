@@ -2,14 +2,17 @@
 //!
 //! Each comes with the smallest setting that shows it, and with the property that it breaks.
 
+mod dispatching;
+
 use workfleet_proto::settlement::{
-    self, Deadline, Delivered, Ended, Generation, Lease, Look, Plan, Read, Recorded, Reply, Seen, Settlement, Step,
-    Verdict,
+    self, Deadline, Delivered, Ended, Generation, Lease, Look, Origin, Plan, Read, Recorded, Reply, Seen, Settlement,
+    Step, Verdict,
 };
 use workfleet_proto::v1::State;
 
 use crate::properties::{
-    DEAD_LETTER, ENDS_WELL, STALE_START, STALE_WRITE, START_AFTER_END, START_BESIDE_RETRY, START_TOO_OFTEN, WAY_TO_END,
+    DEAD_LETTER, ENDS_WELL, ONE_END, STALE_START, STALE_WRITE, START_AFTER_END, START_BESIDE_RETRY, START_TOO_OFTEN,
+    WAY_TO_END,
 };
 use crate::rules::{Course, Rules};
 use crate::world::{Fleet, Mishaps};
@@ -26,7 +29,8 @@ pub(crate) struct Mutant {
 
 /// Every mistake.
 pub(crate) fn all() -> Vec<Mutant> {
-    [wrong_order(), wrong_looks(), wrong_leases(), wrong_answers(), wrong_copies()].into_iter().flatten().collect()
+    let workers = [wrong_order(), wrong_looks(), wrong_leases(), wrong_answers(), wrong_copies()];
+    workers.into_iter().flatten().chain(dispatching::all()).collect()
 }
 
 fn mutant(mistake: &'static str, breaks: &'static str, mishaps: Mishaps) -> Mutant {
@@ -103,6 +107,8 @@ fn wrong_looks() -> Vec<Mutant> {
             look: |delivered| if delivered.deliveries > 1 { Look::Result } else { delivered.look() },
             ..rules()
         }),
+        mutant("a copy from the delay stream starts without a look", START_AFTER_END, Mishaps { twins: 1, ..CALM })
+            .with(Rules { look: |delivered| look_but_for(delivered, Origin::Sourced), ..rules() }),
         mutant("the result is read before the copies", START_AFTER_END, CRASH)
             .with(Rules { reads: result_first, ..rules() }),
         mutant("a redelivery takes a failure for finished", ENDS_WELL, CRASH).with(Rules {
@@ -119,6 +125,10 @@ fn wrong_looks() -> Vec<Mutant> {
         }),
         mutant("a crash costs no attempt", START_TOO_OFTEN, TWO_CRASHES).with(Rules { judge: judge_header, ..rules() }),
     ]
+}
+
+fn look_but_for(delivered: &Delivered, origin: Origin) -> Look {
+    if delivered.deliveries == 1 && delivered.origin == origin { Look::No } else { delivered.look() }
 }
 
 fn result_first(look: Look) -> &'static [Read] {
@@ -156,6 +166,8 @@ fn wrong_leases() -> Vec<Mutant> {
 /// Rule 1.
 fn wrong_answers() -> Vec<Mutant> {
     vec![
+        mutant("a result is stored without comparing", ONE_END, LAPSE)
+            .with(Rules { result_condition: |_| None, ..rules() }),
         mutant("an unclear answer is taken for a loss", WAY_TO_END, UNANSWERED).with(Rules {
             after: |settlement, reply| match reply {
                 Reply::Unclear => settlement.after(LOST_TO_A_SUCCESS),

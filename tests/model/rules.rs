@@ -41,8 +41,8 @@ pub(crate) struct Rules {
     pub(crate) dead_letter_id: fn(u32) -> Option<u32>,
     /// The condition that a result is published under.
     pub(crate) result_condition: fn(u64) -> Option<u64>,
-    /// Whether a worker starts a handler, if it was told that the task is halted.
-    pub(crate) starts: fn(bool) -> bool,
+    /// Whether a worker heeds its verdict on a task, if it was told that it is halted.
+    pub(crate) goes_on: fn(bool) -> bool,
     /// How a halt goes on after an answer.
     pub(crate) halt_after: fn(Halt, HaltReply) -> Halt,
     /// The order of a mutant's steps, instead of [`Halt`]'s.
@@ -86,7 +86,7 @@ impl Default for Rules {
             copy_id: |copy| copy,
             dead_letter_id: Some,
             result_condition: Some,
-            starts: |told| !told,
+            goes_on: |told| !told,
             halt_after: Halt::after,
             halt_order: &[],
             places: PLACES,

@@ -24,6 +24,8 @@ pub(crate) struct Fleet {
     pub(crate) deadline: u8,
     /// How many deadlines may pass.
     pub(crate) deadlines: u8,
+    /// How many workers may be busy at once.
+    pub(crate) workers: usize,
     /// What operators may ask for.
     pub(crate) wishes: &'static [Wish],
 }
@@ -195,6 +197,10 @@ impl Fleet {
     fn worker_actions(&self, world: &World, index: usize, actions: &mut Vec<Action>) {
         match &world.workers[index] {
             Worker::Idle => {
+                let busy = world.workers.iter().filter(|worker| **worker != Worker::Idle).count();
+                if busy == self.workers {
+                    return;
+                }
                 let free = world.broker.tasks.iter().filter(|queued| !queued.leased);
                 actions.extend(free.map(|queued| Action::Pull(index, queued.name)));
                 return;

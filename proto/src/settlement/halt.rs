@@ -34,7 +34,7 @@ impl Cause {
 pub enum HaltStep {
     /// Read the record, from the leader. Answered by [`HaltReply::Record`].
     ReadRecord,
-    /// Look for the task where it can be: scheduled, due, queued, and then ended, twice in this order, for a copy may move
+    /// Look for the task where it can be: scheduled, due, queued, and then in its record, twice in this order, for a copy may move
     /// against it. Answered by [`HaltReply::Task`].
     ///
     /// For [`Cause::Expired`] a run whose deadline is another one, or none, counts as [`Existence::Absent`]. From the second
@@ -87,7 +87,7 @@ pub enum HaltReply {
 pub enum Existence {
     /// A copy is there, or a redrive has begun.
     Present,
-    /// It has ended since the record was read.
+    /// There is a record by now, so it has ended since, or was even redriven.
     Ended,
     /// Nobody knows it.
     Absent,

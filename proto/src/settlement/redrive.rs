@@ -4,9 +4,11 @@
 //! sequence at which it was read. A crash in between leaves the letter, and redriving it again goes on from where the mark
 //! and the copies say that it stands. Nothing is purged, so no end is ever taken back without a mark in its place.
 //!
-//! A redrive may edit the payload, so two redrives of one letter may mean different tasks. The mark says which payload it
-//! stands for. Where a redrive died after the mark and nothing of its run is left, one with another payload begins a run of
-//! its own: whatever comes of the old one late is of an earlier run, and is dropped.
+//! A redrive may edit the task, so two redrives of one letter may mean different ones. The mark says what it stands for, and
+//! who wants something else gives way, even where nothing of its run is found: whoever stored the mark may only be slow. To
+//! begin a further run there loses tasks. The slow one publishes its own after that, and deletes the letter for it, while the
+//! further run is not published yet; and then the other dies. A mark that was left for good is taken up by the same redrive
+//! again, or ended by a cancel.
 //!
 //! A task has one timer, so that of the new run's deadline takes the place of another. It is compared and set at the sequence
 //! that was read before the record: then it can only replace one that is older than the mark. Stored blindly, the timer of a
@@ -126,7 +128,8 @@ pub struct Redrive {
     timer: u64,
     /// Run and sequence of the mark; run 0: there is none.
     mark: (u32, u64),
-    edit: Edit,
+    /// Sequence of the mark whose timer it stored.
+    timed: u64,
     /// What it comes to once the letter is deleted.
     then: Redriven,
     next: Result<RedriveStep, Redriven>,
@@ -143,7 +146,8 @@ impl Redrive {
     #[must_use]
     pub fn new() -> Self {
         let next = Ok(RedriveStep::ReadLetter);
-        Self { letter: (0, 0), timer: 0, mark: (0, 0), edit: Edit::Same, then: Redriven::NoLetter, next }
+        let (letter, mark, then) = ((0, 0), (0, 0), Redriven::NoLetter);
+        Self { letter, timer: 0, mark, timed: 0, then, next }
     }
 
     /// The step to take now.
@@ -175,7 +179,7 @@ impl Redrive {
                 self.going_on(RedriveStep::ReadLetter)
             }
             (RedriveStep::FindCopy { run }, RedriveReply::Copy(found)) => self.after_search(run, found),
-            (RedriveStep::StoreTimer { .. }, RedriveReply::Done) => self.publishing(),
+            (RedriveStep::StoreTimer { .. }, RedriveReply::Done) => Self { timed: self.mark.1, ..self }.publishing(),
             // Somebody has another mark by now, or had one before: the record says which.
             (RedriveStep::StoreTimer { .. }, RedriveReply::Lost | RedriveReply::Unclear) => {
                 self.going_on(RedriveStep::ReadTimer)
@@ -203,31 +207,30 @@ impl Redrive {
             Some((Recorded { state: State::Failed, run }, sequence, _)) if run == letter_run => {
                 self.going_on(RedriveStep::StoreMark { expected: sequence, run: run.saturating_add(1) })
             }
-            Some((Recorded { state, run }, sequence, edit)) if !state.is_end() && run > letter_run => {
-                Self { mark: (run, sequence), edit, ..self }.going_on(RedriveStep::FindCopy { run })
+            Some((Recorded { state, run }, sequence, Edit::Same)) if !state.is_end() && run > letter_run => {
+                Self { mark: (run, sequence), ..self }.going_on(RedriveStep::FindCopy { run })
             }
             Some((Recorded { state, run }, _, _)) if state.is_end() && run >= letter_run => {
                 self.deleting(Redriven::Before(state))
             }
-            // A record of an earlier run than its letter: nobody writes that.
+            // Another's mark; or a record of an earlier run than its letter, which nobody writes.
             Some(_) => self.ended(Redriven::Conflict),
         }
     }
 
     fn after_search(self, run: u32, found: Copies) -> Self {
-        match (found, self.edit) {
-            (Copies::Some, _) if self.mark.0 == 0 => self.ended(Redriven::Conflict),
-            (Copies::None, _) if self.mark.0 == 0 => self.going_on(RedriveStep::StoreMark { expected: 0, run }),
-            (Copies::Some, Edit::Same) => self.deleting(Redriven::Redriven { run }),
-            (Copies::Some, Edit::Other) => self.ended(Redriven::Conflict),
-            (Copies::None, Edit::Same) => self.timing(),
-            (Copies::None, Edit::Other) => {
-                self.going_on(RedriveStep::StoreMark { expected: self.mark.1, run: run.saturating_add(1) })
-            }
+        match (found, self.mark.0) {
+            (Copies::Some, 0) => self.ended(Redriven::Conflict),
+            (Copies::None, 0) => self.going_on(RedriveStep::StoreMark { expected: 0, run }),
+            (Copies::Some, _) => self.deleting(Redriven::Redriven { run }),
+            (Copies::None, _) => self.timing(),
         }
     }
 
     fn timing(self) -> Self {
+        if self.timed == self.mark.1 {
+            return self.publishing();
+        }
         self.going_on(RedriveStep::StoreTimer { expected: self.timer })
     }
 
@@ -295,11 +298,8 @@ mod tests {
     }
 
     #[test]
-    fn another_payload_never_joins_a_run_that_was_begun_without_it() {
-        let marked = found(record(State::Queued, 2, Edit::Other));
-        assert_eq!(marked.after(RedriveReply::Copy(Copies::Some)).step(), Err(Redriven::Conflict));
-        let anew = marked.after(RedriveReply::Copy(Copies::None));
-        assert_eq!(anew.step(), Ok(RedriveStep::StoreMark { expected: 20, run: 3 }));
+    fn another_payload_gives_way_to_a_run_that_was_begun_without_it() {
+        assert_eq!(found(record(State::Queued, 2, Edit::Other)).step(), Err(Redriven::Conflict));
     }
 
     #[test]
@@ -319,7 +319,7 @@ mod tests {
         let read = met.after(RedriveReply::Timer(4));
         let ours = read.after(record(State::Queued, 2, Edit::Same)).after(RedriveReply::Copy(Copies::None));
         assert_eq!(ours.step(), Ok(RedriveStep::StoreTimer { expected: 4 }));
-        let theirs = read.after(record(State::Queued, 3, Edit::Other)).after(RedriveReply::Copy(Copies::Some));
+        let theirs = read.after(record(State::Queued, 3, Edit::Other));
         assert_eq!(theirs.step(), Err(Redriven::Conflict));
     }
 
@@ -336,8 +336,8 @@ mod tests {
         let met = marked.after(RedriveReply::Lost);
         assert_eq!(met.step(), Ok(RedriveStep::ReadTimer));
         let read = met.after(TIMER).after(record(State::Queued, 2, Edit::Same));
-        let again = read.after(RedriveReply::Copy(Copies::None)).after(DONE);
-        assert_eq!(again.step(), Ok(RedriveStep::Publish { run: 2, result_sequence: 20 }));
+        let again = read.after(RedriveReply::Copy(Copies::None));
+        assert_eq!(again.step(), Ok(RedriveStep::Publish { run: 2, result_sequence: 20 }), "its timer is stored");
     }
 
     #[test]
