@@ -234,7 +234,9 @@ impl Walk<'_> {
     /// A large payload is nobody's any more. What fails here is left to the sweep.
     async fn discard_payload(&self, halted: Halted) {
         let (Halted::Halted, Some(found)) = (halted, &self.found) else { return };
-        let Some(blob) = found.copy.envelope.blob.as_ref().and_then(|claim| own_payload(claim, self.id)) else { return };
+        let Some(blob) = found.copy.envelope.blob.as_ref().and_then(|claim| own_payload(claim, self.id)) else {
+            return;
+        };
         let delete = blobs::delete(&self.inner.broker, &blob);
         match tokio::time::timeout(HALT_DISCARD_TIME_MAX, delete).await {
             Ok(Ok(())) => {}

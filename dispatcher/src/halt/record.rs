@@ -126,12 +126,8 @@ mod tests {
     fn record(copy: &Waiting, heard: Option<&Heard>, reason: &str) -> v1::Result {
         let queue = Queue::without_kind("mail".parse().expect("a name"));
         let id: TaskId = "mail_01h455vb4pex5vsknk084sn02q".parse().expect("an id");
-        let halting = Halting {
-            cause: Cause::Cancelled,
-            deadline_ms: None,
-            reason: reason.to_owned(),
-            telling: Telling::Asking,
-        };
+        let halting =
+            Halting { cause: Cause::Cancelled, deadline_ms: None, reason: reason.to_owned(), telling: Telling::Asking };
         End { halting: &halting, run: 1, copy, heard, now_ms: 10_000 }.record(&queue, &id)
     }
 

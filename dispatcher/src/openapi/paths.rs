@@ -37,7 +37,10 @@ pub(super) fn common() -> Members {
     );
     let call = call("call", "calls", &any_input, &reference("schemas", "CallAnswer"));
     add("/v1/queues/{queue}/calls", json!({ "parameters": [parameter("queue")], "post": call }));
-    add("/v1/tasks/{id}", json!({ "parameters": [parameter("id")], "get": get_task(), "delete": super::cancel::cancel() }));
+    add(
+        "/v1/tasks/{id}",
+        json!({ "parameters": [parameter("id")], "get": get_task(), "delete": super::cancel::cancel() }),
+    );
     add("/v1/tasks/{id}/result", json!({ "parameters": [parameter("id")], "get": get_result() }));
     add("/v1/tasks/{id}/events", json!({ "parameters": [parameter("id")], "get": get_events() }));
     add("/v1/scale/{queue}", json!({ "parameters": [parameter("queue")], "get": get_scale() }));

@@ -20,10 +20,7 @@ pub(super) async fn cancel(door: &Door, message: v1::CancelRequest) -> Result<v1
 }
 
 /// Ends many tasks of a queue.
-pub(super) async fn cancel_many(
-    door: &Door,
-    message: v1::CancelManyRequest,
-) -> Result<v1::CancelManyReply, ApiError> {
+pub(super) async fn cancel_many(door: &Door, message: v1::CancelManyRequest) -> Result<v1::CancelManyReply, ApiError> {
     let dispatcher = door.open(Action::Operate, &message.queue)?;
     let done = dispatcher.cancel_many(request::cancel_many(message)?, &door.caller()).await?;
     Ok(CancelledManyView::from(done).into())
