@@ -64,7 +64,7 @@ pub(super) fn schemas() -> Members {
         "additionalProperties": false,
         "properties": {
             "labels": { "type": "object", "additionalProperties": { "type": "string" } },
-            "state": { "type": ["string", "null"], "enum": ["scheduled", "queued", "running", "retrying", null] },
+            "state": { "anyOf": [{ "enum": ["scheduled", "queued", "running", "retrying"] }, { "type": "null" }] },
             "limit": { "type": ["integer", "null"], "minimum": 1, "maximum": CANCEL_MANY_MAX },
             "cursor": text_or_null(),
         },

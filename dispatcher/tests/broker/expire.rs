@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures::StreamExt as _;
 use prost::Message as _;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
@@ -119,10 +120,13 @@ async fn a_deadline_that_a_dispatcher_died_with_is_given_out_again() {
     assert!(updated.get("error").is_none(), "{updated}");
     let id = submitted(&place, soon()).await;
     let client = async_nats::connect(&place.config("").url).await.expect("connected");
-    let pull = client.request("$JS.API.CONSUMER.MSG.NEXT.DELAY_thumbnail.EXPIRED", "1".into()).await;
-    let taken = pull.expect("the deadline");
+    let inbox = client.new_inbox();
+    let mut deadlines = client.subscribe(inbox.clone()).await.expect("subscribed");
+    let next = "$JS.API.CONSUMER.MSG.NEXT.DELAY_thumbnail.EXPIRED";
+    client.publish_with_reply(next, inbox, "1".into()).await.expect("sent");
+    let taken = deadlines.next().await.expect("the deadline");
     assert!(taken.subject.ends_with(id.as_str()), "{taken:?}");
-    drop(client);
+    drop((deadlines, client));
     let taker = Taker::start(&place.dispatcher);
     expired(&place, &id).await;
     done(&place).await;
@@ -161,15 +165,14 @@ async fn a_task_that_is_stored_after_its_timer_has_fired_expires_all_the_same() 
     let stream = place.dispatcher.broker().jetstream.get_stream(TASKS).await.expect("a stream");
     stream.purge().await.expect("not stored yet");
     let taker = Taker::start(&place.dispatcher);
+    // It is not acknowledged for as long as that is looked at, and then it is put off: so it is that for a while.
+    let mut looks = 0;
     let looked_at = async || {
-        let info: Value = place
-            .dispatcher
-            .broker()
-            .jetstream
-            .request("CONSUMER.INFO.DELAY_thumbnail.EXPIRED", &())
-            .await
-            .ok()?;
-        (info["num_ack_pending"].as_u64() == Some(1)).then_some(())
+        let asked = "$JS.API.CONSUMER.INFO.DELAY_thumbnail.EXPIRED";
+        let info = place.dispatcher.broker().client.request(asked, "".into()).await.ok()?;
+        let info: Value = serde_json::from_slice(&info.payload).ok()?;
+        looks = if info["num_ack_pending"].as_u64() == Some(1) { looks + 1 } else { 0 };
+        (looks > 50).then_some(())
     };
     eventually("the deadline is looked at", looked_at).await;
     store(&place, copy).await;

@@ -12,7 +12,7 @@ use workfleet_dispatcher::{Dispatcher, Options, Payload, Submit};
 use workfleet_link::broker::BrokerConfig;
 
 /// Longest wait for anything.
-const WAIT_MAX: Duration = Duration::from_secs(20);
+const WAIT_MAX: Duration = Duration::from_secs(60);
 const SERVER_FILE: &str = "server.conf";
 
 pub(crate) struct Place {
