@@ -13,9 +13,17 @@ pub struct Run {
     pub pid: u32,
     /// Whether the handler came to its end.
     pub ended: bool,
+    /// When the handler was told that its task is cancelled, milliseconds since the Unix epoch.
+    pub told_ms: Option<u64>,
 }
 
-/// Reads `<task> <attempt> <pid> start|end` lines.
+impl Run {
+    fn is_of(&self, other: &Self) -> bool {
+        (&self.task, self.attempt, self.pid) == (&other.task, other.attempt, other.pid)
+    }
+}
+
+/// Reads `<task> <attempt> <pid> start|end|told-<unix ms>` lines.
 ///
 /// # Panics
 /// When a line is anything else.
@@ -31,16 +39,19 @@ pub fn read(file: &Path) -> Vec<Run> {
             attempt: attempt.parse().expect("an attempt is a number"),
             pid: pid.parse().expect("a pid is a number"),
             ended: false,
+            told_ms: None,
         };
-        match what {
-            "start" => runs.push(run),
-            // Backwards: an attempt whose delivery was repeated has several starts, and the last one ends.
-            "end" => {
-                if let Some(begun) = runs.iter_mut().rev().find(|begun| **begun == run) {
-                    begun.ended = true;
-                }
+        // Backwards: an attempt whose delivery was repeated has several starts, and the last one ends.
+        let begun = runs.iter_mut().rev().find(|begun| begun.is_of(&run) && !begun.ended);
+        match (what, begun) {
+            ("start", _) => runs.push(run),
+            ("end", Some(begun)) => begun.ended = true,
+            ("end", None) => {}
+            (what, begun) => {
+                let told = what.strip_prefix("told-").and_then(|ms| ms.parse().ok());
+                let told = told.unwrap_or_else(|| panic!("not a word of a probe: {what}"));
+                begun.into_iter().for_each(|begun| begun.told_ms = Some(told));
             }
-            other => panic!("not a word of a probe: {other}"),
         }
     }
     runs

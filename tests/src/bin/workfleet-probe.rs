@@ -4,6 +4,7 @@ use std::io::Write as _;
 use std::time::Duration;
 
 use tracing::Instrument as _;
+use workfleet_link::time::now_ms;
 use workfleet_proto::id::TaskId;
 use workfleet_proto::kinds::thumbnail::ThumbnailRequest;
 use workfleet_sdk::{Context, RunError, TaskError, Worker};
@@ -26,7 +27,14 @@ async fn main() -> Result<(), RunError> {
 async fn probe(ctx: Context, task: ProbeRequest) -> Result<ProbeReply, TaskError> {
     log(&ctx, &task, "start")?;
     let children = submit(&ctx, &task).await?;
-    work(&ctx, &task).instrument(tracing::info_span!("work", attempt = ctx.attempt())).await;
+    let work = work(&ctx, &task).instrument(tracing::info_span!("work", attempt = ctx.attempt()));
+    tokio::select! {
+        () = work => {}
+        () = ctx.cancelled() => {
+            log(&ctx, &task, &format!("told-{}", now_ms()))?;
+            return Err(TaskError::retryable("cancelled", "told to stop"));
+        }
+    }
     tracing::info_span!("conclude").in_scope(|| conclude(&ctx, &task))?;
     log(&ctx, &task, "end")?;
     let padding = match task.output_bytes {
