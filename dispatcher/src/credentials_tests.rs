@@ -78,10 +78,7 @@ fn a_workers_lists_are_these_and_no_others() {
         "wf.submit.webhook",
     ];
     assert_eq!(lists.publish, expected);
-    assert_eq!(
-        lists.subscribe,
-        ["wf.call.thumbnail thumbnail", "wf.cancel.thumbnail", "_INBOX_worker-thumbnail.>"]
-    );
+    assert_eq!(lists.subscribe, ["wf.call.thumbnail thumbnail", "wf.cancel.thumbnail", "_INBOX_worker-thumbnail.>"]);
 }
 
 #[test]

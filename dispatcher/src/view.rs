@@ -154,12 +154,12 @@ pub struct FailureView {
 pub struct AttemptView {
     /// Counted from 1 in each run.
     pub attempt: u32,
-    /// When it began.
-    pub started_at: UnixMs,
+    /// When it began; absent where its worker was lost, for then nobody knows.
+    pub started_at: Option<UnixMs>,
     /// When it ended.
-    pub ended_at: UnixMs,
+    pub ended_at: Option<UnixMs>,
     /// The worker process that held it.
-    pub worker: String,
+    pub worker: Option<String>,
     /// For programs.
     pub code: String,
     /// For people.

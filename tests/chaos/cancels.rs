@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use futures::StreamExt as _;
 use reqwest::{Client, StatusCode};
 use serde_json::Value;
+use workfleet_link::time::now_ms;
 use workfleet_tests::{Edges, Probe, client, eventually_within};
 
 use crate::field::{Field, Ground};
@@ -30,7 +31,7 @@ const SLOTS: usize = 48;
 const LONG_MS: u32 = 600_000;
 const PATIENCE: Duration = Duration::from_secs(120);
 /// How soon a running handler is to be told: the 99th of a hundred.
-const TOLD_MS_MAX: u64 = 500;
+const TOLD_MS_MAX: i64 = 500;
 
 /// Of each third.
 fn tasks() -> usize {
@@ -49,7 +50,7 @@ struct Caller {
 /// When a cancel was asked for, and its task.
 struct Asked {
     id: String,
-    unix_ms: u64,
+    unix_ms: i64,
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -107,7 +108,7 @@ async fn while_all_workers_are_down(field: &mut Field, caller: &Caller) {
 }
 
 /// Running tasks by the slotful; gives how soon their handlers were told.
-async fn while_it_runs(field: &Field, caller: &Caller) -> (u64, u64) {
+async fn while_it_runs(field: &Field, caller: &Caller) -> (i64, i64) {
     let mut asked = Vec::new();
     while asked.len() < tasks() {
         let count = RUNNING.min(tasks() - asked.len());
@@ -142,13 +143,13 @@ async fn before_it_runs(field: &Field, caller: &Caller) {
 }
 
 /// The median and the 99th of a hundred, in milliseconds.
-async fn told(field: &Field, asked: &[Asked]) -> (u64, u64) {
+async fn told(field: &Field, asked: &[Asked]) -> (i64, i64) {
     let all = async || {
         let runs = field.stand.runs();
-        let told: BTreeMap<&str, u64> =
-            runs.iter().filter_map(|run| Some((run.task.as_str(), run.told_ms?))).collect();
-        let after = |asked: &Asked| Some(told.get(asked.id.as_str())?.saturating_sub(asked.unix_ms));
-        asked.iter().map(after).collect::<Option<Vec<u64>>>()
+        let told: BTreeMap<&str, i64> =
+            runs.iter().filter_map(|run| Some((run.task.as_str(), run.told_at_ms?))).collect();
+        let after = |asked: &Asked| Some(told.get(asked.id.as_str())? - asked.unix_ms);
+        asked.iter().map(after).collect::<Option<Vec<i64>>>()
     };
     let mut after = eventually_within(PATIENCE, "every handler is told", all).await;
     after.sort_unstable();
@@ -190,7 +191,7 @@ impl Caller {
     }
 
     async fn cancel(&self, id: String) -> Asked {
-        let unix_ms = now_unix_ms();
+        let unix_ms = now_ms();
         let answer = self.client.delete(format!("{}/v1/tasks/{id}", self.edge())).send().await.expect("an answer");
         let status = answer.status();
         let task: Value = answer.json().await.unwrap_or_default();
@@ -204,10 +205,5 @@ impl Caller {
 }
 
 fn body(runs_file: &Path, sleep_ms: u32) -> Value {
-    Probe::echo("cancel me").sleeps_ms(sleep_ms).logs_to(runs_file).json()
-}
-
-fn now_unix_ms() -> u64 {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(now.as_millis()).unwrap_or(0)
+    Probe::echo("cancel me").sleeps_ms(sleep_ms).notes_cancel().heeds_cancel().logs_to(runs_file).json()
 }

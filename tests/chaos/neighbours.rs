@@ -21,7 +21,7 @@ async fn what_a_killed_worker_held_runs_again_though_a_task_beside_it_was_cancel
     for id in &held {
         fleet.started(id).await;
     }
-    let cancelled = fleet.submit(&Probe::echo("cancelled").sleeps_ms(60_000)).await;
+    let cancelled = fleet.submit(&Probe::echo("cancelled").sleeps_ms(60_000).heeds_cancel()).await;
     fleet.started(&cancelled).await;
     fleet.http.delete(&format!("/v1/tasks/{cancelled}")).send().await.expect(200);
     fleet.completed(&fleet.submit(&Probe::echo("next")).await).await;

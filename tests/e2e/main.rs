@@ -27,6 +27,15 @@ mod attempts;
 /// Workers that die, freeze, block or drain.
 mod workers;
 
+/// A worker that is killed with many tasks: when they run again.
+mod crash;
+
+/// A handler that blocks its thread on a busy machine.
+mod blocked;
+
+/// A task that kills its process, and its neighbours.
+mod poison;
+
 /// Tasks that handlers submit.
 mod children;
 

@@ -4,7 +4,7 @@
 //! takes the place of the one on its subject, an expected sequence is looked at before the message id, an id is remembered
 //! after its message is gone, and a copy that is acknowledged is gone, whoever acknowledges it.
 
-use workfleet_proto::settlement::{Generation, Origin, RedriveReply, Recorded, Reply, Scheduled};
+use workfleet_proto::settlement::{Generation, Origin, Recorded, RedriveReply, Reply, Scheduled};
 use workfleet_proto::v1::State;
 
 pub(crate) use crate::messages::{Due, Letter, Name, Order, Parcel, Publish, Queued};

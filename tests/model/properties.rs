@@ -83,7 +83,9 @@ fn possible() -> Vec<Property<Fleet>> {
         Property::sometimes(CANCELLED, |_, world: &World| is_quiet(world) && ends_as(world, State::Cancelled)),
         Property::sometimes(EXPIRED, |_, world: &World| is_quiet(world) && ends_as(world, State::Expired)),
         Property::sometimes(EXPIRES_ALONE, |_, world: &World| world.starts == 0 && ends_as(world, State::Expired)),
-        Property::sometimes(STALE_TIMER, |_, world: &World| world.broker.run() > 1 && world.broker.expired.contains(&1)),
+        Property::sometimes(STALE_TIMER, |_, world: &World| {
+            world.broker.run() > 1 && world.broker.expired.contains(&1)
+        }),
     ]
 }
 
@@ -110,7 +112,8 @@ pub(crate) const START_TOO_OFTEN: &str = "no attempt comes after the last";
 /// Rule 3, over all copies: see [`starts_max`].
 pub(crate) const STARTS: &str = "handlers start no more often than attempts and mishaps explain";
 /// Rule 11: "a cancel that was acknowledged holds".
-pub(crate) const HALT_HOLDS: &str = "nothing is recorded after an acknowledged cancel or expiry, and no letter lies there";
+pub(crate) const HALT_HOLDS: &str =
+    "nothing is recorded after an acknowledged cancel or expiry, and no letter lies there";
 /// Rule 11.
 pub(crate) const LEFT_BEHIND: &str = "an acknowledged cancel leaves no copy that was there before it";
 /// Rule 11.

@@ -55,6 +55,30 @@ impl Probe {
         self.with("exit", true)
     }
 
+    /// Ends the worker's process as a crash does.
+    #[must_use]
+    pub fn aborts(self) -> Self {
+        self.with("abort", true)
+    }
+
+    /// Holds a processor that long.
+    #[must_use]
+    pub fn burns_ms(self, ms: u32) -> Self {
+        self.with("burn_ms", ms)
+    }
+
+    /// Writes down when it is told to stop, and goes on all the same.
+    #[must_use]
+    pub fn notes_cancel(self) -> Self {
+        self.with("notes_cancel", true)
+    }
+
+    /// Stops when it is told to.
+    #[must_use]
+    pub fn heeds_cancel(self) -> Self {
+        self.with("heeds_cancel", true)
+    }
+
     /// Reports progress in so many steps, spread over its sleep.
     #[must_use]
     pub fn progress_steps(self, steps: u32) -> Self {

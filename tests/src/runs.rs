@@ -11,19 +11,15 @@ pub struct Run {
     pub attempt: u32,
     /// The process that ran it.
     pub pid: u32,
+    /// When it began, milliseconds since the Unix epoch.
+    pub started_at_ms: i64,
+    /// When it was told to stop, if it was told, and wrote it down.
+    pub told_at_ms: Option<i64>,
     /// Whether the handler came to its end.
     pub ended: bool,
-    /// When the handler was told that its task is cancelled, milliseconds since the Unix epoch.
-    pub told_ms: Option<u64>,
 }
 
-impl Run {
-    fn is_of(&self, other: &Self) -> bool {
-        (&self.task, self.attempt, self.pid) == (&other.task, other.attempt, other.pid)
-    }
-}
-
-/// Reads `<task> <attempt> <pid> start|end|told-<unix ms>` lines.
+/// Reads `<task> <attempt> <pid> start|told|end <milliseconds>` lines.
 ///
 /// # Panics
 /// When a line is anything else.
@@ -33,25 +29,33 @@ pub fn read(file: &Path) -> Vec<Run> {
     let mut runs: Vec<Run> = Vec::new();
     for line in text.lines() {
         let words: Vec<&str> = line.split(' ').collect();
-        let [task, attempt, pid, what] = words[..] else { panic!("not a line of a probe: {line}") };
+        let [task, attempt, pid, what, at_ms] = words[..] else { panic!("not a line of a probe: {line}") };
+        let at_ms = at_ms.parse().expect("a time is a number");
         let run = Run {
             task: task.to_owned(),
             attempt: attempt.parse().expect("an attempt is a number"),
             pid: pid.parse().expect("a pid is a number"),
+            started_at_ms: at_ms,
+            told_at_ms: None,
             ended: false,
-            told_ms: None,
         };
         // Backwards: an attempt whose delivery was repeated has several starts, and the last one ends.
-        let begun = runs.iter_mut().rev().find(|begun| begun.is_of(&run) && !begun.ended);
-        match (what, begun) {
-            ("start", _) => runs.push(run),
-            ("end", Some(begun)) => begun.ended = true,
-            ("end", None) => {}
-            (what, begun) => {
-                let told = what.strip_prefix("told-").and_then(|ms| ms.parse().ok());
-                let told = told.unwrap_or_else(|| panic!("not a word of a probe: {what}"));
-                begun.into_iter().for_each(|begun| begun.told_ms = Some(told));
+        let open = |begun: &&mut Run| {
+            (&begun.task, begun.attempt, begun.pid, begun.ended) == (&run.task, run.attempt, run.pid, false)
+        };
+        match what {
+            "start" => runs.push(run),
+            "end" => {
+                if let Some(begun) = runs.iter_mut().rev().find(open) {
+                    begun.ended = true;
+                }
             }
+            "told" => {
+                if let Some(begun) = runs.iter_mut().rev().find(open) {
+                    begun.told_at_ms = Some(at_ms);
+                }
+            }
+            other => panic!("not a word of a probe: {other}"),
         }
     }
     runs

@@ -68,7 +68,7 @@ pub(crate) struct Failure {
 pub(crate) struct Attempt {
     pub(crate) attempt: u32,
     #[serde(default)]
-    pub(crate) worker: String,
+    pub(crate) worker: Option<String>,
     #[serde(default)]
     pub(crate) code: String,
     #[serde(default)]
@@ -170,7 +170,8 @@ impl Failure {
 
 impl Attempt {
     fn words(&self) -> String {
-        format!("attempt {} on {}: {}: {}", self.attempt, self.worker, self.code, self.message)
+        let place = self.worker.as_ref().map(|worker| format!(" on {worker}")).unwrap_or_default();
+        format!("attempt {}{place}: {}: {}", self.attempt, self.code, self.message)
     }
 }
 

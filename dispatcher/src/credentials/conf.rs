@@ -81,7 +81,8 @@ pub(super) fn auth_conf(users: &[User]) -> String {
         "# Who may do what on the broker. Written by `workfleet credentials`, which replaces it: change the queues file,\n\
          # not this. It has public keys alone. In the servers' configuration: include \"auth.conf\"\n\naccounts {\n",
     );
-    let imports = workers.iter().flat_map(|user| user.serves().map(|(subject, _)| import(&user.role.to_string(), subject)));
+    let imports =
+        workers.iter().flat_map(|user| user.serves().map(|(subject, _)| import(&user.role.to_string(), subject)));
     text.push_str(&account(
         ACCOUNT,
         &[
@@ -95,7 +96,10 @@ pub(super) fn auth_conf(users: &[User]) -> String {
         text.push_str(&account(
             &worker.role.to_string(),
             &[
-                list("exports", worker.serves().map(|(subject, answered)| export(subject, &[ACCOUNT.to_owned()], answered))),
+                list(
+                    "exports",
+                    worker.serves().map(|(subject, answered)| export(subject, &[ACCOUNT.to_owned()], answered)),
+                ),
                 list("imports", worker.asks().map(|subject| import(ACCOUNT, subject))),
                 list("users", logins(worker)),
             ],

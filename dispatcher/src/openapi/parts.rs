@@ -38,7 +38,7 @@ pub(super) fn schemas() -> Members {
             "attempt": { "type": "integer", "minimum": 1 },
             "started_at": time(),
             "ended_at": time(),
-            "worker": { "type": "string" },
+            "worker": { "type": ["string", "null"] },
             "code": { "type": "string" },
             "message": { "type": "string" },
         })),

@@ -97,9 +97,9 @@ pub(crate) fn apply_event(view: &mut TaskView, event: &v1::Event) {
     if let Some(failure) = event.failure.clone() {
         let ended = AttemptView {
             attempt: event.attempt,
-            started_at: UnixMs(event.started_at_ms),
-            ended_at: UnixMs(event.at_ms),
-            worker: event.worker.clone(),
+            started_at: Some(UnixMs(event.started_at_ms)),
+            ended_at: Some(UnixMs(event.at_ms)),
+            worker: Some(event.worker.clone()),
             code: failure.code.clone(),
             message: failure.message.clone(),
         };

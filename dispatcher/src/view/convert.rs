@@ -59,9 +59,9 @@ impl From<AttemptView> for v1::AttemptInfo {
     fn from(view: AttemptView) -> Self {
         Self {
             attempt: view.attempt,
-            started_at: Some(view.started_at.into()),
-            ended_at: Some(view.ended_at.into()),
-            worker: view.worker,
+            started_at: view.started_at.map(Into::into),
+            ended_at: view.ended_at.map(Into::into),
+            worker: view.worker.unwrap_or_default(),
             code: view.code,
             message: view.message,
         }
@@ -70,11 +70,13 @@ impl From<AttemptView> for v1::AttemptInfo {
 
 impl From<v1::Attempt> for AttemptView {
     fn from(attempt: v1::Attempt) -> Self {
+        // What a lost worker has left says neither when nor where.
+        let known = |at_ms: i64| (at_ms > 0).then_some(UnixMs(at_ms));
         Self {
             attempt: attempt.attempt,
-            started_at: UnixMs(attempt.started_at_ms),
-            ended_at: UnixMs(attempt.ended_at_ms),
-            worker: attempt.worker,
+            started_at: known(attempt.started_at_ms),
+            ended_at: known(attempt.ended_at_ms),
+            worker: Some(attempt.worker).filter(|worker| !worker.is_empty()),
             code: attempt.code,
             message: attempt.message,
         }

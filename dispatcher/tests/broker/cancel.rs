@@ -81,7 +81,8 @@ async fn a_retry_that_waits_is_cancelled_with_what_was_tried() {
     let mut retry = copy(&place, &id).await;
     place.dispatcher.broker().jetstream.get_stream(TASKS).await.expect("a stream").purge().await.expect("acknowledged");
     let mut envelope = v1::Envelope::decode(retry.payload).expect("an envelope");
-    envelope.attempts = vec![v1::Attempt { attempt: 1, started_at_ms: 7, code: "error".to_owned(), ..Default::default() }];
+    envelope.attempts =
+        vec![v1::Attempt { attempt: 1, started_at_ms: 7, code: "error".to_owned(), ..Default::default() }];
     retry.payload = envelope.encode_to_vec().into();
     retry.headers.insert(header::ATTEMPT, "2");
     retry.headers.insert(header::SCHEDULE, format!("@at {}", rfc3339_ms(now_ms() + 3_600_000)));
@@ -209,7 +210,8 @@ async fn a_redrive_that_has_begun_is_overtaken_and_its_dead_letter_goes() {
         store(&place, Publish::new(broker.names.dead(id), letter.encode_to_vec().into())).await;
     };
     // Its mark is stored, and nothing else; and one whose task is published, its letter still there.
-    let begun = submitted(&place, Options { labels: [("a".to_owned(), "1".to_owned())].into(), ..with_deadline() }).await;
+    let begun =
+        submitted(&place, Options { labels: [("a".to_owned(), "1".to_owned())].into(), ..with_deadline() }).await;
     letter(&begun, 1).await;
     broker.jetstream.get_stream(TASKS).await.expect("a stream").purge().await.expect("ended");
     let published = submitted(&place, Options::default()).await;

@@ -162,13 +162,8 @@ async fn a_task_that_is_stored_after_its_timer_has_fired_expires_all_the_same() 
     stream.purge().await.expect("not stored yet");
     let taker = Taker::start(&place.dispatcher);
     let looked_at = async || {
-        let info: Value = place
-            .dispatcher
-            .broker()
-            .jetstream
-            .request("CONSUMER.INFO.DELAY_thumbnail.EXPIRED", &())
-            .await
-            .ok()?;
+        let info: Value =
+            place.dispatcher.broker().jetstream.request("CONSUMER.INFO.DELAY_thumbnail.EXPIRED", &()).await.ok()?;
         (info["num_ack_pending"].as_u64() == Some(1)).then_some(())
     };
     eventually("the deadline is looked at", looked_at).await;

@@ -82,7 +82,11 @@ impl FakeWorker {
     }
 
     /// Answers from now on, and says of each task that it held it.
-    pub(crate) async fn listen(&mut self, place: &Place, name: &str) -> tokio::sync::mpsc::UnboundedReceiver<FleetCancel> {
+    pub(crate) async fn listen(
+        &mut self,
+        place: &Place,
+        name: &str,
+    ) -> tokio::sync::mpsc::UnboundedReceiver<FleetCancel> {
         let (heard, hears) = tokio::sync::mpsc::unbounded_channel();
         let broker = place.dispatcher.broker().clone();
         let client: Client = async_nats::connect(&place.config("").url).await.expect("connected");

@@ -1,7 +1,7 @@
 //! A worker that does what the test that submits its tasks says: submits children, waits, blocks, fails, panics, dies.
 
 use std::io::Write as _;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tracing::Instrument as _;
 use workfleet_link::time::now_ms;
@@ -27,13 +27,10 @@ async fn main() -> Result<(), RunError> {
 async fn probe(ctx: Context, task: ProbeRequest) -> Result<ProbeReply, TaskError> {
     log(&ctx, &task, "start")?;
     let children = submit(&ctx, &task).await?;
-    let work = work(&ctx, &task).instrument(tracing::info_span!("work", attempt = ctx.attempt()));
+    let working = work(&ctx, &task).instrument(tracing::info_span!("work", attempt = ctx.attempt()));
     tokio::select! {
-        () = work => {}
-        () = ctx.cancelled() => {
-            log(&ctx, &task, &format!("told-{}", now_ms()))?;
-            return Err(TaskError::retryable("cancelled", "told to stop"));
-        }
+        () = working => {}
+        error = told(&ctx, &task) => return Err(error),
     }
     tracing::info_span!("conclude").in_scope(|| conclude(&ctx, &task))?;
     log(&ctx, &task, "end")?;
@@ -74,7 +71,27 @@ async fn submit(ctx: &Context, task: &ProbeRequest) -> Result<Vec<String>, TaskE
     submitted.into_iter().map(told).collect()
 }
 
+/// Waits until the handler is told to stop; comes to an end where the task says that it should.
+async fn told(ctx: &Context, task: &ProbeRequest) -> TaskError {
+    ctx.cancelled().await;
+    if (task.notes_cancel || task.heeds_cancel)
+        && let Err(error) = log(ctx, task, "told")
+    {
+        return error;
+    }
+    if !task.heeds_cancel {
+        std::future::pending::<()>().await;
+    }
+    TaskError::retryable("stopped", "told to stop")
+}
+
 async fn work(ctx: &Context, task: &ProbeRequest) {
+    if task.burn_ms > 0 {
+        let begun = Instant::now();
+        while begun.elapsed() < Duration::from_millis(task.burn_ms.into()) {
+            std::hint::spin_loop();
+        }
+    }
     if task.block_ms > 0 {
         // The very thing that a handler must not do, which is why the tests do it.
         std::thread::sleep(Duration::from_millis(task.block_ms.into()));
@@ -93,6 +110,9 @@ fn conclude(ctx: &Context, task: &ProbeRequest) -> Result<(), TaskError> {
     if task.exit {
         std::process::exit(EXIT_TOLD);
     }
+    if task.abort {
+        std::process::abort();
+    }
     assert!(!task.panic, "told to panic");
     if ctx.attempt() <= task.fail_times {
         return Err(match task.fail_code.as_str() {
@@ -103,12 +123,12 @@ fn conclude(ctx: &Context, task: &ProbeRequest) -> Result<(), TaskError> {
     Ok(())
 }
 
-/// One line per start and end, written at once, so that a test can count executions over all processes.
+/// One line per start, end, and word to stop, written at once, so that a test can count executions over all processes.
 fn log(ctx: &Context, task: &ProbeRequest, what: &str) -> Result<(), TaskError> {
     if task.log_file.is_empty() {
         return Ok(());
     }
-    let line = format!("{} {} {} {what}\n", ctx.task_id(), ctx.attempt(), std::process::id());
+    let line = format!("{} {} {} {what} {}\n", ctx.task_id(), ctx.attempt(), std::process::id(), now_ms());
     let mut file = std::fs::OpenOptions::new().append(true).create(true).open(&task.log_file)?;
     file.write_all(line.as_bytes())?;
     Ok(())

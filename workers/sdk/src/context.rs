@@ -168,14 +168,16 @@ impl Context {
         tokio::time::Instant::from_std(self.attempt.deadline).saturating_duration_since(tokio::time::Instant::now())
     }
 
-    /// When this attempt is cut off: its timeout, or the task's deadline if that comes first.
+    /// When this attempt is told to stop: at its timeout, or at the task's deadline if that comes first.
     #[must_use]
     pub fn deadline(&self) -> Instant {
         self.attempt.deadline
     }
 
-    /// Waits until this attempt should stop: its time is up, or the process drains and waits no longer. Of use to a
-    /// handler that has something to clean up; any other is simply dropped.
+    /// Waits until this attempt should stop: its task was cancelled, its time is up, or the process drains and waits no
+    /// longer. Of use to a handler that has something to clean up; any other is simply dropped. After a cancel, and at the
+    /// task's deadline, it has the queue's `cancel_grace` for that; when the process drains, a second; after a timeout,
+    /// nothing.
     ///
     /// ```
     /// use workfleet_sdk::{Context, TaskError};

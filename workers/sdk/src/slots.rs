@@ -252,6 +252,19 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn who_must_run_alone_does_not_wait_beside_another_who_must() {
+        let slots = Slots::new(2);
+        let (one, two) = (slots.try_take().expect("free"), slots.try_take().expect("free"));
+        let (first, second) =
+            tokio::join!(slots.take_all(one, Duration::from_secs(60)), slots.take_all(two, Duration::from_secs(60)),);
+        assert!(second.is_none() && slots.free() == 0, "the first waited, and has them now");
+        drop(first);
+        assert_eq!(slots.free(), 2);
+        let again = slots.try_take().expect("free");
+        assert!(slots.take_all(again, Duration::from_secs(60)).await.is_some());
+    }
+
+    #[tokio::test]
     async fn slots_that_are_taken_with_no_handler_running_are_noticed() {
         let slots = Slots::new(1);
         assert!(!slots.none_works());

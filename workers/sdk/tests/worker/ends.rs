@@ -9,7 +9,9 @@ use prost::Message as _;
 use tower::ServiceExt as _;
 use tower::layer::layer_fn;
 use workfleet_proto::kinds::thumbnail::{ThumbnailReply, ThumbnailRequest};
+use workfleet_proto::settlement::Generation;
 use workfleet_proto::v1::{Envelope, State};
+use workfleet_proto::wire::CopyHeaders;
 use workfleet_sdk::{Context, Delivery, HandlerService, Outcome, ResultExt as _, TaskError};
 
 use crate::fleet::{Fleet, eventually};
@@ -142,6 +144,26 @@ async fn a_schema_that_the_worker_does_not_know_is_handed_back_and_not_failed() 
         workfleet_link::read::last_on_subject(&fleet.broker, &stream, &subject).await.expect("an answer")
     })
     .await;
+    fleet.emptied().await;
+    worker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_schema_that_stays_unknown_for_ten_minutes_fails_the_task() {
+    let fleet = Fleet::start().await;
+    let worker = fleet.worker(2, echo).await;
+    // Each time it was handed back it waited for 5 s, so this is the last time.
+    let generation = Generation { back: 120, ..Generation::FIRST };
+    let headers = CopyHeaders { generation, schema: "ffffffffffffffff".to_owned(), ..fleet.headers() };
+    let envelope = Envelope { payload: b"\xff\xff".as_slice().into(), ..fleet.envelope() };
+    let id = fleet.publish("m", headers.clone(), envelope.clone()).await;
+    let record = fleet.ended(&id).await;
+    assert_eq!(record.failure.expect("a failure").code, "undecodable");
+    eventually("the dead letter", async || fleet.dead(&id).await).await;
+    let headers = CopyHeaders { generation: Generation { back: 119, ..generation }, ..headers };
+    let old = Envelope { submitted_at_ms: 1, ..envelope };
+    let id = fleet.publish("m", headers, old).await;
+    eventually("it is scheduled", async || fleet.scheduled_for(&id).await).await;
     fleet.emptied().await;
     worker.stop().await;
 }
