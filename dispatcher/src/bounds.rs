@@ -68,7 +68,9 @@ pub(crate) async fn of_queue(
         ("dead_bytes_max", names.dead_stream(queue), settings.dead_bytes_max),
     ];
     streams.extend(
-        stores.map(|(store, limit)| (limit, format!("OBJ_{}", names.object_store(store, queue)), settings.blobs_bytes_max)),
+        stores.map(|(store, limit)| {
+            (limit, format!("OBJ_{}", names.object_store(store, queue)), settings.blobs_bytes_max)
+        }),
     );
     if settings.ledger {
         streams.push(("accepted_bytes_max", names.accepted_stream(queue), settings.accepted_bytes_max));

@@ -26,7 +26,7 @@ use crate::ask;
 use crate::dispatcher::Inner;
 use crate::error::{ApiError, Code, unavailable};
 use crate::kinds::Queue;
-use crate::limits::{HALT_DISCARD_TIME_MAX, HALT_STEPS_MAX, HALT_UNCLEAR_MAX, HALT_UNCLEAR_PAUSE};
+use crate::limits::{HALT_COPIES_MAX, HALT_DISCARD_TIME_MAX, HALT_STEPS_MAX, HALT_UNCLEAR_MAX, HALT_UNCLEAR_PAUSE};
 use crate::spans::{self, Span};
 use find::{Found, Look};
 use record::End;
@@ -138,7 +138,7 @@ impl Walk<'_> {
             }
             HaltStep::PurgeQueued => {
                 let queued: Vec<String> = self.lanes().map(|lane| names.task(self.id, lane)).collect();
-                self.purge(&tasks, queued).await
+                self.delete(&tasks, queued).await
             }
             HaltStep::DeleteLetter { run } => self.delete_letter(run).await,
             HaltStep::TellWorkers => self.tell().await,
@@ -202,6 +202,23 @@ impl Walk<'_> {
     async fn purge(&self, stream: &str, subjects: impl IntoIterator<Item = String>) -> Result<HaltReply, ApiError> {
         for subject in subjects {
             ask::purge(&self.inner.broker, stream, &subject).await?;
+        }
+        Ok(HaltReply::Done)
+    }
+
+    /// Copy by copy, and never by a purge: a purge of a copy that a worker holds makes the server take its neighbours for
+    /// acknowledged, and those that wait for redelivery then wait for ever (`docs/decisions/0018`).
+    async fn delete(&self, stream: &str, subjects: impl IntoIterator<Item = String>) -> Result<HaltReply, ApiError> {
+        let broker = &self.inner.broker;
+        for subject in subjects {
+            let mut copies = 0;
+            while let Some(copy) = read::last_on_subject(broker, stream, &subject).await? {
+                if copies == HALT_COPIES_MAX {
+                    return Ok(HaltReply::Unclear);
+                }
+                ask::delete_message(broker, stream, copy.sequence).await?;
+                copies += 1;
+            }
         }
         Ok(HaltReply::Done)
     }

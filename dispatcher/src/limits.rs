@@ -117,6 +117,8 @@ pub const EXPIRE_PULL_MARGIN: Duration = Duration::from_secs(2);
 pub const EXPIRE_UNKNOWN_AGAIN: Duration = Duration::from_secs(15);
 /// Steps of one halt. A task that ends, or is redriven, under its hands begins it anew.
 pub const HALT_STEPS_MAX: usize = 64;
+/// Copies of one task that a halt takes out of the queue at once: it is one, or two where the server stored one twice.
+pub const HALT_COPIES_MAX: u32 = 8;
 /// How often a halt may not learn what the broker has stored.
 pub const HALT_UNCLEAR_MAX: usize = 5;
 /// Pause before it looks again.

@@ -145,7 +145,8 @@ impl Servers {
 }
 
 fn queue(ground: Ground) -> QueueSettings {
-    let queue = StandPlan::probe().timeout("15m").attempts_max(ATTEMPTS_MAX).children(&["probe"]).replicas(ground.servers());
+    let queue =
+        StandPlan::probe().timeout("15m").attempts_max(ATTEMPTS_MAX).children(&["probe"]).replicas(ground.servers());
     match ground {
         Ground::SmallDisk => queue.bytes_max(SMALL_BYTES).payload_bytes_max(1 << 20).blobs_bytes_max(SMALL_BYTES),
         _ => queue,

@@ -26,6 +26,9 @@ mod load;
 /// What is submitted.
 mod mix;
 
+/// What a cancel must not touch.
+mod neighbours;
+
 /// How fast it goes.
 mod pace;
 

@@ -21,6 +21,8 @@ pub(crate) enum Sort {
     Failing,
     /// Cancelled while it is scheduled, waits or runs, whatever comes first.
     Cancelled,
+    /// Works for longer than its deadline.
+    Expiring,
     /// Submits a child.
     Parent,
 }
@@ -46,7 +48,7 @@ const MIX: [Sort; 20] = [
     Sort::Retried,
     Sort::Plain,
     Sort::Cancelled,
-    Sort::Plain,
+    Sort::Expiring,
 ];
 
 impl Sort {
@@ -62,6 +64,7 @@ impl Sort {
             Self::Retried => probe.fails(1),
             Self::Failing => probe.fails_with("hopeless"),
             Self::Cancelled => probe.sleeps_ms(400),
+            Self::Expiring => probe.sleeps_ms(4_000),
             Self::Parent => probe.submits(&Probe::echo("child").sleeps_ms(10)),
         }
     }
@@ -70,6 +73,7 @@ impl Sort {
     pub(crate) fn options(self, number: usize) -> String {
         match self {
             Self::Delayed => format!("?delay={}ms", rand::rng().random_range(300..=2_500)),
+            Self::Expiring => "?deadline=1s".to_owned(),
             Self::Cancelled if number.is_multiple_of(4) => "?delay=1s".to_owned(),
             _ => String::new(),
         }
@@ -93,6 +97,8 @@ impl Sort {
     pub(crate) fn may_end(self, state: State) -> bool {
         match self {
             Self::Failing => state == State::Failed,
+            // Where the timer could not fire in time, the work may have ended first.
+            Self::Expiring => matches!(state, State::Completed | State::Expired),
             Self::Cancelled => matches!(state, State::Completed | State::Cancelled),
             _ => state == State::Completed,
         }

@@ -111,7 +111,7 @@ fn dispatcher(names: &Names, file: &QueuesFile, inbox: String) -> Permissions {
         publish.extend(api(&[&format!("STREAM.MSG.DELETE.{}", names.results_stream(queue))]));
         publish.extend(api(&[&format!("STREAM.MSG.DELETE.{}", names.dead_stream(queue))]));
         publish.extend(deadlines_taken(names, queue));
-        publish.extend(halted_tasks_purged(names, queue));
+        publish.extend(halted_tasks_removed(names, queue));
         publish.extend(object_store_writes(names, Store::In, queue));
         publish.extend(object_store_deletes(names, Store::In, queue));
         publish.extend(object_store_deletes(names, Store::Out, queue));
@@ -158,9 +158,9 @@ fn audit(names: &Names, file: &QueuesFile, inbox: String) -> Permissions {
             names.dead_stream(queue),
             names.accepted_stream(queue),
         ];
-        let reads = streams.iter().flat_map(|stream| {
-            api(&[&format!("STREAM.MSG.GET.{stream}"), &format!("DIRECT.GET.{stream}")])
-        });
+        let reads = streams
+            .iter()
+            .flat_map(|stream| api(&[&format!("STREAM.MSG.GET.{stream}"), &format!("DIRECT.GET.{stream}")]));
         publish.extend(reads);
     }
     Permissions { publish, subscribe: vec![inbox], answers: Answers::Refused }
@@ -209,11 +209,11 @@ fn worker(names: &Names, queue: &QueueName, children: &[String], inbox: String) 
     Permissions { publish, subscribe, answers: Answers::Allowed }
 }
 
-/// What is left of a task that was cancelled or has expired. A purge names its subject in its body, where no permission
-/// reaches: whoever may purge one task of a queue may purge them all.
-fn halted_tasks_purged(names: &Names, queue: &QueueName) -> Vec<String> {
-    let streams = [names.tasks_stream(queue), names.delay_stream(queue)];
-    streams.iter().flat_map(|stream| api(&[&format!("STREAM.PURGE.{stream}")])).collect()
+/// What is left of a task that was cancelled or has expired. A purge names its subject in its body and a deletion its
+/// sequence, where no permission reaches: whoever may remove one task of a queue may remove them all.
+fn halted_tasks_removed(names: &Names, queue: &QueueName) -> Vec<String> {
+    let (tasks, delay) = (names.tasks_stream(queue), names.delay_stream(queue));
+    api(&[&format!("STREAM.MSG.DELETE.{tasks}"), &format!("STREAM.PURGE.{delay}")])
 }
 
 /// Deadlines that have passed are taken and acknowledged; the timer of a refused task is deleted.
