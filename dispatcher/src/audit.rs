@@ -158,9 +158,8 @@ impl Dispatcher {
     pub async fn audit(&self, ledger: impl Stream<Item = Result<Read, LedgerError>>) -> Result<Audit, AuditError> {
         let (mut audit, mut notes, mut seen) = (Audit::default(), Audit::default(), Seen::new());
         {
-            let entries = ledger
-                .map_err(AuditError::from)
-                .try_filter_map(|read| std::future::ready(notes.read(read, &mut seen)));
+            let entries =
+                ledger.map_err(AuditError::from).try_filter_map(|read| std::future::ready(notes.read(read, &mut seen)));
             let chunks = entries.try_chunks(AUDIT_CHUNK_IDS).map_err(|error| error.1);
             let looks = chunks.map_ok(|entries| async { Ok(self.inner().audit_chunk(entries).await?) });
             let mut looks = std::pin::pin!(looks.try_buffer_unordered(AUDIT_CHUNKS_MAX));

@@ -62,13 +62,15 @@ pub(crate) async fn of_queue(
         Bound::new("scheduled_bytes_max", delayed.bytes, settings.scheduled_bytes_max),
         Bound::new("deadlines_max", deadlines, settings.deadlines_max),
     ];
-    let stores = [(Store::In, "blobs_bytes_max in"), (Store::Out, "blobs_bytes_max out")];
+    let stores = [(Store::In, "blobs_in_bytes_max"), (Store::Out, "blobs_out_bytes_max")];
     let mut streams = vec![
         ("results_bytes_max", names.results_stream(queue), settings.results_bytes_max),
         ("dead_bytes_max", names.dead_stream(queue), settings.dead_bytes_max),
     ];
     streams.extend(
-        stores.map(|(store, limit)| (limit, format!("OBJ_{}", names.object_store(store, queue)), settings.blobs_bytes_max)),
+        stores.map(|(store, limit)| {
+            (limit, format!("OBJ_{}", names.object_store(store, queue)), settings.blobs_bytes_max)
+        }),
     );
     if settings.ledger {
         streams.push(("accepted_bytes_max", names.accepted_stream(queue), settings.accepted_bytes_max));

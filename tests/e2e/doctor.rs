@@ -20,7 +20,8 @@ impl Desk {
     async fn new(folder: &Path, url: String, replicas: usize) -> Self {
         let queues = folder.join("queues.toml");
         let size = 16 << 20;
-        let sizes = ["tasks_bytes_max", "results_bytes_max", "dead_bytes_max"].map(|key| format!("{key} = {size}\n")).concat();
+        let sizes =
+            ["tasks_bytes_max", "results_bytes_max", "dead_bytes_max"].map(|key| format!("{key} = {size}\n")).concat();
         let blobs = format!("payload_bytes_max = 1048576\nblobs_bytes_max = {size}\n");
         let text = format!("[queue.mail]\nreplicas = {replicas}\nlanes = [\"h\", \"m\"]\n{sizes}{blobs}");
         std::fs::write(&queues, text).expect("a temporary folder takes files");
@@ -77,7 +78,10 @@ async fn one_server_is_graded_by_when_it_writes_to_its_disk_and_not_at_all_where
     let words = desk.run(&["doctor"]).await;
     assert!(words.text.contains("sync interval not readable") && words.text.contains("--monitor"), "{}", words.text);
     assert_eq!(desk.doctor(&["--require", "D"]).await.code, Some(1), "what is not known is not good enough");
-    assert_eq!(desk.doctor(&["--monitor", &format!("http://{}", nats.url().trim_start_matches("nats://"))]).await.code, Some(3));
+    assert_eq!(
+        desk.doctor(&["--monitor", &format!("http://{}", nats.url().trim_start_matches("nats://"))]).await.code,
+        Some(3)
+    );
 
     let folder = TempDir::new().expect("a folder");
     let always = Nats::start_configured(folder.path(), "jetstream {\n  sync_interval: always\n}\n").await;
@@ -98,14 +102,20 @@ async fn three_servers_are_graded_by_the_laziest_disk_and_only_when_all_are_seen
         let graded = desk.doctor(&monitors).await;
         assert_eq!((graded.code, &graded.document["grade"]), (Some(0), &json!(grade)), "{}", graded.text);
         assert_eq!((&graded.document["cluster_size"], &graded.document["replicas"]), (&json!(3), &json!(3)));
-        assert_eq!(desk.doctor(&[&monitors[..], &["--require", "A"]].concat()).await.code, Some(i32::from(grade != "A")));
+        assert_eq!(
+            desk.doctor(&[&monitors[..], &["--require", "A"]].concat()).await.code,
+            Some(i32::from(grade != "A"))
+        );
 
         let one = desk.doctor(&["--monitor", &urls[0]]).await;
         assert_eq!(one.document["grade"], "unknown", "{}", one.text);
         assert!(one.document["meaning"].as_str().is_some_and(|text| text.contains("2 of 3 servers")), "{}", one.text);
         let system = cluster.url_of(0).replace("nats://", "nats://system:system@");
         let asked = desk.doctor(&["--system-nats", &system]).await;
-        assert_eq!((&asked.document["grade"], asked.document["servers"].as_array().map(Vec::len)), (&json!(grade), Some(3)));
+        assert_eq!(
+            (&asked.document["grade"], asked.document["servers"].as_array().map(Vec::len)),
+            (&json!(grade), Some(3))
+        );
         let stranger = desk.doctor(&["--system-nats", &cluster.url_of(0)]).await;
         assert_eq!(stranger.code, Some(5), "{}", stranger.text);
     }

@@ -24,7 +24,10 @@ async fn whoever_empties_and_removes_queues_stands_in_the_log() {
     let list: Value = serde_json::from_slice(&output.stdout).expect("JSON");
     assert_eq!(actions(&list), [("retire", "webhook"), ("purge", "probe")]);
     let purged = &list["operations"][1];
-    assert_eq!((&purged["count"], &purged["from"], &purged["reason"]), (&json!(1), &json!("cli"), &json!("wrong\\nbatch")));
+    assert_eq!(
+        (&purged["count"], &purged["from"], &purged["reason"]),
+        (&json!(1), &json!("cli"), &json!("wrong\\nbatch"))
+    );
     assert!(purged["who"].as_str().is_some_and(|who| who.contains('@')), "{purged}");
     let words = fleet.command(&["operations", "--queue", "probe"]).await;
     let words = String::from_utf8_lossy(&words.stdout).into_owned();

@@ -101,7 +101,8 @@ impl Nats {
     #[must_use]
     pub fn monitor_url(&self) -> String {
         let file = self.folder.join(format!("nats-server_{}.ports", self.process.pid()));
-        let ports: Value = std::fs::read(file).ok().and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default();
+        let ports: Value =
+            std::fs::read(file).ok().and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default();
         ports["monitoring"][0].as_str().expect("it has a monitoring port").to_owned()
     }
 

@@ -145,7 +145,8 @@ impl Look<'_> {
         let mut copies = Vec::new();
         let each = |stored: StoredMessage| copies.extend(copy(&stored));
         batch::last_on_subjects(&self.inner.broker, stream, &subjects, LIST_READ_BYTES_MAX, each).await?;
-        let held: Vec<&TaskId> = copies.iter().filter(|copy| copy.1.place == Place::Queue).map(|copy| &copy.0).collect();
+        let held: Vec<&TaskId> =
+            copies.iter().filter(|copy| copy.1.place == Place::Queue).map(|copy| &copy.0).collect();
         let heard = self.events(&held).await?;
         for (id, copy) in copies {
             let view = state::combine(self.queue, &id, &copy, heard.get(id.as_str()), now_ms());

@@ -66,7 +66,11 @@ impl Audit {
         let audited = self.audit(&broker, files).await.map_err(|fault| explained(&broker, fault));
         broker.close().await;
         let audited = audited?;
-        if self.json { print::json(&json!(audited))? } else { show(&audited)? }
+        if self.json {
+            print::json(&json!(audited))?
+        } else {
+            show(&audited)?
+        }
         self.verdict(&audited)
     }
 

@@ -84,7 +84,11 @@ impl Doctor {
         if let Some(refusal) = refusal {
             return Err(refusal.into());
         }
-        if self.json { print::json(&json!(examined))? } else { show(&examined)? }
+        if self.json {
+            print::json(&json!(examined))?
+        } else {
+            show(&examined)?
+        }
         self.verdict(&examined)
     }
 
@@ -160,7 +164,9 @@ async fn ask_all(broker: &Broker) -> Result<Vec<Server>, Fault> {
         servers.extend(Server::read(&answer["data"]));
     }
     if servers.is_empty() {
-        return Err(Fault::Denied(format!("no server answers {SERVERS_SUBJECT}: is this a user of the system's account?")));
+        return Err(Fault::Denied(format!(
+            "no server answers {SERVERS_SUBJECT}: is this a user of the system's account?"
+        )));
     }
     Ok(servers)
 }
@@ -194,7 +200,8 @@ fn show(examined: &Examination) -> Result<(), Fault> {
     if !examined.queues.is_empty() {
         print::line("")?;
         let rows = examined.queues.iter().map(|queue| {
-            let fullest = queue.bounds.iter().max_by_key(|bound| u128::from(bound.used) * 1_000 / u128::from(bound.max.max(1)));
+            let fullest =
+                queue.bounds.iter().max_by_key(|bound| u128::from(bound.used) * 1_000 / u128::from(bound.max.max(1)));
             let fullest = fullest.map_or_else(|| "-".to_owned(), |b| format!("{} {}/{}", b.limit, b.used, b.max));
             [queue.name.clone(), queue.replicas.to_string(), fullest]
         });

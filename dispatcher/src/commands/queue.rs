@@ -199,7 +199,8 @@ impl How {
 
 /// `user@host`, as the system has them; the broker may know this process by a key that many share.
 fn who() -> String {
-    let name = |variables: &[&str]| variables.iter().find_map(|name| std::env::var(name).ok().filter(|v| !v.is_empty()));
+    let name =
+        |variables: &[&str]| variables.iter().find_map(|name| std::env::var(name).ok().filter(|v| !v.is_empty()));
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").ok().map(|host| host.trim().to_owned());
     let host = host.filter(|host| !host.is_empty()).or_else(|| name(&["HOSTNAME"]));
     let unknown = || "unknown".to_owned();

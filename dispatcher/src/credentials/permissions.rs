@@ -151,9 +151,9 @@ fn audit(names: &Names, file: &QueuesFile, inbox: String) -> Permissions {
             names.dead_stream(queue),
             names.accepted_stream(queue),
         ];
-        let reads = streams.iter().flat_map(|stream| {
-            api(&[&format!("STREAM.MSG.GET.{stream}"), &format!("DIRECT.GET.{stream}")])
-        });
+        let reads = streams
+            .iter()
+            .flat_map(|stream| api(&[&format!("STREAM.MSG.GET.{stream}"), &format!("DIRECT.GET.{stream}")]));
         publish.extend(reads);
     }
     Permissions { publish, subscribe: vec![inbox], answers: Answers::Refused }

@@ -33,7 +33,11 @@ impl Role {
     #[must_use]
     pub fn all(file: &QueuesFile) -> Vec<Self> {
         let workers = file.queues.iter().map(|queue| Self::Worker(queue.name.clone()));
-        [Self::Provision, Self::Dispatcher].into_iter().chain(workers).chain([Self::Backup, Self::Audit, Self::Sys]).collect()
+        [Self::Provision, Self::Dispatcher]
+            .into_iter()
+            .chain(workers)
+            .chain([Self::Backup, Self::Audit, Self::Sys])
+            .collect()
     }
 
     /// What the role's clients put before every inbox, as `WORKFLEET_NATS_INBOX_PREFIX`: `_INBOX_<role>`. With inboxes

@@ -235,11 +235,18 @@ impl Find<'_> {
         // A stream that is missing has been found missing.
         let bounds = bounds::of_queue(self.broker, name, settings).await.unwrap_or_default();
         for bound in bounds.iter().filter(|bound| bound.percent() >= FULL_PERCENT_WARNED) {
-            let what =
-                format!("queue {name}: {} of {} are used ({}, {} %)", bound.used, bound.max, bound.limit, bound.percent());
+            let what = format!(
+                "queue {name}: {} of {} are used ({}, {} %)",
+                bound.used,
+                bound.max,
+                bound.limit,
+                bound.percent()
+            );
             let severity = if bound.percent() >= FULL_PERCENT_FAULT { Severity::Fault } else { Severity::Warning };
             let change = match bound.limit {
-                "results_bytes_max" | "accepted_bytes_max" | "dead_bytes_max" => "raise it: the oldest go before their time",
+                "results_bytes_max" | "accepted_bytes_max" | "dead_bytes_max" => {
+                    "raise it: the oldest go before their time"
+                }
                 "running_max" => "raise it, if the workers could take more",
                 _ => "raise it, or start workers: what comes next is refused",
             };

@@ -56,7 +56,8 @@ impl Grade {
         match (is_replicated, lazy) {
             (true, None) => (Self::A, "one server may be lost, and the power of all of them".to_owned()),
             (true, Some(sync)) => {
-                let meaning = "one server may be lost; if several lose their power at once, what was accepted in the last";
+                let meaning =
+                    "one server may be lost; if several lose their power at once, what was accepted in the last";
                 (Self::B, format!("{meaning} {sync} may be lost with it"))
             }
             (false, None) => {
@@ -102,7 +103,10 @@ impl FromStr for Grade {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let grades = [Self::A, Self::B, Self::C, Self::D];
-        grades.into_iter().find(|grade| grade.to_string().eq_ignore_ascii_case(text)).ok_or_else(|| "A, B, C or D".to_owned())
+        grades
+            .into_iter()
+            .find(|grade| grade.to_string().eq_ignore_ascii_case(text))
+            .ok_or_else(|| "A, B, C or D".to_owned())
     }
 }
 

@@ -58,12 +58,8 @@ pub async fn of_queue(
 
 impl Place {
     async fn read_on(&mut self) -> Result<(), ReadError> {
-        let range = Range {
-            from: self.next,
-            filter: None,
-            messages_max: BATCH_MESSAGES_MAX,
-            bytes_max: LIST_READ_BYTES_MAX,
-        };
+        let range =
+            Range { from: self.next, filter: None, messages_max: BATCH_MESSAGES_MAX, bytes_max: LIST_READ_BYTES_MAX };
         let mut messages = batch::range(&self.broker, &self.stream, range).await?.messages;
         if messages.is_empty() {
             messages.extend(ask::next_on(&self.broker, &self.stream, self.next, &self.filter).await?);
@@ -75,6 +71,5 @@ impl Place {
 }
 
 fn entry(stream: &str, message: &StoredMessage) -> Read {
-    Line::entry(&message.payload)
-        .map_or_else(|| Read::Unreadable(format!("{stream}:{}", message.sequence)), Read::Task)
+    Line::entry(&message.payload).map_or_else(|| Read::Unreadable(format!("{stream}:{}", message.sequence)), Read::Task)
 }

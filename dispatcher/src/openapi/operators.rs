@@ -40,10 +40,9 @@ fn actions() -> Vec<&'static str> {
 }
 
 fn list() -> Value {
-    let query = |name: &str, schema: Value, about: &str| {
-        json!({ "name": name, "in": "query", "schema": schema, "description": about })
-    };
-    let about = "Newest first, in the queues that the caller may operate. A page may be short, or empty, and have a `next`.";
+    let query = |name: &str, schema: Value, about: &str| json!({ "name": name, "in": "query", "schema": schema, "description": about });
+    let about =
+        "Newest first, in the queues that the caller may operate. A page may be short, or empty, and have a `next`.";
     let mut operation = json!({
         "operationId": "list_operations", "tags": ["queues"], "summary": "What operators did, a page at a time.",
         "description": about,

@@ -44,7 +44,8 @@ async fn every_task_is_found_where_it_is_and_a_deleted_one_is_named() {
     fill.runs(0..4).await;
     fill.scheduled(30..40).await;
     fill.retrying(40..45).await;
-    let ended = [(50..60, State::Completed), (60..63, State::Failed), (63..67, State::Cancelled), (67..70, State::Expired)];
+    let ended =
+        [(50..60, State::Completed), (60..63, State::Failed), (63..67, State::Cancelled), (67..70, State::Expired)];
     for (numbers, state) in ended {
         fill.ended(numbers.map(|number| Record { ended_at_ms: now_ms(), ..record(number, state) })).await;
     }
@@ -90,7 +91,8 @@ async fn what_may_be_gone_by_right_is_not_called_lost() {
     let mark = Record { run: 2, ..record(3, State::Queued) };
     fill.ended([recent, old, mark]).await;
     fill.dead([3]).await;
-    let ledger = lines(1..4, 1_000) + &lines([4], hour_ms + 60_000) + &lines([5], hour_ms - 60_000) + "nonsense\n{\"id\"";
+    let ledger =
+        lines(1..4, 1_000) + &lines([4], hour_ms + 60_000) + &lines([5], hour_ms - 60_000) + "nonsense\n{\"id\"";
     let audited = audit(&place, &ledger).await;
     assert_eq!((audited.lost.clone(), audited.beyond_retention), (ids([5]), 1));
     assert_eq!((audited.failed, audited.failed_without_letter.clone()), (3, ids([1])));

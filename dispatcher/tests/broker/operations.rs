@@ -13,7 +13,11 @@ async fn record(place: &Place, action: Action, queue: &str, count: u64) {
 }
 
 /// Every page of a list, and how many there were.
-async fn pages(place: &Place, mut list: ListOperations, may_see: impl Fn(&str) -> bool + Send + Copy) -> (Vec<u64>, usize) {
+async fn pages(
+    place: &Place,
+    mut list: ListOperations,
+    may_see: impl Fn(&str) -> bool + Send + Copy,
+) -> (Vec<u64>, usize) {
     let (mut counts, mut pages) = (Vec::new(), 0);
     loop {
         let page = place.dispatcher.operations(&list, may_see).await.expect("a page");
@@ -59,7 +63,8 @@ async fn a_page_costs_a_bounded_number_of_reads_and_goes_on_where_it_stopped() {
     let place = Place::start("").await;
     // So much that a page that finds nothing must stop before it is through.
     let pipeline = workfleet_link::pipeline::Pipeline::start(place.dispatcher.broker());
-    let text = serde_json::json!({"at_ms": 5, "action": "drop", "queue": "thumbnail", "count": 1, "who": "w".repeat(500)});
+    let text =
+        serde_json::json!({"at_ms": 5, "action": "drop", "queue": "thumbnail", "count": 1, "who": "w".repeat(500)});
     let body = text.to_string();
     let publishes = (0..12_000).map(|_| {
         let message = workfleet_link::pipeline::Publish::new("wf.operation.thumbnail".to_owned(), body.clone().into());
