@@ -1,5 +1,5 @@
 use serde_json::{Value, json};
-use workfleet_tests::{Fleet, Probe, eventually};
+use workfleet_tests::{Fleet, Probe, QueueSettings, eventually};
 
 async fn audit(fleet: &Fleet, arguments: &[&str]) -> (Option<i32>, Value) {
     let output = fleet.command(&[&["audit", "--json"], arguments].concat()).await;
@@ -49,7 +49,7 @@ async fn a_task_that_is_deleted_by_hand_is_named_lost_by_the_ledger_of_its_submi
 
 #[tokio::test]
 async fn a_fleet_with_keys_keeps_a_ledger_and_audits_it() {
-    let fleet = Fleet::builder().with_keys().probe(|queue| queue.ledger()).start().await;
+    let fleet = Fleet::builder().with_keys().probe(QueueSettings::ledger).start().await;
     let id = fleet.submit(&Probe::echo("kept")).await;
     fleet.completed(&id).await;
     let (code, audited) = audit(&fleet, &["--queue", "probe"]).await;
