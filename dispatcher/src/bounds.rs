@@ -62,7 +62,7 @@ pub(crate) async fn of_queue(
         Bound::new("scheduled_bytes_max", delayed.bytes, settings.scheduled_bytes_max),
         Bound::new("deadlines_max", deadlines, settings.deadlines_max),
     ];
-    let stores = [(Store::In, "blobs_bytes_max in"), (Store::Out, "blobs_bytes_max out")];
+    let stores = [(Store::In, "blobs_in_bytes_max"), (Store::Out, "blobs_out_bytes_max")];
     let mut streams = vec![
         ("results_bytes_max", names.results_stream(queue), settings.results_bytes_max),
         ("dead_bytes_max", names.dead_stream(queue), settings.dead_bytes_max),

@@ -66,6 +66,10 @@ impl Field {
         };
         let servers = match ground {
             Ground::Three => Servers::Three(Cluster::start(folder.path()).await),
+            // Streams reserve their full size, of which a server would let in no more than there is.
+            Ground::SmallDisk => Servers::One(
+                Nats::start_configured(folder.path(), "jetstream { max_file_store: 64GB }\n").await,
+            ),
             _ => Servers::One(Nats::start(folder.path()).await),
         };
         let programs = DISPATCHERS + WORKERS;
@@ -166,8 +170,6 @@ impl Disk {
         let mut mount = Command::new("mount");
         mount.args(["-t", "tmpfs", "-o", &format!("size={DISK_MB}m"), "tmpfs"]).arg(&store);
         let mounted = mount.output().ok()?.status.success();
-        // Streams reserve their full size, of which a server would let in no more than there is.
-        std::fs::write(folder.join("own.conf"), "jetstream { max_file_store: 64GB }\n").expect("it takes files too");
         mounted.then_some(Self { store })
     }
 

@@ -1,6 +1,7 @@
 mod grpc;
 mod jwt;
 mod keyring;
+mod operators;
 mod rotation;
 
 use serde_json::json;

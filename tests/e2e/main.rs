@@ -87,6 +87,15 @@ mod lists;
 /// Queues that are emptied, and queues that go.
 mod retire;
 
+/// What operators did, and who may see it.
+mod operations;
+
+/// Ledgers of what was accepted, and whether any of it is lost.
+mod audit;
+
+/// What the broker is like, and how durable.
+mod doctor;
+
 /// With a key for each role: everything that the product does still works.
 mod permissions;
 

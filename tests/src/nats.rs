@@ -12,9 +12,6 @@ use crate::place::tool;
 use crate::process::{Process, Spec};
 use crate::wait::eventually;
 
-/// What a test wants a server in this folder to know beside its arguments; where there are neither keys nor TLS.
-const OWN_CONFIGURATION: &str = "own.conf";
-
 /// A nats-server that can be killed and started again with what it had stored.
 #[derive(Debug)]
 pub struct Nats {
@@ -23,6 +20,7 @@ pub struct Nats {
     port: u16,
     keys: Option<Keys>,
     authority: Option<Authority>,
+    configuration: Option<PathBuf>,
 }
 
 impl Nats {
@@ -50,11 +48,30 @@ impl Nats {
         Self::launched(folder, None, Some(authority.clone())).await
     }
 
+    /// Starts one that takes everybody, with more in its configuration.
+    ///
+    /// # Panics
+    /// As [`start`](Self::start).
+    pub async fn start_configured(folder: &Path, text: &str) -> Self {
+        let path = folder.join("more.conf");
+        std::fs::write(&path, text).expect("a temporary folder takes files");
+        Self::launched_configured(folder, None, None, Some(path)).await
+    }
+
     pub(crate) async fn launched(folder: &Path, keys: Option<Keys>, authority: Option<Authority>) -> Self {
-        let process = launch(folder, None, keys.as_ref(), authority.as_ref());
+        Self::launched_configured(folder, keys, authority, None).await
+    }
+
+    async fn launched_configured(
+        folder: &Path,
+        keys: Option<Keys>,
+        authority: Option<Authority>,
+        configuration: Option<PathBuf>,
+    ) -> Self {
+        let process = launch(folder, None, keys.as_ref(), authority.as_ref(), configuration.as_deref());
         let ports = folder.join(format!("nats-server_{}.ports", process.pid()));
         let port = eventually("nats-server writes its port", async || port_in(&ports)).await;
-        let nats = Self { process, folder: folder.to_owned(), port, keys, authority };
+        let nats = Self { process, folder: folder.to_owned(), port, keys, authority, configuration };
         nats.answers().await;
         nats
     }
@@ -77,6 +94,18 @@ impl Nats {
         format!("nats://127.0.0.1:{}", self.port)
     }
 
+    /// Where it can be asked over HTTP: `/varz`, `/jsz`, `/connz`.
+    ///
+    /// # Panics
+    /// When it has not written down where that is.
+    #[must_use]
+    pub fn monitor_url(&self) -> String {
+        let file = self.folder.join(format!("nats-server_{}.ports", self.process.pid()));
+        let ports: Value =
+            std::fs::read(file).ok().and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default();
+        ports["monitoring"][0].as_str().expect("it has a monitoring port").to_owned()
+    }
+
     /// From its next start on, another authority vouches for it.
     pub fn vouched_for_by(&mut self, authority: &Authority) {
         self.authority = Some(authority.clone());
@@ -94,7 +123,8 @@ impl Nats {
 
     /// Starts it again after a kill, with the same port and the same store.
     pub async fn restart(&mut self) {
-        self.process = launch(&self.folder, Some(self.port), self.keys.as_ref(), self.authority.as_ref());
+        let (port, configuration) = (Some(self.port), self.configuration.as_deref());
+        self.process = launch(&self.folder, port, self.keys.as_ref(), self.authority.as_ref(), configuration);
         self.answers().await;
     }
 
@@ -147,23 +177,28 @@ impl Broker for Nats {
 
 /// Without a port the server takes a free one and writes it down: to look for one first would be a race with the fleets
 /// of other tests.
-fn launch(folder: &Path, port: Option<u16>, keys: Option<&Keys>, authority: Option<&Authority>) -> Process {
+fn launch(
+    folder: &Path,
+    port: Option<u16>,
+    keys: Option<&Keys>,
+    authority: Option<&Authority>,
+    configuration: Option<&Path>,
+) -> Process {
     let server = tool("nats-server").unwrap_or_else(|| panic!("no .tools/bin/nats-server; `make tools` brings it"));
     let port = port.map_or("-1".to_owned(), |port| port.to_string());
     let mut spec = Spec::new("nats", server)
         .argument("--addr=127.0.0.1")
         .argument(format!("--port={port}"))
         .argument("--jetstream")
+        .argument("--http_port=-1")
         .argument(format!("--store_dir={}", folder.join("store").display()))
         .argument(format!("--ports_file_dir={}", folder.display()));
     let keys = keys.map(Keys::write_server_configuration);
     if let Some(authority) = authority {
         spec = spec
             .argument(format!("--config={}", write_tls_configuration(folder, keys.as_deref(), authority).display()));
-    } else if let Some(keys) = keys {
-        spec = spec.argument(format!("--config={}", keys.display()));
-    } else if folder.join(OWN_CONFIGURATION).is_file() {
-        spec = spec.argument(format!("--config={}", folder.join(OWN_CONFIGURATION).display()));
+    } else if let Some(configuration) = keys.as_deref().or(configuration) {
+        spec = spec.argument(format!("--config={}", configuration.display()));
     }
     Process::start(&spec, folder)
 }

@@ -68,6 +68,12 @@ impl QueueSettings {
         self.set("scheduled_max", tasks.to_string())
     }
 
+    /// With a ledger of what was accepted.
+    #[must_use]
+    pub fn ledger(self) -> Self {
+        self.set("ledger", "true".to_owned())
+    }
+
     /// On how many servers.
     #[must_use]
     pub fn replicas(self, servers: usize) -> Self {

@@ -67,9 +67,9 @@ impl Audit {
         broker.close().await;
         let audited = audited?;
         if self.json {
-            print::json(&json!(audited))?
+            print::json(&json!(audited))?;
         } else {
-            show(&audited)?
+            show(&audited)?;
         }
         self.verdict(&audited)
     }

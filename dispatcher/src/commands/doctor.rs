@@ -85,9 +85,9 @@ impl Doctor {
             return Err(refusal.into());
         }
         if self.json {
-            print::json(&json!(examined))?
+            print::json(&json!(examined))?;
         } else {
-            show(&examined)?
+            show(&examined)?;
         }
         self.verdict(&examined)
     }

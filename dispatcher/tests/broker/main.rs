@@ -13,6 +13,7 @@ mod keys;
 mod known;
 mod labels;
 mod lists;
+mod operations;
 mod place;
 mod provision;
 mod removal;

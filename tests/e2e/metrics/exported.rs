@@ -125,7 +125,12 @@ async fn fleet(exported: &mut Exported) {
     let (of_dispatcher, of_worker) = eventually("queues and stores are measured", async || {
         let of_dispatcher = fleet.http.get("/metrics").send().await.expect(200).text();
         let of_worker = get(&worker).await.ok()?.text().await.ok()?;
-        let measured = ["workfleet_queue_oldest_age", "workfleet_blob_stored_size_max", "workfleet_blob_swept"];
+        let measured = [
+            "workfleet_queue_oldest_age",
+            "workfleet_blob_stored_size_max",
+            "workfleet_blob_swept",
+            "workfleet_operation_stored_size_max",
+        ];
         measured.iter().all(|name| of_dispatcher.contains(name)).then_some((of_dispatcher, of_worker))
     })
     .await;
