@@ -14,7 +14,7 @@ ARGS ?=
 OVERLAY ?= local
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test kill-test k8s-test list-bench model-deep check build fleet jaeger tools lint-tools images manifests credentials manifest-tools clean-tools
+.PHONY: help demo test kill-test redrive-test k8s-test list-bench model-deep check build fleet jaeger tools lint-tools images manifests credentials manifest-tools clean-tools
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,6 +32,10 @@ kill-test: tools ## 1,000 tasks, and 500 of 1 MB, while workers are killed and f
 	cargo build $(LOCKED) --workspace --bins --tests
 	@# `--workspace`, or cargo would choose other features of many crates, and build them once more.
 	WORKFLEET_KILL_TEST=full cargo test $(LOCKED) --workspace --test e2e -- --nocapture --test-threads=1 exactly_one large_storm
+
+redrive-test: tools ## redrive 500 dead letters, edited and not, while dispatchers are killed: one new result each (minutes)
+	cargo build $(LOCKED) --workspace --bins --tests
+	WORKFLEET_REDRIVE_TEST=full cargo test $(LOCKED) --workspace --test e2e -- --nocapture redrive_storm
 
 k8s-test: ## try the manifests on the cluster of KUBECONFIG; IMAGE_LOAD brings an image's tar into it, SCENARIO=a,c chooses
 	cargo build $(LOCKED) --workspace --bins --tests

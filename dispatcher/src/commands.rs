@@ -7,6 +7,7 @@
 mod blob;
 mod call;
 mod credentials;
+mod dead;
 mod fault;
 mod follow;
 mod get;
@@ -75,6 +76,7 @@ enum Command {
     Queues(queues::Queues),
     Queue(queue::Queue),
     Tasks(tasks::Tasks),
+    Dead(dead::Dead),
     Blob(blob::Blob),
 }
 
@@ -93,6 +95,7 @@ impl Cli {
             Command::Queues(queues) => queues.remote.json,
             Command::Queue(queue) => queue.json(),
             Command::Tasks(tasks) => tasks.remote.json,
+            Command::Dead(dead) => dead.json(),
             Command::Blob(blob) => blob.json(),
         };
         if json { Form::Json } else { Form::Words }
@@ -117,6 +120,7 @@ impl Cli {
             Command::Queues(queues) => queues.run().await,
             Command::Queue(queue) => queue.run().await,
             Command::Tasks(tasks) => tasks.run().await,
+            Command::Dead(dead) => dead.run().await,
             Command::Blob(blob) => blob.run().await,
         }
     }

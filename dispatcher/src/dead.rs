@@ -19,12 +19,12 @@ mod redrive;
 mod remove;
 mod view;
 
-pub(crate) use alert::run as run_alerts;
 pub use filter::{DeadFilter, ListDead};
 pub use many::{DeadMany, Letters};
 pub use plan::RedriveChanges;
 pub use view::{DeadList, DeadManyView, DeadView};
 
+use tokio_util::sync::CancellationToken;
 use workfleet_proto::id::TaskId;
 
 use crate::dispatcher::Dispatcher;
@@ -79,6 +79,11 @@ impl Dispatcher {
         }
         self.note(Action::Drop, id, caller);
         Ok(())
+    }
+
+    /// Tells of dead letters, in queues that have an alert, until `stop`. A dispatcher that serves does so by itself.
+    pub async fn tell_of_dead_letters(&self, stop: CancellationToken) {
+        alert::run(self.clone(), stop).await;
     }
 
     fn note(&self, action: Action, id: &TaskId, caller: Caller) {

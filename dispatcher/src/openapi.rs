@@ -5,6 +5,7 @@
 //! in it at once. A document written by hand, or generated at build time, could never know the kinds.
 
 mod blobs;
+mod dead;
 mod parts;
 mod paths;
 mod schema;

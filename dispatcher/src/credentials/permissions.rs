@@ -94,8 +94,8 @@ fn dispatcher(names: &Names, file: &QueuesFile, inbox: String) -> Permissions {
         names.key_everywhere(),
         names.call_everywhere(),
     ];
-    // Marks of redrives, and the end of one that was dropped half way.
-    publish.push(names.result_everywhere());
+    // Marks of redrives, the end of one that was dropped half way, and a letter that is taken over from another one.
+    publish.extend([names.result_everywhere(), names.dead_everywhere()]);
     publish.extend([names.operation_everywhere(), names.accepted_everywhere()]);
     publish.extend(api(&["STREAM.INFO.*", "STREAM.MSG.GET.*", "DIRECT.GET.*", "CONSUMER.INFO.*.*"]));
     for queue in file.queues.iter().map(|entry| &entry.name) {
@@ -104,6 +104,7 @@ fn dispatcher(names: &Names, file: &QueuesFile, inbox: String) -> Permissions {
         publish.extend(api(&[&format!("STREAM.MSG.DELETE.{}", names.results_stream(queue))]));
         publish.extend(api(&[&format!("STREAM.MSG.DELETE.{}", names.dead_stream(queue))]));
         publish.extend(deadlines_taken(names, queue));
+        publish.extend(letters_taken(names, queue));
         publish.extend(object_store_writes(names, Store::In, queue));
         publish.extend(object_store_deletes(names, Store::In, queue));
         publish.extend(object_store_deletes(names, Store::Out, queue));
@@ -184,6 +185,16 @@ fn deadlines_taken(names: &Names, queue: &QueueName) -> Vec<String> {
     // The second form is the one with domain and account, which servers may be set to.
     taken.push(format!("$JS.ACK.{delay}.{consumer}.>"));
     taken.push(format!("$JS.ACK.*.*.{delay}.{consumer}.>"));
+    taken
+}
+
+/// Dead letters are taken and acknowledged, where somebody is told of them.
+fn letters_taken(names: &Names, queue: &QueueName) -> Vec<String> {
+    let (dead, consumer) = (names.dead_stream(queue), names.alert_consumer());
+    let mut taken = api(&[&format!("CONSUMER.MSG.NEXT.{dead}.{consumer}")]);
+    // The second form is the one with domain and account, which servers may be set to.
+    taken.push(format!("$JS.ACK.{dead}.{consumer}.>"));
+    taken.push(format!("$JS.ACK.*.*.{dead}.{consumer}.>"));
     taken
 }
 

@@ -2,36 +2,36 @@
 //!
 //! Whatever goes wrong ends in an error with the letter still there. What was stored until then does no harm, and the next
 //! redrive finds it: so nothing is undone, except a blob that certainly nobody names.
+//!
+//! Who begins a run of his own, since another one's was marked and never published, takes the letter over first: stores it
+//! anew. The other may be slow and not dead, and would delete the letter by its sequence once it has published a run that
+//! is overtaken. Then the letter would be gone before the later run is there.
 
 mod message;
+mod prepare;
+pub(super) mod refuse;
 
 use std::time::Instant;
 
-use opentelemetry::Context;
-use workfleet_link::blobs::{self, BlobInfo};
 use workfleet_link::broker::NatsHeaders;
 use workfleet_link::pipeline::{PublishError, Stored};
 use workfleet_link::read::{self, ReadError};
-use workfleet_link::telemetry::trace;
-use workfleet_link::time::now_ms;
-use workfleet_proto::blob::BlobId;
 use workfleet_proto::id::TaskId;
-use workfleet_proto::limits::{DEAD_MS_MAX, LARGE_WAIT_MS_MAX};
 use workfleet_proto::settlement::{Copies, Edit, Recorded, Redrive as Machine, RedriveReply, RedriveStep, Redriven};
-use workfleet_proto::v1::{Blob, State};
+use workfleet_proto::v1::State;
 use workfleet_proto::wire::CopyHeaders;
 
 use super::letter::Letter;
-use super::plan::{Plan, RedriveChanges, Source};
+use super::plan::{Plan, RedriveChanges};
 use super::unknown_letter;
 use crate::ask;
 use crate::dispatcher::Inner;
-use crate::error::{ApiError, Code, unavailable};
+use crate::error::{ApiError, Code};
 use crate::kinds::Queue;
-use crate::limits::{BROKER_RETRY_AFTER_MS, QUEUE_FULL_RETRY_AFTER_MS, REDRIVE_PAUSE, REDRIVE_TIME_MAX};
-use crate::spans::{self, Span};
+use crate::limits::{REDRIVE_PAUSE, REDRIVE_TIME_MAX};
 use crate::state;
 use crate::view::{StateWord, TaskView};
+use prepare::Prepared;
 
 /// What a redrive came to that did not fail.
 #[derive(Debug)]
@@ -58,7 +58,7 @@ impl Inner {
 
     /// Redrives the task of one letter.
     pub(super) async fn redrive(&self, queue: &Queue, id: &TaskId, changes: &RedriveChanges) -> Result<Done, ApiError> {
-        let mut driving = Driving { inner: self, queue, id, changes, letter: None, prepared: None };
+        let mut driving = Driving { inner: self, queue, id, changes, letter: None, taken_over: None, prepared: None };
         // On the heap: the machine's steps are large, and many of these run beside each other.
         let redriven = Box::pin(driving.drive()).await;
         driving.leave(redriven).await
@@ -88,20 +88,9 @@ struct Driving<'a> {
     changes: &'a RedriveChanges,
     /// As it was read last, with what is to become of it.
     letter: Option<(Letter, Plan)>,
+    /// The sequence of the letter that was stored anew.
+    taken_over: Option<u64>,
     prepared: Option<Prepared>,
-}
-
-/// What has to be there before the task is published.
-struct Prepared {
-    /// Of the letter that was read.
-    sequence: u64,
-    /// Until its end.
-    span: Option<Span>,
-    /// A payload that was stored for the new run.
-    blob: Option<BlobInfo>,
-    timer: bool,
-    /// Whether a message may name that payload.
-    is_named: bool,
 }
 
 impl Driving<'_> {
@@ -116,7 +105,7 @@ impl Driving<'_> {
             let reply = self.take(step).await?;
             if matches!(reply, RedriveReply::Lost | RedriveReply::Unclear) {
                 if Instant::now() >= until {
-                    return Err(unsettled(self.id));
+                    return Err(refuse::unsettled(self.id));
                 }
                 tokio::time::sleep(REDRIVE_PAUSE).await;
             }
@@ -140,6 +129,9 @@ impl Driving<'_> {
 
     async fn read_letter(&mut self) -> Result<RedriveReply, ApiError> {
         let Some(letter) = self.inner.letter(self.id).await? else { return Ok(RedriveReply::Letter(None)) };
+        if self.changes.run.is_some_and(|run| run != letter.run()) {
+            return Ok(RedriveReply::Letter(None));
+        }
         let reply = RedriveReply::Letter(Some((letter.run(), letter.sequence)));
         if self.letter.as_ref().is_none_or(|(before, _)| before.sequence != letter.sequence) {
             let plan = self.inner.plan(self.queue, &letter, self.changes).await?;
@@ -158,6 +150,10 @@ impl Driving<'_> {
     }
 
     async fn store_mark(&mut self, expected: u64, run: u32) -> Result<RedriveReply, ApiError> {
+        let (letter, _) = self.letter()?;
+        if run > letter.run().saturating_add(1) && self.taken_over != Some(letter.sequence) {
+            return self.take_over().await;
+        }
         // Whatever may be refused is done before anything is marked.
         self.prepare().await?;
         let (letter, plan) = self.letter()?;
@@ -169,6 +165,22 @@ impl Driving<'_> {
             Err(PublishError::InFlight | PublishError::Unanswered) => RedriveReply::Unclear,
             Err(error) => return Err(error.into()),
         })
+    }
+
+    /// Stores the letter anew, in its own place. Then it is read again, and the record with it.
+    async fn take_over(&mut self) -> Result<RedriveReply, ApiError> {
+        let (letter, _) = self.letter()?;
+        let names = &self.inner.broker.names;
+        let message = message::letter(names, letter);
+        match self.inner.publisher.store(&names.dead_stream(&self.queue.name), message).await {
+            Ok(stored) => {
+                self.taken_over = Some(stored.sequence);
+                Ok(RedriveReply::Lost)
+            }
+            Err(PublishError::Lost) => Ok(RedriveReply::Lost),
+            Err(PublishError::InFlight | PublishError::Unanswered) => Ok(RedriveReply::Unclear),
+            Err(error) => Err(error.into()),
+        }
     }
 
     async fn publish(&mut self, run: u32, result_sequence: u64) -> Result<RedriveReply, ApiError> {
@@ -204,86 +216,20 @@ impl Driving<'_> {
         }
     }
 
-    /// Begins the new trace, and stores a payload that is in no message, or that would not be kept for long enough.
-    async fn prepare(&mut self) -> Result<(), ApiError> {
-        let (letter, plan) = self.letter()?;
-        if self.prepared.as_ref().is_some_and(|prepared| prepared.sequence == letter.sequence) {
-            return Ok(());
-        }
-        let before = trace::extract(&letter.headers);
-        let span = spans::redrive(&self.queue.name, self.id, &before, &plan.envelope.labels);
-        let sequence = letter.sequence;
-        let blob = match &plan.payload {
-            Source::Envelope => None,
-            Source::Large(payload) => {
-                let blob = BlobId::input(self.id, rand::random());
-                self.inner.check_store_room(self.queue, blob.store(), payload.len() as u64).await?;
-                Some(blobs::put_bytes(&self.inner.broker, &blob, payload.clone()).await?)
-            }
-            Source::Blob(info) => self.renewed(info).await?,
-        };
-        self.discard().await;
-        self.prepared = Some(Prepared { sequence, span: Some(span), blob, timer: false, is_named: false });
-        Ok(())
-    }
-
-    /// A copy of a payload that its store would drop before the new run has surely ended, and has been a dead letter for
-    /// as long as one is kept.
-    async fn renewed(&self, info: &BlobInfo) -> Result<Option<BlobInfo>, ApiError> {
-        let left_ms = info.stored_at_ms.saturating_add(self.queue.settings.blobs_age_ms) - now_ms();
-        if left_ms >= DEAD_MS_MAX + LARGE_WAIT_MS_MAX {
-            return Ok(None);
-        }
-        let blob = BlobId::input(self.id, rand::random());
-        self.inner.check_store_room(self.queue, blob.store(), info.bytes).await?;
-        let pieces = blobs::stream(&self.inner.broker, info.clone());
-        Ok(Some(blobs::put(&self.inner.broker, &blob, pieces, info.bytes).await?))
-    }
-
-    /// The timer before the task, as with a submit.
-    async fn store_timer(&mut self) -> Result<(), ApiError> {
-        let (_, plan) = self.letter()?;
-        let deadline_ms = plan.envelope.deadline_ms;
-        let Some(prepared) = self.prepared.as_mut().filter(|prepared| !prepared.timer) else { return Ok(()) };
-        if let Some(deadline_ms) = deadline_ms {
-            let stored = self.inner.publisher.shared_timer(self.id, deadline_ms).await;
-            stored.map_err(|error| error.error())?;
-        }
-        prepared.timer = true;
-        Ok(())
-    }
-
     fn letter(&self) -> Result<(&Letter, &Plan), ApiError> {
         let letter = self.letter.as_ref().map(|(letter, plan)| (letter, plan));
         letter.ok_or_else(|| ApiError::new(Code::Internal, "a redrive without its letter"))
-    }
-
-    fn claim(&self) -> Option<Blob> {
-        self.prepared.as_ref().and_then(|prepared| prepared.blob.as_ref()).map(Blob::from)
-    }
-
-    fn context(&self) -> Context {
-        let span = self.prepared.as_ref().and_then(|prepared| prepared.span.as_ref());
-        span.map_or_else(Context::current, |span| span.context().clone())
-    }
-
-    /// Deletes a payload that was stored for nothing.
-    async fn discard(&mut self) {
-        let Some(Prepared { blob: Some(info), is_named: false, .. }) = self.prepared.take() else { return };
-        if let Err(error) = blobs::delete_exactly(&self.inner.broker, &info).await {
-            tracing::debug!(blob = %info.blob, %error, "the payload of a redrive is left to the sweep");
-        }
     }
 
     /// What came of it, for the caller.
     async fn leave(mut self, redriven: Result<Redriven, ApiError>) -> Result<Done, ApiError> {
         let done = match redriven {
             Ok(Redriven::Redriven { .. }) => Ok(Done::Redriven(Box::new(self.view()?))),
-            Ok(Redriven::Before(State::Failed)) => Err(failed_again(self.id)),
+            Ok(Redriven::Before(State::Failed)) => Err(refuse::failed_again(self.id)),
             Ok(Redriven::Before(_)) => Ok(Done::Before),
             Ok(Redriven::NoLetter) => Ok(Done::Gone),
-            Ok(Redriven::Conflict) => Err(conflict(self.id)),
-            Ok(Redriven::Full) => Err(full(self.queue, self.id)),
+            Ok(Redriven::Conflict) => Err(refuse::conflict(self.id)),
+            Ok(Redriven::Full) => Err(refuse::full(self.queue, self.id)),
             Err(error) => Err(error.task_id(self.id)),
         };
         if let Some(span) = self.prepared.as_mut().and_then(|prepared| prepared.span.take()) {
@@ -306,25 +252,4 @@ fn may_be_there(stored: &Result<Stored, PublishError>) -> bool {
         Ok(stored) => !stored.duplicate,
         Err(error) => matches!(error, PublishError::InFlight | PublishError::Unanswered | PublishError::Closed),
     }
-}
-
-fn unsettled(id: &TaskId) -> ApiError {
-    let detail = "the redrive came to no end in time: the broker is slow, or an older copy of the task is still in the \
-                  queue; the dead letter is still there, and redriving it again does no harm";
-    unavailable(detail.to_owned()).retry_after_ms(BROKER_RETRY_AFTER_MS).task_id(id)
-}
-
-fn failed_again(id: &TaskId) -> ApiError {
-    let detail = format!("{id} was redriven before and has failed again; look at its new dead letter");
-    ApiError::new(Code::Conflict, detail).task_id(id)
-}
-
-fn conflict(id: &TaskId) -> ApiError {
-    let detail = format!("{id} is being redriven with another payload, or with other options");
-    ApiError::new(Code::Conflict, detail).task_id(id)
-}
-
-fn full(queue: &Queue, id: &TaskId) -> ApiError {
-    let detail = format!("the queue {} is full; the dead letter is still there", queue.name);
-    ApiError::new(Code::QueueFull, detail).retry_after_ms(QUEUE_FULL_RETRY_AFTER_MS).task_id(id)
 }

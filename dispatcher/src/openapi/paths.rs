@@ -46,6 +46,7 @@ pub(super) fn common() -> Members {
     add("/metrics", json!({ "get": get_metrics() }));
     add("/openapi.json", json!({ "get": get_openapi() }));
     paths.extend(super::blobs::paths());
+    paths.extend(super::dead::paths());
     paths
 }
 

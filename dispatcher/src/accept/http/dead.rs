@@ -151,6 +151,8 @@ struct RedriveBody<'a> {
     deadline: Option<String>,
     #[serde(default)]
     attempts_max: Option<u32>,
+    #[serde(default)]
+    run: Option<u32>,
 }
 
 /// As JSON, or as a `workfleet.v1.RedriveRequest`.
@@ -169,7 +171,7 @@ fn changes(id: &TaskId, body: Payload) -> Result<RedriveChanges, ApiError> {
     let options = Options::from_pairs(body.deadline.iter().map(|deadline| ("deadline", deadline.as_str())))?;
     // A part of the text that is there already.
     let payload = body.payload.map(|payload| Payload::Json(text.slice_ref(payload.get().as_bytes())));
-    Ok(RedriveChanges { payload, deadline: options.deadline, attempts_max: body.attempts_max })
+    Ok(RedriveChanges { payload, deadline: options.deadline, attempts_max: body.attempts_max, run: body.run })
 }
 
 /// The body of what is done to many.

@@ -7,7 +7,7 @@ use workfleet_link::pipeline::Publish;
 use workfleet_link::telemetry::trace;
 use workfleet_link::time::now_ms;
 use workfleet_proto::id::TaskId;
-use workfleet_proto::names::Names;
+use workfleet_proto::names::{Names, header};
 use workfleet_proto::settlement::Generation;
 use workfleet_proto::v1::{self, Blob, Envelope, State};
 use workfleet_proto::wire::{CopyHeaders, TraceMode};
@@ -34,6 +34,17 @@ pub(super) fn mark(names: &Names, letter: &Letter, plan: &Plan, expected: u64, r
     };
     let message = Publish::new(names.result(&letter.id), mark.encode_to_vec().into());
     Publish { expected_sequence: Some(expected), ..message }
+}
+
+/// The letter once more, in its own place. Without its id, by which the stream would recognise it and store nothing.
+pub(super) fn letter(names: &Names, letter: &Letter) -> Publish {
+    let mut message = Publish::new(names.dead(&letter.id), letter.body.clone());
+    for name in [header::TRACEPARENT, header::TRACESTATE] {
+        if let Some(value) = letter.headers.get(name) {
+            message.headers.insert(name, value.clone());
+        }
+    }
+    Publish { expected_sequence: Some(letter.sequence), ..message }
 }
 
 /// The first copy of the new run. Nothing may lie on its subject: an older copy that did would go with no one's word.

@@ -20,7 +20,7 @@ use super::graves::{dies, is_dead, letter, lies, marked, operator, queued, recor
 use crate::fill::Fill;
 use crate::place::Place;
 
-const AS_IT_WAS: RedriveChanges = RedriveChanges { payload: None, deadline: None, attempts_max: None };
+const AS_IT_WAS: RedriveChanges = RedriveChanges { payload: None, deadline: None, attempts_max: None, run: None };
 
 fn wide(width_px: u32) -> RedriveChanges {
     let payload = Payload::Json(Bytes::from(format!("{{\"width_px\":{width_px}}}")));
@@ -54,6 +54,10 @@ async fn a_redriven_task_is_queued_as_its_next_run_and_its_letter_is_gone() {
     assert_eq!((mark.state(), mark.run), (State::Queued, 2));
     assert!(!is_dead(&place, &dead).await);
     assert_eq!(refused(&place, &dead, &AS_IT_WAS).await, "unknown_dead_letter");
+    let other = dies(&place, &letter(7)).await;
+    let of_another_run = RedriveChanges { run: Some(2), ..AS_IT_WAS };
+    assert_eq!(refused(&place, &other, &of_another_run).await, "unknown_dead_letter");
+    assert!(is_dead(&place, &other).await);
     assert_eq!(place.messages("TASKS_thumbnail").await, 1);
 }
 
@@ -97,6 +101,8 @@ async fn a_redrive_that_died_after_its_mark_goes_on_and_another_payload_begins_a
         assert_eq!(queued(&place, &dead).await.expect("a copy").headers.generation.run, run);
         assert!(!is_dead(&place, &dead).await);
     }
+    // Who marked the run that is overtaken may live, and would delete the letter by its sequence: it had another by then.
+    assert_eq!(place.info("DEAD_thumbnail").await["state"]["last_seq"], 3);
 }
 
 #[tokio::test(flavor = "multi_thread")]
