@@ -35,8 +35,10 @@ use crate::view::TaskView;
 /// What a redrive came to, for its caller.
 #[derive(Debug, Clone)]
 pub struct Redrive {
-    /// The task as it is now: in its queue again, or ended, where an earlier redrive had done it.
+    /// The task as it is now.
     pub task: TaskView,
+    /// Whether this redrive has put it into its queue. If not, an earlier one had, and it has ended since.
+    pub is_accepted: bool,
 }
 
 impl Dispatcher {
@@ -63,9 +65,11 @@ impl Dispatcher {
     /// # Errors
     /// When there is no such letter, what is to change is wrong, or it cannot be done now: then the letter is still there.
     pub async fn redrive(&self, id: &TaskId, changes: &RedriveChanges, caller: Caller) -> Result<Redrive, ApiError> {
-        let task = self.inner().redrive_one(id, changes).await?;
-        self.note(Action::Redrive, id, caller);
-        Ok(Redrive { task })
+        let redriven = self.inner().redrive_one(id, changes).await?;
+        if redriven.is_accepted {
+            self.note(Action::Redrive, id, caller);
+        }
+        Ok(redriven)
     }
 
     /// Deletes a dead letter.

@@ -18,7 +18,9 @@ use workfleet_proto::v1::{DeadLetter, Result as Record, State};
 use workfleet_tests::{Edges, Nats, Probe, StandPlan, client, eventually_within};
 
 const DISPATCHERS: usize = 3;
-const CLIENTS: usize = 8;
+const CLIENTS: usize = 4;
+/// Longest pause of a client before it asks for the next one, so that there is time to kill somebody.
+const PAUSE_MS_MAX: u64 = 400;
 const SETTLES_WITHIN: Duration = Duration::from_secs(180);
 /// Whatever is published as a result, with nothing replaced.
 const SEEN: &str = "SEEN_RESULTS";
@@ -129,7 +131,11 @@ async fn redrive_all(edges: Edges, ids: Vec<String>, counts: Arc<Counts>, asked:
     futures::stream::iter(asks)
         .for_each_concurrent(CLIENTS, |(at, id)| {
             let (client, edges, counts) = (client.clone(), edges.clone(), Arc::clone(&counts));
-            async move { redrive_one(&client, &edges, at, &id, &counts).await }
+            async move {
+                let pause = Duration::from_millis(rng().random_range(0..PAUSE_MS_MAX));
+                tokio::time::sleep(pause).await;
+                redrive_one(&client, &edges, at, &id, &counts).await;
+            }
         })
         .await;
     asked.store(true, Ordering::Relaxed);

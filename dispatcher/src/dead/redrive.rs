@@ -23,7 +23,7 @@ use workfleet_proto::wire::CopyHeaders;
 
 use super::letter::Letter;
 use super::plan::{Plan, RedriveChanges};
-use super::unknown_letter;
+use super::{Redrive, unknown_letter};
 use crate::ask;
 use crate::dispatcher::Inner;
 use crate::error::{ApiError, Code};
@@ -46,12 +46,15 @@ pub(super) enum Done {
 
 impl Inner {
     /// Redrives the task of one letter, and says where it is then.
-    pub(super) async fn redrive_one(&self, id: &TaskId, changes: &RedriveChanges) -> Result<TaskView, ApiError> {
+    pub(super) async fn redrive_one(&self, id: &TaskId, changes: &RedriveChanges) -> Result<Redrive, ApiError> {
         let queue = self.queue_of_letter(id).await?;
         match self.redrive(&queue, id, changes).await? {
-            // It may run, or have ended, by now.
-            Done::Redriven(accepted) => Ok(self.find(&queue, id).await.ok().flatten().unwrap_or(*accepted)),
-            Done::Before => self.found(&queue, id).await,
+            Done::Redriven(accepted) => {
+                // It may run, or have ended, by now.
+                let task = self.find(&queue, id).await.ok().flatten().unwrap_or(*accepted);
+                Ok(Redrive { task, is_accepted: true })
+            }
+            Done::Before => Ok(Redrive { task: self.found(&queue, id).await?, is_accepted: false }),
             Done::Gone => Err(unknown_letter(id)),
         }
     }

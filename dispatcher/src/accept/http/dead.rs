@@ -101,9 +101,9 @@ pub(super) async fn redrive(
         let (body, held) = body.payload(bytes_max, &inner.large).await?;
         (changes(&path.id, body)?, held)
     };
-    let task = edge.dispatcher.redrive(&path.id, &changes, caller).await?.task;
-    let status = if task.is_end() { StatusCode::OK } else { StatusCode::ACCEPTED };
-    let mut answer = answer::view::<_, v1::Task>(status, accepted(&headers), task);
+    let redriven = edge.dispatcher.redrive(&path.id, &changes, caller).await?;
+    let status = if redriven.is_accepted { StatusCode::ACCEPTED } else { StatusCode::OK };
+    let mut answer = answer::view::<_, v1::Task>(status, accepted(&headers), redriven.task);
     answer::add(&mut answer, "location", &format!("/v1/tasks/{}", path.id));
     Ok(answer)
 }
