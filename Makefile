@@ -14,7 +14,7 @@ ARGS ?=
 OVERLAY ?= local
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test kill-test crash-test k8s-test chaos sourcing list-bench model-deep check build fleet jaeger tools lint-tools images manifests credentials manifest-tools clean-tools
+.PHONY: help demo test kill-test crash-test redrive-test k8s-test chaos sourcing list-bench model-deep check build fleet jaeger tools lint-tools images manifests credentials manifest-tools clean-tools
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,6 +36,10 @@ kill-test: tools ## 1,000 tasks, and 500 of 1 MB, while workers are killed and f
 crash-test: tools ## a killed worker's 200 tasks, a handler that blocks for a minute, and a task that kills its process (minutes)
 	cargo build $(LOCKED) --workspace --bins --tests
 	WORKFLEET_CRASH_TEST=full cargo test $(LOCKED) --workspace --test e2e -- --nocapture --test-threads=1 crash:: blocked:: poison::
+
+redrive-test: tools ## redrive 500 dead letters, edited and not, while dispatchers are killed: one new result each (minutes)
+	cargo build $(LOCKED) --workspace --bins --tests
+	WORKFLEET_REDRIVE_TEST=full cargo test $(LOCKED) --workspace --test e2e -- --nocapture redrive_storm
 
 k8s-test: ## try the manifests on the cluster of KUBECONFIG; IMAGE_LOAD brings an image's tar into it, SCENARIO=a,c chooses
 	cargo build $(LOCKED) --workspace --bins --tests

@@ -10,6 +10,7 @@ mod call;
 mod cancel;
 mod credentials;
 mod doctor;
+mod dead;
 mod fault;
 mod follow;
 mod get;
@@ -81,6 +82,7 @@ enum Command {
     Queues(queues::Queues),
     Queue(queue::Queue),
     Tasks(tasks::Tasks),
+    Dead(dead::Dead),
     Blob(blob::Blob),
     Audit(audit::Audit),
     Doctor(doctor::Doctor),
@@ -103,6 +105,7 @@ impl Cli {
             Command::Queues(queues) => queues.remote.json,
             Command::Queue(queue) => queue.json(),
             Command::Tasks(tasks) => tasks.remote.json,
+            Command::Dead(dead) => dead.json(),
             Command::Blob(blob) => blob.json(),
             Command::Audit(audit) => audit.json,
             Command::Doctor(doctor) => doctor.json,
@@ -131,6 +134,7 @@ impl Cli {
             Command::Queues(queues) => queues.run().await,
             Command::Queue(queue) => queue.run().await,
             Command::Tasks(tasks) => tasks.run().await,
+            Command::Dead(dead) => dead.run().await,
             Command::Blob(blob) => blob.run().await,
             Command::Audit(audit) => audit.run().await,
             Command::Doctor(doctor) => doctor.run().await,

@@ -19,12 +19,12 @@ mod redrive;
 mod remove;
 mod view;
 
-pub(crate) use alert::run as run_alerts;
 pub use filter::{DeadFilter, ListDead};
 pub use many::{DeadMany, Letters};
 pub use plan::RedriveChanges;
 pub use view::{DeadList, DeadManyView, DeadView};
 
+use tokio_util::sync::CancellationToken;
 use workfleet_proto::id::TaskId;
 
 use crate::dispatcher::Dispatcher;
@@ -35,8 +35,10 @@ use crate::view::TaskView;
 /// What a redrive came to, for its caller.
 #[derive(Debug, Clone)]
 pub struct Redrive {
-    /// The task as it is now: in its queue again, or ended, where an earlier redrive had done it.
+    /// The task as it is now.
     pub task: TaskView,
+    /// Whether this redrive has put it into its queue. If not, an earlier one had, and it has ended since.
+    pub is_accepted: bool,
 }
 
 impl Dispatcher {
@@ -63,9 +65,11 @@ impl Dispatcher {
     /// # Errors
     /// When there is no such letter, what is to change is wrong, or it cannot be done now: then the letter is still there.
     pub async fn redrive(&self, id: &TaskId, changes: &RedriveChanges, caller: Caller) -> Result<Redrive, ApiError> {
-        let task = self.inner().redrive_one(id, changes).await?;
-        self.note(Action::Redrive, id, caller);
-        Ok(Redrive { task })
+        let redriven = self.inner().redrive_one(id, changes).await?;
+        if redriven.is_accepted {
+            self.note(Action::Redrive, id, caller);
+        }
+        Ok(redriven)
     }
 
     /// Deletes a dead letter.
@@ -79,6 +83,11 @@ impl Dispatcher {
         }
         self.note(Action::Drop, id, caller);
         Ok(())
+    }
+
+    /// Tells of dead letters, in queues that have an alert, until `stop`. A dispatcher that serves does so by itself.
+    pub async fn tell_of_dead_letters(&self, stop: CancellationToken) {
+        alert::run(self.clone(), stop).await;
     }
 
     fn note(&self, action: Action, id: &TaskId, caller: Caller) {

@@ -157,6 +157,18 @@ pub const DEAD_MANY_TIME_MAX: Duration = Duration::from_secs(20);
 pub const DEAD_MANY_MAX: usize = LIST_TASKS_MAX;
 /// Most problems in its answer.
 pub const DEAD_PROBLEMS_MAX: usize = 100;
+/// How often a dispatcher looks for queues whose dead letters it tells of.
+pub const ALERT_LOOK_INTERVAL: Duration = Duration::from_secs(5);
+/// Letters that a dispatcher takes at once to tell of them.
+pub const ALERT_BATCH_MAX: usize = 16;
+/// Longest that one request for letters waits at the broker.
+pub const ALERT_PULL_TIME: Duration = Duration::from_secs(10);
+/// When a letter that could not be told of is tried again.
+pub const ALERT_AGAIN: Duration = Duration::from_secs(5);
+/// When a letter is given out again that a dispatcher took and did not acknowledge.
+pub const ALERT_ACK_WAIT: Duration = Duration::from_secs(60);
+/// Letters that may be with all dispatchers together and not acknowledged, in each queue.
+pub const ALERTS_PENDING_MAX: u32 = 256;
 /// Tasks of a page that names no limit.
 pub const LIST_TASKS_DEFAULT: usize = 50;
 /// Most tasks of a page.

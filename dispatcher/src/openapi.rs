@@ -7,6 +7,7 @@
 mod blobs;
 mod cancel;
 mod operators;
+mod dead;
 mod parts;
 mod paths;
 mod schema;

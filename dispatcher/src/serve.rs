@@ -15,7 +15,6 @@ use workfleet_link::tls::TlsError;
 use crate::accept::{self, Certificate, Listener, Protocol, fleet::Submits};
 use crate::auth::Auth;
 use crate::config::Config;
-use crate::dead;
 use crate::dispatcher::Dispatcher;
 use crate::health::Health;
 use crate::limits::SHUTDOWN_GRACE;
@@ -86,7 +85,8 @@ async fn with_broker(
     let addresses = [Some(("http", http.address())), Some(("grpc", grpc.address())), admin.map(|at| ("admin", at))];
     let dispatcher = Dispatcher::new(broker.clone());
     tokio::spawn(upkeep::run(dispatcher.clone(), stop.clone()));
-    tokio::spawn(dead::run_alerts(dispatcher.clone(), stop.clone()));
+    let (teller, until) = (dispatcher.clone(), stop.clone());
+    tokio::spawn(async move { teller.tell_of_dead_letters(until).await });
     let noted = dispatcher.clone();
     let auth = Auth::new(&config.auth);
     tokio::spawn(auth.clone().keep_fresh(dispatcher.clone(), stop.clone()));

@@ -5,12 +5,14 @@
 //! that a repeat changes nothing and says so; a setting that nobody here knows stays as the operator made it. The
 //! client's own types would lose such settings at every update.
 
+mod alert;
 mod api;
 mod expected;
 mod held;
 mod lanes;
 mod loss;
 mod removal;
+mod shared_dead;
 mod wanted;
 
 pub(crate) use expected::{Expected, expected};
@@ -51,6 +53,8 @@ pub async fn provision_with(broker: &Broker, file: &QueuesFile, losses: Losses) 
     for stream in wanted::shared(&broker.names, replicas) {
         api.stream(stream).await?;
     }
+    alert::check(&api, file).await?;
+    let shared_dead = shared_dead::detach(&api, file).await?;
     for queue in &file.queues {
         let removal = lanes::plan(&api, queue).await?;
         for step in wanted::queue(&broker.names, &queue.name, &removal.meanwhile) {
@@ -59,10 +63,14 @@ pub async fn provision_with(broker: &Broker, file: &QueuesFile, losses: Losses) 
                 wanted::Step::Consumer { stream, config } => api.consumer(&stream, config).await?,
             }
         }
+        alert::remove_unwanted(&mut api, queue).await?;
         register_kind(&mut api, queue).await?;
         // Last: a queue is there once its settings are, and then all of it is.
         write_settings(&mut api, &queue.name, &queue.settings).await?;
         lanes::remove(&mut api, queue, &removal).await?;
+    }
+    if let Some(shared) = shared_dead {
+        shared.carry(&mut api, file).await?;
     }
     Ok(api.report)
 }
@@ -204,6 +212,14 @@ pub enum ProvisionError {
         queue: String,
         /// Who uses it.
         uses: String,
+    },
+    /// The alert of a queue's dead letters could never be sent.
+    #[error("queue {queue}: dead_alert: {reason}")]
+    Alert {
+        /// The queue whose alert it is.
+        queue: String,
+        /// What is wrong with it.
+        reason: String,
     },
     /// The kind cannot be registered.
     #[error("kind {name}: {source}")]

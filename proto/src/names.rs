@@ -262,6 +262,12 @@ impl Names {
         "EXPIRED"
     }
 
+    /// The durable consumer of dead letters to tell of, shared by dispatchers: `ALERT` on `DEAD_<q>`.
+    #[must_use]
+    pub fn alert_consumer(&self) -> &'static str {
+        "ALERT"
+    }
+
     /// The durable consumer of one lane, shared by all replicas: `WORK_<lane>`.
     #[must_use]
     pub fn work_consumer(&self, lane: Lane) -> String {

@@ -95,6 +95,7 @@ pub fn mistakes(settings: &v1::QueueSettings) -> Vec<String> {
         mistakes.push(format!("replicas is {}, but must be 1, 3 or 5", settings.replicas));
     }
     mistakes.extend(lane_mistakes(settings));
+    mistakes.extend(alert_mistakes(settings));
     let wrong = settings.children.iter().filter(|queue| queue.parse::<QueueName>().is_err());
     mistakes.extend(wrong.map(|queue| format!("children: {queue:?} is no queue's name")));
     mistakes
@@ -115,6 +116,25 @@ fn lane_mistakes(settings: &v1::QueueSettings) -> Vec<String> {
     sorted.dedup();
     if sorted.len() != settings.lanes.len() {
         mistakes.push("a lane is named twice".to_owned());
+    }
+    mistakes
+}
+
+fn alert_mistakes(settings: &v1::QueueSettings) -> Vec<String> {
+    let Some(alert) = &settings.dead_alert else { return Vec::new() };
+    let mut mistakes = Vec::new();
+    if alert.queue.parse::<QueueName>().is_err() {
+        mistakes.push(format!("dead_alert.queue: {:?} is no queue's name", alert.queue));
+    }
+    if alert.queue == settings.queue {
+        // An alert that fails would be a dead letter of its own, and so on.
+        mistakes.push("dead_alert.queue: a queue cannot tell of its own dead letters".to_owned());
+    }
+    if !alert.url.starts_with("https://") && !alert.url.starts_with("http://") {
+        mistakes.push(format!("dead_alert.url: {:?} does not begin with https:// or http://", alert.url));
+    }
+    if !(1..=60).contains(&alert.per_minute) {
+        mistakes.push(format!("dead_alert.per_minute is {}, but must be from 1 to 60", alert.per_minute));
     }
     mistakes
 }

@@ -123,6 +123,12 @@ mod waiting;
 /// The commands for people.
 mod commands;
 
+/// Dead letters over every edge: REST, gRPC and the commands.
+mod dead;
+
+/// Redrives, whatever dies.
+mod redrive_storm;
+
 /// All of this at once.
 mod storm;
 

@@ -63,9 +63,15 @@ impl Payload {
     }
 }
 
+/// A document from a file, or from the standard input where it is `-`.
+pub(crate) fn read_json(source: &str) -> Result<Value, Fault> {
+    let text = text_of(if source == "-" { read_stdin()? } else { read_file(source)? })?;
+    serde_json::from_str(&text).map_err(|error| Fault::Usage(format!("{source} is not JSON: {error}")))
+}
+
 /// One `--field`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Field {
+pub(crate) struct Field {
     name: String,
     value: FieldValue,
 }
@@ -101,7 +107,8 @@ impl Field {
         }
     }
 
-    fn put(&self, payload: &mut Value) -> Result<(), Fault> {
+    /// Sets it in a payload.
+    pub(crate) fn put(&self, payload: &mut Value) -> Result<(), Fault> {
         let fields: &mut Map<String, Value> = payload
             .as_object_mut()
             .ok_or_else(|| Fault::Usage(format!("--field {}: the input is not a JSON object", self.name)))?;

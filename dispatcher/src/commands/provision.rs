@@ -117,6 +117,7 @@ impl From<ProvisionError> for Fault {
             | ProvisionError::WouldDrop { .. }
             | ProvisionError::UnknownQueue { .. }
             | ProvisionError::QueueInUse { .. }
+            | ProvisionError::Alert { .. }
             | ProvisionError::Kind { .. } => Self::Denied(error.to_string()),
         }
     }

@@ -97,11 +97,10 @@ fn dispatcher(names: &Names, file: &QueuesFile, inbox: String) -> Permissions {
         names.delay_deadline_everywhere(),
         names.key_everywhere(),
         names.call_everywhere(),
-        // How a task ends that is cancelled or expires, and that its workers are told.
-        names.result_everywhere(),
+        // Its workers are told of a task that was cancelled or has expired.
         names.cancel_everywhere(),
     ];
-    // Marks of redrives, and the end of one that was dropped half way.
+    // Ends of tasks that are cancelled or expire, marks of redrives, and the end of one that was dropped half way.
     publish.push(names.result_everywhere());
     publish.extend([names.operation_everywhere(), names.accepted_everywhere()]);
     publish.extend(api(&["STREAM.INFO.*", "STREAM.MSG.GET.*", "DIRECT.GET.*", "CONSUMER.INFO.*.*"]));
@@ -112,6 +111,7 @@ fn dispatcher(names: &Names, file: &QueuesFile, inbox: String) -> Permissions {
         publish.extend(api(&[&format!("STREAM.MSG.DELETE.{}", names.dead_stream(queue))]));
         publish.extend(deadlines_taken(names, queue));
         publish.extend(halted_tasks_removed(names, queue));
+        publish.extend(letters_taken(names, queue));
         publish.extend(object_store_writes(names, Store::In, queue));
         publish.extend(object_store_deletes(names, Store::In, queue));
         publish.extend(object_store_deletes(names, Store::Out, queue));
@@ -223,6 +223,16 @@ fn deadlines_taken(names: &Names, queue: &QueueName) -> Vec<String> {
     // The second form is the one with domain and account, which servers may be set to.
     taken.push(format!("$JS.ACK.{delay}.{consumer}.>"));
     taken.push(format!("$JS.ACK.*.*.{delay}.{consumer}.>"));
+    taken
+}
+
+/// Dead letters are taken and acknowledged, where somebody is told of them.
+fn letters_taken(names: &Names, queue: &QueueName) -> Vec<String> {
+    let (dead, consumer) = (names.dead_stream(queue), names.alert_consumer());
+    let mut taken = api(&[&format!("CONSUMER.MSG.NEXT.{dead}.{consumer}")]);
+    // The second form is the one with domain and account, which servers may be set to.
+    taken.push(format!("$JS.ACK.{dead}.{consumer}.>"));
+    taken.push(format!("$JS.ACK.*.*.{dead}.{consumer}.>"));
     taken
 }
 

@@ -12,12 +12,12 @@ use workfleet_proto::id::TaskId;
 
 use super::filter::DeadFilter;
 use super::plan::RedriveChanges;
-use super::redrive::Done;
+use super::redrive::{Done, refuse};
 use super::view::DeadManyView;
 use crate::dispatcher::{Dispatcher, Inner};
 use crate::error::{ApiError, Code, unavailable};
 use crate::kinds::Queue;
-use crate::limits::{DEAD_AT_ONCE, DEAD_MANY_MAX, DEAD_MANY_TIME_MAX, DEAD_PROBLEMS_MAX, QUEUE_FULL_RETRY_AFTER_MS};
+use crate::limits::{DEAD_AT_ONCE, DEAD_MANY_MAX, DEAD_MANY_TIME_MAX, DEAD_PROBLEMS_MAX};
 use crate::operations::{Action, Caller, Operation};
 
 /// Many dead letters of a queue.
@@ -105,7 +105,7 @@ impl Inner {
             let came = if Instant::now() >= until {
                 Err(unavailable("there was no time left for it; ask again".to_owned()))
             } else if is_full.load(Ordering::Relaxed) {
-                Err(full(queue))
+                Err(refuse::full(queue, &id))
             } else {
                 self.one(queue, &id, act).await
             };
@@ -154,9 +154,4 @@ fn checked(queue: &Queue, ids: &[String]) -> Result<Vec<TaskId>, ApiError> {
         }
     };
     ids.iter().map(read).collect()
-}
-
-fn full(queue: &Queue) -> ApiError {
-    let detail = format!("the queue {} is full; the dead letter is still there", queue.name);
-    ApiError::new(Code::QueueFull, detail).retry_after_ms(QUEUE_FULL_RETRY_AFTER_MS)
 }

@@ -26,6 +26,9 @@ pub struct RedriveChanges {
     pub deadline: Option<Deadline>,
     /// How often the handler may be started in the new run.
     pub attempts_max: Option<u32>,
+    /// The run that the letter has to be of. A caller who heard no answer and asks again says so, or may redrive what the new
+    /// run has left behind meanwhile.
+    pub run: Option<u32>,
 }
 
 /// The task of the next run.
@@ -165,8 +168,9 @@ mod tests {
 
     #[test]
     fn redrives_that_ask_for_different_things_are_told_apart_and_repeats_are_not() {
-        let with =
-            |deadline, attempts_max| with_options([7; 32], &RedriveChanges { payload: None, deadline, attempts_max });
+        let with = |deadline, attempts_max| {
+            with_options([7; 32], &RedriveChanges { deadline, attempts_max, ..RedriveChanges::default() })
+        };
         let soon = Some(Deadline::In(Duration::from_millis(5)));
         assert_eq!(with(None, None), [7; 32]);
         assert_eq!(with(soon, Some(3)), with(soon, Some(3)));

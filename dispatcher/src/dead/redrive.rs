@@ -2,36 +2,36 @@
 //!
 //! Whatever goes wrong ends in an error with the letter still there. What was stored until then does no harm, and the next
 //! redrive finds it: so nothing is undone, except a blob that certainly nobody names.
+//!
+//! Who begins a run of his own, since another one's was marked and never published, takes the letter over first: stores it
+//! anew. The other may be slow and not dead, and would delete the letter by its sequence once it has published a run that
+//! is overtaken. Then the letter would be gone before the later run is there.
 
 mod message;
+mod prepare;
+pub(super) mod refuse;
 
 use std::time::Instant;
 
-use opentelemetry::Context;
-use workfleet_link::blobs::{self, BlobInfo};
 use workfleet_link::broker::NatsHeaders;
 use workfleet_link::pipeline::{PublishError, Stored};
 use workfleet_link::read::{self, ReadError};
-use workfleet_link::telemetry::trace;
-use workfleet_link::time::now_ms;
-use workfleet_proto::blob::BlobId;
 use workfleet_proto::id::TaskId;
-use workfleet_proto::limits::{DEAD_MS_MAX, LARGE_WAIT_MS_MAX};
 use workfleet_proto::settlement::{Copies, Edit, Recorded, Redrive as Machine, RedriveReply, RedriveStep, Redriven};
-use workfleet_proto::v1::{Blob, State};
+use workfleet_proto::v1::State;
 use workfleet_proto::wire::CopyHeaders;
 
 use super::letter::Letter;
-use super::plan::{Plan, RedriveChanges, Source};
-use super::unknown_letter;
+use super::plan::{Plan, RedriveChanges};
+use super::{Redrive, unknown_letter};
 use crate::ask;
 use crate::dispatcher::Inner;
-use crate::error::{ApiError, Code, unavailable};
+use crate::error::{ApiError, Code};
 use crate::kinds::Queue;
-use crate::limits::{BROKER_RETRY_AFTER_MS, QUEUE_FULL_RETRY_AFTER_MS, REDRIVE_PAUSE, REDRIVE_TIME_MAX};
-use crate::spans::{self, Span};
+use crate::limits::{REDRIVE_PAUSE, REDRIVE_TIME_MAX};
 use crate::state;
 use crate::view::{StateWord, TaskView};
+use prepare::Prepared;
 
 /// What a redrive came to that did not fail.
 #[derive(Debug)]
@@ -46,12 +46,15 @@ pub(super) enum Done {
 
 impl Inner {
     /// Redrives the task of one letter, and says where it is then.
-    pub(super) async fn redrive_one(&self, id: &TaskId, changes: &RedriveChanges) -> Result<TaskView, ApiError> {
+    pub(super) async fn redrive_one(&self, id: &TaskId, changes: &RedriveChanges) -> Result<Redrive, ApiError> {
         let queue = self.queue_of_letter(id).await?;
         match self.redrive(&queue, id, changes).await? {
-            // It may run, or have ended, by now.
-            Done::Redriven(accepted) => Ok(self.find(&queue, id).await.ok().flatten().unwrap_or(*accepted)),
-            Done::Before => self.found(&queue, id).await,
+            Done::Redriven(accepted) => {
+                // It may run, or have ended, by now.
+                let task = self.find(&queue, id).await.ok().flatten().unwrap_or(*accepted);
+                Ok(Redrive { task, is_accepted: true })
+            }
+            Done::Before => Ok(Redrive { task: self.found(&queue, id).await?, is_accepted: false }),
             Done::Gone => Err(unknown_letter(id)),
         }
     }
@@ -91,18 +94,6 @@ struct Driving<'a> {
     prepared: Option<Prepared>,
 }
 
-/// What has to be there before the task is published.
-struct Prepared {
-    /// Of the letter that was read.
-    sequence: u64,
-    /// Until its end.
-    span: Option<Span>,
-    /// A payload that was stored for the new run.
-    blob: Option<BlobInfo>,
-    /// Whether a message may name that payload.
-    is_named: bool,
-}
-
 impl Driving<'_> {
     async fn drive(&mut self) -> Result<Redriven, ApiError> {
         let mut machine = Machine::new();
@@ -115,7 +106,7 @@ impl Driving<'_> {
             let reply = self.take(step).await?;
             if matches!(reply, RedriveReply::Lost | RedriveReply::Unclear) {
                 if Instant::now() >= until {
-                    return Err(unsettled(self.id));
+                    return Err(refuse::unsettled(self.id));
                 }
                 tokio::time::sleep(REDRIVE_PAUSE).await;
             }
@@ -141,6 +132,9 @@ impl Driving<'_> {
 
     async fn read_letter(&mut self) -> Result<RedriveReply, ApiError> {
         let Some(letter) = self.inner.letter(self.id).await? else { return Ok(RedriveReply::Letter(None)) };
+        if self.changes.run.is_some_and(|run| run != letter.run()) {
+            return Ok(RedriveReply::Letter(None));
+        }
         let reply = RedriveReply::Letter(Some((letter.run(), letter.sequence)));
         if self.letter.as_ref().is_none_or(|(before, _)| before.sequence != letter.sequence) {
             let plan = self.inner.plan(self.queue, &letter, self.changes).await?;
@@ -149,12 +143,17 @@ impl Driving<'_> {
         Ok(reply)
     }
 
-    async fn read_record(&self) -> Result<RedriveReply, ApiError> {
-        let (_, plan) = self.letter()?;
+    /// What was begun is gone on with as it was begun: the mark says until when, and how often.
+    async fn read_record(&mut self) -> Result<RedriveReply, ApiError> {
         let Some(record) = self.inner.record(self.queue, self.id).await? else { return Ok(RedriveReply::Record(None)) };
         let (state, run) = (record.result.state(), record.result.run.max(1));
-        let is_other = !state.is_end() && record.result.redriven_payload_sha256[..] != plan.digest[..];
-        let edit = if is_other { Edit::Other } else { Edit::Same };
+        let (_, plan) = self.letter.as_mut().ok_or_else(without_letter)?;
+        let is_same = record.result.redriven_payload_sha256[..] == plan.digest[..];
+        if !state.is_end() && is_same {
+            plan.envelope.deadline_ms = record.result.deadline_ms;
+            plan.envelope.attempts_max = record.result.attempts_max;
+        }
+        let edit = if state.is_end() || is_same { Edit::Same } else { Edit::Other };
         Ok(RedriveReply::Record(Some((Recorded { state, run }, record.sequence, edit))))
     }
 
@@ -204,96 +203,20 @@ impl Driving<'_> {
         }
     }
 
-    /// Begins the new trace, and stores a payload that is in no message, or that would not be kept for long enough.
-    async fn prepare(&mut self) -> Result<(), ApiError> {
-        let (letter, plan) = self.letter()?;
-        if self.prepared.as_ref().is_some_and(|prepared| prepared.sequence == letter.sequence) {
-            return Ok(());
-        }
-        let before = trace::extract(&letter.headers);
-        let span = spans::redrive(&self.queue.name, self.id, &before, &plan.envelope.labels);
-        let sequence = letter.sequence;
-        let blob = match &plan.payload {
-            Source::Envelope => None,
-            Source::Large(payload) => {
-                let blob = BlobId::input(self.id, rand::random());
-                self.inner.check_store_room(self.queue, blob.store(), payload.len() as u64).await?;
-                Some(blobs::put_bytes(&self.inner.broker, &blob, payload.clone()).await?)
-            }
-            Source::Blob(info) => self.renewed(info).await?,
-        };
-        self.discard().await;
-        self.prepared = Some(Prepared { sequence, span: Some(span), blob, is_named: false });
-        Ok(())
-    }
-
-    /// A copy of a payload that its store would drop before the new run has surely ended, and has been a dead letter for
-    /// as long as one is kept.
-    async fn renewed(&self, info: &BlobInfo) -> Result<Option<BlobInfo>, ApiError> {
-        let left_ms = info.stored_at_ms.saturating_add(self.queue.settings.blobs_age_ms) - now_ms();
-        if left_ms >= DEAD_MS_MAX + LARGE_WAIT_MS_MAX {
-            return Ok(None);
-        }
-        let blob = BlobId::input(self.id, rand::random());
-        self.inner.check_store_room(self.queue, blob.store(), info.bytes).await?;
-        let pieces = blobs::stream(&self.inner.broker, info.clone());
-        Ok(Some(blobs::put(&self.inner.broker, &blob, pieces, info.bytes).await?))
-    }
-
-    async fn read_timer(&self) -> Result<RedriveReply, ApiError> {
-        let (_, plan) = self.letter()?;
-        if plan.envelope.deadline_ms.is_none() {
-            return Ok(RedriveReply::Timer(0));
-        }
-        let names = &self.inner.broker.names;
-        let (stream, subject) = (names.delay_stream(&self.queue.name), names.delay_deadline(self.id));
-        let there = read::last_on_subject(&self.inner.broker, &stream, &subject).await?;
-        Ok(RedriveReply::Timer(there.map_or(0, |there| there.sequence)))
-    }
-
-    /// The timer before the task, as with a submit.
-    async fn store_timer(&self, expected: u64) -> Result<RedriveReply, ApiError> {
-        let (_, plan) = self.letter()?;
-        let Some(deadline_ms) = plan.envelope.deadline_ms else { return Ok(RedriveReply::Done) };
-        match self.inner.publisher.timer_at(self.id, deadline_ms, expected).await {
-            Ok(_) => Ok(RedriveReply::Done),
-            Err(PublishError::Lost) => Ok(RedriveReply::Lost),
-            Err(PublishError::InFlight | PublishError::Unanswered) => Ok(RedriveReply::Unclear),
-            Err(error) => Err(error.into()),
-        }
-    }
-
     fn letter(&self) -> Result<(&Letter, &Plan), ApiError> {
         let letter = self.letter.as_ref().map(|(letter, plan)| (letter, plan));
-        letter.ok_or_else(|| ApiError::new(Code::Internal, "a redrive without its letter"))
-    }
-
-    fn claim(&self) -> Option<Blob> {
-        self.prepared.as_ref().and_then(|prepared| prepared.blob.as_ref()).map(Blob::from)
-    }
-
-    fn context(&self) -> Context {
-        let span = self.prepared.as_ref().and_then(|prepared| prepared.span.as_ref());
-        span.map_or_else(Context::current, |span| span.context().clone())
-    }
-
-    /// Deletes a payload that was stored for nothing.
-    async fn discard(&mut self) {
-        let Some(Prepared { blob: Some(info), is_named: false, .. }) = self.prepared.take() else { return };
-        if let Err(error) = blobs::delete_exactly(&self.inner.broker, &info).await {
-            tracing::debug!(blob = %info.blob, %error, "the payload of a redrive is left to the sweep");
-        }
+        letter.ok_or_else(without_letter)
     }
 
     /// What came of it, for the caller.
     async fn leave(mut self, redriven: Result<Redriven, ApiError>) -> Result<Done, ApiError> {
         let done = match redriven {
             Ok(Redriven::Redriven { .. }) => Ok(Done::Redriven(Box::new(self.view()?))),
-            Ok(Redriven::Before(State::Failed)) => Err(failed_again(self.id)),
+            Ok(Redriven::Before(State::Failed)) => Err(refuse::failed_again(self.id)),
             Ok(Redriven::Before(_)) => Ok(Done::Before),
             Ok(Redriven::NoLetter) => Ok(Done::Gone),
-            Ok(Redriven::Conflict) => Err(conflict(self.id)),
-            Ok(Redriven::Full) => Err(full(self.queue, self.id)),
+            Ok(Redriven::Conflict) => Err(refuse::conflict(self.id)),
+            Ok(Redriven::Full) => Err(refuse::full(self.queue, self.id)),
             Err(error) => Err(error.task_id(self.id)),
         };
         if let Some(span) = self.prepared.as_mut().and_then(|prepared| prepared.span.take()) {
@@ -318,23 +241,6 @@ fn may_be_there(stored: &Result<Stored, PublishError>) -> bool {
     }
 }
 
-fn unsettled(id: &TaskId) -> ApiError {
-    let detail = "the redrive came to no end in time: the broker is slow, or an older copy of the task is still in the \
-                  queue; the dead letter is still there, and redriving it again does no harm";
-    unavailable(detail.to_owned()).retry_after_ms(BROKER_RETRY_AFTER_MS).task_id(id)
-}
-
-fn failed_again(id: &TaskId) -> ApiError {
-    let detail = format!("{id} was redriven before and has failed again; look at its new dead letter");
-    ApiError::new(Code::Conflict, detail).task_id(id)
-}
-
-fn conflict(id: &TaskId) -> ApiError {
-    let detail = format!("{id} is being redriven with another payload, or with other options");
-    ApiError::new(Code::Conflict, detail).task_id(id)
-}
-
-fn full(queue: &Queue, id: &TaskId) -> ApiError {
-    let detail = format!("the queue {} is full; the dead letter is still there", queue.name);
-    ApiError::new(Code::QueueFull, detail).retry_after_ms(QUEUE_FULL_RETRY_AFTER_MS).task_id(id)
+fn without_letter() -> ApiError {
+    ApiError::new(Code::Internal, "a redrive without its letter")
 }

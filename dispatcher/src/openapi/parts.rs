@@ -63,6 +63,7 @@ pub(super) fn schemas() -> Members {
     }));
     schemas.insert("State".to_owned(), json!({ "type": "string", "enum": states() }));
     schemas.insert("Queue".to_owned(), queue());
+    schemas.extend(super::dead::schemas());
     schemas.insert("Worker".to_owned(), worker());
     schemas.insert("Problem".to_owned(), problem());
     schemas
@@ -201,6 +202,9 @@ pub(super) fn parameters() -> Value {
     json!({
         "queue": path("queue", "A queue's name, which is its kind's name."),
         "id": path("id", "A task's id."),
+        "failure_code": query("code", json!({ "type": "string" }), "Only letters whose failure has this code."),
+        "died_before": query("before", json!({ "type": "string", "format": "date-time" }), "Only letters that died before this time."),
+        "died_after": query("after", json!({ "type": "string", "format": "date-time" }), "Only letters that died at this time or later."),
         "blob_id": path("blob_id", "A blob's id: `<queue>_<name>`."),
         "blob_queue": json!({ "name": "queue", "in": "query", "required": true, "schema": { "type": "string" }, "description": "The queue whose tasks are to use it." }),
         "delay": query("delay", duration(), "Start no sooner than in this time."),

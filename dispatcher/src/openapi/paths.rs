@@ -50,6 +50,7 @@ pub(super) fn common() -> Members {
     add("/openapi.json", json!({ "get": get_openapi() }));
     paths.extend(super::blobs::paths());
     paths.extend(super::cancel::paths());
+    paths.extend(super::dead::paths());
     paths
 }
 

@@ -8,7 +8,7 @@ use workfleet_proto::names::{DelayPart, Names};
 use workfleet_proto::settings;
 use workfleet_proto::v1::QueueSettings;
 
-use crate::limits::{EXPIRED_ACK_WAIT, EXPIRED_PENDING_MAX, PULLS_WAITING_MAX};
+use crate::limits::{ALERT_ACK_WAIT, ALERTS_PENDING_MAX, EXPIRED_ACK_WAIT, EXPIRED_PENDING_MAX, PULLS_WAITING_MAX};
 
 const SECOND_NS: i64 = 1_000_000_000;
 /// For two minutes a repeated publish is recognised by its id; beyond, compare-and-set does it.
@@ -88,6 +88,9 @@ pub(super) fn queue(names: &Names, queue: &QueueName, settings: &QueueSettings) 
     ];
     if settings.ledger {
         steps.push(Step::Stream(accepted_stream(names, queue, settings)));
+    }
+    if settings.dead_alert.is_some() {
+        steps.push(Step::Consumer { stream: names.dead_stream(queue), config: alert_consumer(names, queue) });
     }
     for lane in settings::lanes(settings) {
         let config = object(json!({
@@ -242,6 +245,20 @@ fn accepted_stream(names: &Names, queue: &QueueName, settings: &QueueSettings) -
         "duplicate_window": DUPLICATE_WINDOW_NS,
         "allow_direct": true,
         "num_replicas": settings.replicas,
+    }))
+}
+
+/// Dead letters to tell of, from the moment on in which somebody wants to be told: not of all that lie there already. Every
+/// dispatcher takes some.
+fn alert_consumer(names: &Names, queue: &QueueName) -> Config {
+    object(json!({
+        "durable_name": names.alert_consumer(),
+        "filter_subject": names.dead_all(queue),
+        "deliver_policy": "new",
+        "ack_policy": "explicit",
+        "ack_wait": i64::try_from(ALERT_ACK_WAIT.as_nanos()).unwrap_or(i64::MAX),
+        "max_deliver": -1,
+        "max_ack_pending": ALERTS_PENDING_MAX,
     }))
 }
 

@@ -1,5 +1,6 @@
 //! Dead letters: listed, read, redriven, dropped.
 
+mod alerts;
 mod bulk;
 mod graves;
 mod lists;

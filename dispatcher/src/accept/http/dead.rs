@@ -101,9 +101,9 @@ pub(super) async fn redrive(
         let (body, held) = body.payload(bytes_max, &inner.large).await?;
         (changes(&path.id, body)?, held)
     };
-    let task = edge.dispatcher.redrive(&path.id, &changes, caller).await?.task;
-    let status = if task.is_end() { StatusCode::OK } else { StatusCode::ACCEPTED };
-    let mut answer = answer::view::<_, v1::Task>(status, accepted(&headers), task);
+    let redriven = edge.dispatcher.redrive(&path.id, &changes, caller).await?;
+    let status = if redriven.is_accepted { StatusCode::ACCEPTED } else { StatusCode::OK };
+    let mut answer = answer::view::<_, v1::Task>(status, accepted(&headers), redriven.task);
     answer::add(&mut answer, "location", &format!("/v1/tasks/{}", path.id));
     Ok(answer)
 }
@@ -151,6 +151,8 @@ struct RedriveBody<'a> {
     deadline: Option<String>,
     #[serde(default)]
     attempts_max: Option<u32>,
+    #[serde(default)]
+    run: Option<u32>,
 }
 
 /// As JSON, or as a `workfleet.v1.RedriveRequest`.
@@ -169,7 +171,7 @@ fn changes(id: &TaskId, body: Payload) -> Result<RedriveChanges, ApiError> {
     let options = Options::from_pairs(body.deadline.iter().map(|deadline| ("deadline", deadline.as_str())))?;
     // A part of the text that is there already.
     let payload = body.payload.map(|payload| Payload::Json(text.slice_ref(payload.get().as_bytes())));
-    Ok(RedriveChanges { payload, deadline: options.deadline, attempts_max: body.attempts_max })
+    Ok(RedriveChanges { payload, deadline: options.deadline, attempts_max: body.attempts_max, run: body.run })
 }
 
 /// The body of what is done to many.

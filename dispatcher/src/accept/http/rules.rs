@@ -120,7 +120,8 @@ mod tests {
         let document = crate::openapi::document(&[]);
         let mut open = Vec::new();
         for (path, item) in document["paths"].as_object().expect("paths") {
-            let route = path.replace("{blob_id}", "{id}");
+            // The router cannot split a segment, so the handler does.
+            let route = path.replace("{blob_id}", "{id}").replace("{id}:redrive", "{id}");
             for method in ["get", "put", "post", "delete"].into_iter().filter(|method| item.get(*method).is_some()) {
                 let method = Method::from_bytes(method.to_ascii_uppercase().as_bytes()).expect("a method");
                 match find(&route, &method) {
