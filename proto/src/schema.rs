@@ -65,8 +65,12 @@ impl KindSchema {
     /// Every field at fault, in words.
     pub fn check_replaces(&self, older: &Self) -> Result<(), SchemaError> {
         let mut faults = Faults::default();
-        faults.compare_messages(&older.input, &self.input);
-        faults.compare_messages(&older.output, &self.output);
+        faults.waiting.push((older.output.clone(), self.output.clone()));
+        faults.waiting.push((older.input.clone(), self.input.clone()));
+        // A list, since a chain of messages in a descriptor set of strangers can be longer than the stack is deep.
+        while let Some((older, newer)) = faults.waiting.pop() {
+            faults.compare_messages(&older, &newer);
+        }
         if faults.found.is_empty() { Ok(()) } else { Err(SchemaError::Incompatible(faults.found.join("; "))) }
     }
 }
@@ -93,6 +97,8 @@ pub enum SchemaError {
 
 #[derive(Default)]
 struct Faults {
+    /// Pairs that are still to be compared.
+    waiting: Vec<(MessageDescriptor, MessageDescriptor)>,
     seen: HashSet<String>,
     found: Vec<String>,
 }
@@ -123,7 +129,7 @@ impl Faults {
             self.found.push(format!("{place} was {:?} and is {:?}", older.cardinality(), newer.cardinality()));
         }
         match (older.kind(), newer.kind()) {
-            (Kind::Message(older), Kind::Message(newer)) => self.compare_messages(&older, &newer),
+            (Kind::Message(older), Kind::Message(newer)) => self.waiting.push((older, newer)),
             (Kind::Enum(older), Kind::Enum(newer)) => self.compare_enums(&older, &newer),
             (older, newer) if older == newer => {}
             (older, newer) => self.found.push(format!("{place} was {older:?} and is {newer:?}")),
