@@ -42,6 +42,9 @@ pub mod auth;
 pub mod config;
 pub mod credentials;
 pub mod error;
+#[cfg(feature = "fuzz")]
+#[doc(hidden)]
+pub mod fuzz;
 pub mod limits;
 pub mod openapi;
 pub mod operations;

@@ -6,6 +6,8 @@ mod body;
 mod calls;
 mod connections;
 mod events;
+#[cfg(feature = "fuzz")]
+pub(crate) mod fuzz;
 mod guard;
 mod observe;
 mod operations;
