@@ -92,11 +92,12 @@ pub fn list(list: &ListTasks) -> Result<(), ApiError> {
 pub fn views(id: &TaskId, now_ms: i64, bytes: &Bytes) -> Vec<TaskView> {
     let queue = Queue::without_kind(id.queue());
     let mut views = Vec::new();
-    if let Ok(result) = v1::Result::decode(bytes.clone()) {
+    let result = v1::Result::decode(bytes.clone()).ok();
+    if let Some(result) = result.filter(|result| result.state().is_end()) {
         views.push(state::of_result_alone(&queue, result.clone()));
         views.push(state::of_result(&queue, result, None));
     }
-    let event = v1::Event::decode(bytes.clone()).ok();
+    let event = state::told(bytes.clone());
     views.extend(event.iter().map(|event| state::of_event(&queue, id, event)));
     let heard = event.map(|event| Heard { event, at_ms: now_ms });
     if let Ok(envelope) = Envelope::decode(bytes.clone()) {

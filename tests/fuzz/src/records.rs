@@ -1,16 +1,21 @@
 //! What workers have stored, as the dispatcher shows it. A worker's key writes results and events, so these bytes are no
 //! more to be trusted than a request.
 
+use std::sync::LazyLock;
+
 use bytes::Bytes;
 use prost::Message as _;
-use workfleet_dispatcher::TaskView;
+use prost_reflect::MessageDescriptor;
 use workfleet_dispatcher::fuzz::{check, sha256, to_json, views};
+use workfleet_dispatcher::{Payload, TaskView};
 use workfleet_proto::id::TaskId;
 use workfleet_proto::v1::{DeadLetter, KeyRecord, Result, Task};
 
 use crate::message;
 
 const NOW_MS: i64 = 1_700_000_000_000;
+
+static LETTER: LazyLock<MessageDescriptor> = LazyLock::new(|| message("workfleet.v1.DeadLetter"));
 
 /// Reads the bytes as each of the records.
 pub fn run(data: &[u8]) {
@@ -27,11 +32,10 @@ pub fn run(data: &[u8]) {
     same_again::<DeadLetter>(&bytes);
     same_again::<KeyRecord>(&bytes);
     // As a payload would be shown, since dead letters have those.
-    let letter = message("workfleet.v1.DeadLetter");
-    if let Ok(json) = to_json(&bytes, &letter) {
-        let payload = workfleet_dispatcher::Payload::Json(json.clone().into());
-        let (again, digest) = check(payload, &letter, usize::MAX).unwrap_or_else(|error| panic!("{error}: {json}"));
-        assert_eq!(sha256(&again, &letter), Some(digest));
+    if let Ok(json) = to_json(&bytes, &LETTER) {
+        let payload = Payload::Json(json.clone().into());
+        let (again, digest) = check(payload, &LETTER, usize::MAX).unwrap_or_else(|error| panic!("{error}: {json}"));
+        assert_eq!(sha256(&again, &LETTER), Some(digest));
     }
 }
 
