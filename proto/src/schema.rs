@@ -191,7 +191,7 @@ mod tests {
         KindSchema::read(&set.encode_to_vec(), ThumbnailRequest::SERVICE).expect("the kind's own schema")
     }
 
-    fn changed(change: impl FnOnce(&mut prost_types::DescriptorProto)) -> Result<(), SchemaError> {
+    fn changed(change: impl FnOnce(&mut DescriptorProto)) -> Result<(), SchemaError> {
         let old = FileDescriptorSet::decode(ThumbnailRequest::DESCRIPTORS).expect("descriptors");
         let mut new = old.clone();
         change(&mut new.file.last_mut().expect("a file").message_type[0]);
