@@ -14,7 +14,7 @@ ARGS ?=
 OVERLAY ?= local
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test kill-test crash-test redrive-test k8s-test chaos sourcing list-bench model-deep check build fleet jaeger tools lint-tools images manifests credentials manifest-tools clean-tools
+.PHONY: help demo test kill-test crash-test redrive-test k8s-test chaos sourcing list-bench model-deep fuzz api-test check build fleet jaeger tools lint-tools fuzz-tools api-tools images manifests credentials manifest-tools clean-tools
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -61,6 +61,13 @@ list-bench: tools ## list a million waiting and a million ended tasks: times of 
 model-deep: ## explore the model of settlement with more of everything at once (seven minutes)
 	cargo test $(LOCKED) --workspace --test model -- --ignored --nocapture
 
+fuzz: fuzz-tools ## make up input for everything that reads what others wrote, FUZZ_SECONDS=60 for each target; ARGS names some
+	@tests/fuzz/run $(ARGS)
+
+api-test: tools api-tools ## try a running dispatcher against its OpenAPI document; API_SECONDS=180, API_SEED, API_EXAMPLES
+	cargo build $(LOCKED) --workspace --bins --tests
+	cargo test $(LOCKED) --workspace --test e2e -- --ignored --nocapture api::
+
 check: lint-tools ## everything that a change must pass: format, lints, docs, licences, spelling, tests
 	cargo fmt --all --check
 	cargo clippy $(LOCKED) --workspace --all-targets -- -D warnings
@@ -96,6 +103,12 @@ manifest-tools: ## get what checks the manifests into .tools: the schemas of Kub
 
 lint-tools: ## get what `make check` needs beside cargo into .tools
 	@$(TOOLS)/lint-tools
+
+fuzz-tools: ## build what `make fuzz` needs beside cargo into .tools
+	@$(TOOLS)/fuzz-tools
+
+api-tools: ## get what `make api-test` needs into .tools
+	@$(TOOLS)/schemathesis
 
 clean-tools: ## throw .tools away
 	rm -rf .tools

@@ -228,7 +228,7 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-#[cfg(test)]
+#[cfg(any(test, feature = "fuzz"))]
 impl Queue {
     /// A queue with default settings, for tests of what is pure.
     pub(crate) fn without_kind(name: QueueName) -> Self {

@@ -49,6 +49,9 @@ pub mod credentials;
 pub mod doctor;
 pub mod error;
 pub mod ledger;
+#[cfg(feature = "fuzz")]
+#[doc(hidden)]
+pub mod fuzz;
 pub mod limits;
 pub mod openapi;
 pub mod operations;

@@ -31,8 +31,8 @@ pub const MEASURE_BLOBS_INTERVAL: Duration = Duration::from_secs(30);
 pub const MEASURE_BOUNDS_INTERVAL: Duration = Duration::from_secs(30);
 /// When a caller that met a bound of large bodies or of reads should come again.
 pub const LARGE_RETRY_AFTER_MS: u64 = 1_000;
-/// How deep JSON may be nested before it is refused.
-pub const JSON_DEPTH_MAX: usize = 64;
+/// How deep messages may be nested in a payload, entries of maps included: protobuf's own readers go no deeper.
+pub const PAYLOAD_DEPTH_MAX: usize = 100;
 /// Longest time that `Prefer: wait` may ask for.
 pub const WAIT_MAX: Duration = Duration::from_secs(60);
 /// Requests that wait for an end at once; the next one is answered without waiting.

@@ -60,8 +60,14 @@ impl QueuesFile {
     /// # Errors
     /// Every mistake in it, together.
     pub fn read(path: &Path) -> Result<Self, QueuesFileError> {
+        let failed =
+            |error: std::io::Error| QueuesFileError { path: path.to_owned(), mistakes: vec![error.to_string()] };
+        Self::parse(&std::fs::read_to_string(path).map_err(failed)?, path)
+    }
+
+    /// The same with the text that `path` has.
+    pub(crate) fn parse(text: &str, path: &Path) -> Result<Self, QueuesFileError> {
         let failed = |mistake: String| QueuesFileError { path: path.to_owned(), mistakes: vec![mistake] };
-        let text = std::fs::read_to_string(path).map_err(|error| failed(error.to_string()))?;
         let table: Table = text.parse().map_err(|error: toml::de::Error| failed(error.to_string()))?;
         let folder = path.parent().unwrap_or(Path::new(""));
         let mut reader = Reader { folder, mistakes: Vec::new() };

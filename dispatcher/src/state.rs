@@ -5,7 +5,9 @@
 
 mod combine;
 
-pub(crate) use combine::{Place, Waiting, apply_event, combine, of_envelope, of_event, of_result, of_result_alone};
+pub(crate) use combine::{
+    Place, Waiting, apply_event, combine, of_envelope, of_event, of_result, of_result_alone, told,
+};
 
 use prost::Message as _;
 use workfleet_link::broker::NatsHeaders;
@@ -150,8 +152,7 @@ impl Inner {
             Err(ReadError::NoStream { .. }) => None,
             stored => stored?,
         };
-        Ok(stored
-            .and_then(|stored| Some(Heard { at_ms: stored.time_ms, event: v1::Event::decode(stored.payload).ok()? })))
+        Ok(stored.and_then(|stored| Some(Heard { at_ms: stored.time_ms, event: told(stored.payload)? })))
     }
 
     /// The copy of the task that waits, in the order in which a copy moves.

@@ -3,8 +3,11 @@
 //! Unknown JSON fields are refused, since they are typing mistakes; unknown protobuf fields are kept, since they come
 //! from a newer sender. Generated types would be faster and would make every new kind a rebuild of the dispatcher.
 
+mod depth;
+
 use crate::admit::Payload;
 use crate::error::{ApiError, Code};
+use crate::limits::PAYLOAD_DEPTH_MAX;
 use bytes::Bytes;
 use prost::Message as _;
 use prost_reflect::{DeserializeOptions, DynamicMessage, MapKey, MessageDescriptor, SerializeOptions, Value};
@@ -24,7 +27,7 @@ pub(crate) struct Checked {
 /// is encoded, so that never more of it is in memory than the text and what it says.
 ///
 /// # Errors
-/// When it is too large, not JSON, or does not fit.
+/// When it is too large, too deeply nested, not JSON, or does not fit.
 pub(crate) fn check(payload: Payload, input: &MessageDescriptor, bytes_max: usize) -> Result<Checked, ApiError> {
     let (message, encoded) = match payload {
         Payload::Json(text) => (from_json(&text, input)?, None),
@@ -33,6 +36,10 @@ pub(crate) fn check(payload: Payload, input: &MessageDescriptor, bytes_max: usiz
     let bytes = encoded.as_ref().map_or_else(|| message.encoded_len(), Bytes::len);
     if bytes > bytes_max {
         return Err(too_large(bytes, bytes_max));
+    }
+    if !depth::fits(&message) {
+        let detail = format!("the payload is nested more than {PAYLOAD_DEPTH_MAX} messages deep");
+        return Err(ApiError::new(Code::InvalidPayload, detail));
     }
     let sha256 = digest(&message);
     Ok(Checked { sha256, bytes: encoded.unwrap_or_else(|| Bytes::from(message.encode_to_vec())) })
@@ -81,10 +88,13 @@ fn from_protobuf(bytes: &Bytes, input: &MessageDescriptor) -> Result<DynamicMess
 /// Encoded bytes as JSON: proto field names, defaults included, `bytes` as base64, 64-bit numbers as text.
 ///
 /// # Errors
-/// When the bytes do not fit the message.
+/// When the bytes do not fit the message, or are too deeply nested.
 pub(crate) fn to_json(bytes: &Bytes, message: &MessageDescriptor) -> Result<Box<RawValue>, TranscodeError> {
     let wrong = |error: String| TranscodeError { message: message.full_name().to_owned(), error };
     let decoded = DynamicMessage::decode(message.clone(), bytes.clone()).map_err(|error| wrong(error.to_string()))?;
+    if !depth::fits(&decoded) {
+        return Err(wrong(format!("it is nested more than {PAYLOAD_DEPTH_MAX} messages deep")));
+    }
     let options = SerializeOptions::new().use_proto_field_name(true).skip_default_fields(false);
     let mut text = Vec::with_capacity(bytes.len() / 3 * 4 + 256);
     decoded

@@ -6,6 +6,7 @@ use prost::Message as _;
 use prost_reflect::{DescriptorPool, MessageDescriptor};
 use workfleet_proto::Task as _;
 use workfleet_proto::kinds::thumbnail::{Fit, ThumbnailRequest};
+use workfleet_proto::kinds::webhook::WebhookRequest;
 use workfleet_proto::schema::KindSchema;
 use workfleet_proto::v1;
 
@@ -62,6 +63,41 @@ fn what_is_no_json_and_what_does_not_fit_are_told_apart() {
 fn deep_nesting_is_an_error_and_no_crash() {
     let deep = format!("{{\"image\":{}{}}}", "[".repeat(100_000), "]".repeat(100_000));
     assert!(check(json(&deep), &thumbnail(), BYTES_MAX).is_err());
+}
+
+#[test]
+fn json_is_accepted_as_deep_as_a_worker_can_read_it() {
+    let webhook = KindSchema::read(WebhookRequest::DESCRIPTORS, WebhookRequest::SERVICE).expect("the kind").input;
+    let nested = |depth: usize| {
+        let text = format!("{{\"data\":{}1{}}}", "[".repeat(depth), "]".repeat(depth));
+        check(json(&text), &webhook, BYTES_MAX)
+    };
+    // A list in a value is two messages.
+    let deepest = (1..).take_while(|depth| nested(*depth).is_ok()).last().expect("lists are allowed");
+    assert_eq!(deepest, 49);
+    let error = nested(deepest + 1).expect_err("too deep");
+    assert_eq!((error.code, error.detail.contains("100 messages")), (Code::InvalidPayload, true), "{error}");
+    let bytes = nested(deepest).expect("as deep as can be").bytes;
+    assert!(WebhookRequest::decode(bytes.clone()).is_ok(), "the worker cannot read what was accepted");
+    assert!(to_json(&bytes, &webhook).is_ok());
+}
+
+#[test]
+fn any_within_any_is_refused_and_does_not_overflow_the_stack() {
+    let pool = DescriptorPool::global();
+    let any = pool.get_message_by_name("google.protobuf.Any").expect("it is well known");
+    let nested = |depth: usize| {
+        let mut message = prost_types::Any::default();
+        for _ in 0..depth {
+            let value = message.encode_to_vec();
+            message = prost_types::Any { type_url: "/google.protobuf.Any".to_owned(), value };
+        }
+        Bytes::from(message.encode_to_vec())
+    };
+    assert!(to_json(&nested(5_000), &any).is_err());
+    let error = check(Payload::Protobuf(nested(5_000)), &any, BYTES_MAX).expect_err("too deep");
+    assert_eq!(error.code, Code::InvalidPayload);
+    assert!(check(Payload::Protobuf(nested(50)), &any, BYTES_MAX).is_ok());
 }
 
 #[test]

@@ -10,7 +10,6 @@ use std::task::{Context, Poll};
 
 use async_nats::Subscriber;
 use futures::{Stream, StreamExt as _, stream};
-use prost::Message as _;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::Interval;
 use workfleet_proto::id::TaskId;
@@ -19,7 +18,7 @@ use workfleet_proto::v1::{self, State};
 use crate::dispatcher::Inner;
 use crate::error::{ApiError, Code, unavailable};
 use crate::kinds::Queue;
-use crate::state::apply_event;
+use crate::state::{apply_event, told};
 use crate::view::{Cursor, TaskView};
 use crate::wait::{end, reread_ticks};
 
@@ -184,7 +183,7 @@ impl Watcher {
                 None => Heard::Closed,
             },
             message = self.events.next() => match message {
-                Some(message) => v1::Event::decode(message.payload).map_or(Heard::Noise, Heard::Event),
+                Some(message) => told(message.payload).map_or(Heard::Noise, Heard::Event),
                 None => Heard::Closed,
             },
             _ = self.reconnects.changed() => Heard::Tick,

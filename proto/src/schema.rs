@@ -6,7 +6,10 @@
 use std::collections::HashSet;
 use std::fmt::Write as _;
 
+use prost::Message as _;
 use prost_reflect::{DescriptorPool, EnumDescriptor, FieldDescriptor, Kind, MessageDescriptor};
+use prost_types::field_descriptor_proto::{Label, Type};
+use prost_types::{DescriptorProto, FieldDescriptorProto, FileDescriptorSet, MessageOptions};
 use sha2::{Digest, Sha256};
 
 use crate::limits::DESCRIPTORS_BYTES_MAX;
@@ -50,8 +53,7 @@ impl KindSchema {
     /// # Errors
     /// When the bytes are no descriptor set, or there is no such service with one method.
     pub fn read(descriptors: &[u8], service: &str) -> Result<Self, SchemaError> {
-        let pool =
-            DescriptorPool::decode(descriptors).map_err(|error| SchemaError::NotDescriptors(error.to_string()))?;
+        let pool = pool(descriptors).map_err(SchemaError::NotDescriptors)?;
         let found = pool.get_service_by_name(service).ok_or_else(|| SchemaError::NoService(service.to_owned()))?;
         let method = found.methods().next().ok_or_else(|| SchemaError::NoService(service.to_owned()))?;
         Ok(Self { hash: SchemaHash::of(descriptors), input: method.input(), output: method.output() })
@@ -65,10 +67,43 @@ impl KindSchema {
     /// Every field at fault, in words.
     pub fn check_replaces(&self, older: &Self) -> Result<(), SchemaError> {
         let mut faults = Faults::default();
-        faults.compare_messages(&older.input, &self.input);
-        faults.compare_messages(&older.output, &self.output);
+        faults.waiting.push((older.output.clone(), self.output.clone()));
+        faults.waiting.push((older.input.clone(), self.input.clone()));
+        // A list, since a chain of messages in a descriptor set of strangers can be longer than the stack is deep.
+        while let Some((older, newer)) = faults.waiting.pop() {
+            faults.compare_messages(&older, &newer);
+        }
         if faults.found.is_empty() { Ok(()) } else { Err(SchemaError::Incompatible(faults.found.join("; "))) }
     }
+}
+
+/// Reads a descriptor set of strangers. The reader panics where it should refuse (prost-reflect 0.16.5: a syntax that it does
+/// not know, as `editions`; keys of maps that can be none), so what is known to do that is looked for first, and what is not
+/// is fenced in.
+fn pool(descriptors: &[u8]) -> Result<DescriptorPool, String> {
+    let set = FileDescriptorSet::decode(descriptors).map_err(|error| error.to_string())?;
+    for file in &set.file {
+        if !["", "proto2", "proto3"].contains(&file.syntax()) {
+            let syntax: String = file.syntax().chars().take(40).collect();
+            return Err(format!("a file has the syntax {syntax:?}; proto2 and proto3 can be read"));
+        }
+        if !file.message_type.iter().all(has_sound_maps) {
+            return Err("a map has no value, or a key that can be none".to_owned());
+        }
+    }
+    let read = std::panic::catch_unwind(|| DescriptorPool::decode(descriptors).map_err(|error| error.to_string()));
+    read.unwrap_or_else(|_| Err("it is so wrong that it cannot be said how".to_owned()))
+}
+
+/// A map is a list of messages with a key and a value; compilers of `.proto` files make them right.
+fn has_sound_maps(message: &DescriptorProto) -> bool {
+    let single = |number| message.field.iter().find(|f| f.number() == number && f.label() == Label::Optional);
+    let is_key = |field: &FieldDescriptorProto| {
+        !matches!(field.r#type(), Type::Double | Type::Float | Type::Bytes | Type::Enum | Type::Message | Type::Group)
+    };
+    let is_map = message.options.as_ref().is_some_and(MessageOptions::map_entry);
+    (!is_map || (single(1).is_some_and(is_key) && single(2).is_some()))
+        && message.nested_type.iter().all(has_sound_maps)
 }
 
 /// Why a schema is refused.
@@ -93,6 +128,8 @@ pub enum SchemaError {
 
 #[derive(Default)]
 struct Faults {
+    /// Pairs that are still to be compared.
+    waiting: Vec<(MessageDescriptor, MessageDescriptor)>,
     seen: HashSet<String>,
     found: Vec<String>,
 }
@@ -123,7 +160,7 @@ impl Faults {
             self.found.push(format!("{place} was {:?} and is {:?}", older.cardinality(), newer.cardinality()));
         }
         match (older.kind(), newer.kind()) {
-            (Kind::Message(older), Kind::Message(newer)) => self.compare_messages(&older, &newer),
+            (Kind::Message(older), Kind::Message(newer)) => self.waiting.push((older, newer)),
             (Kind::Enum(older), Kind::Enum(newer)) => self.compare_enums(&older, &newer),
             (older, newer) if older == newer => {}
             (older, newer) => self.found.push(format!("{place} was {older:?} and is {newer:?}")),
@@ -147,13 +184,14 @@ mod tests {
     use crate::kinds::thumbnail::ThumbnailRequest;
     use crate::task::Task;
     use prost::Message;
-    use prost_types::FileDescriptorSet;
+    use prost_types::field_descriptor_proto::{Label, Type};
+    use prost_types::{DescriptorProto, FieldDescriptorProto, FileDescriptorSet, MessageOptions};
 
     fn read(set: &FileDescriptorSet) -> KindSchema {
         KindSchema::read(&set.encode_to_vec(), ThumbnailRequest::SERVICE).expect("the kind's own schema")
     }
 
-    fn changed(change: impl FnOnce(&mut prost_types::DescriptorProto)) -> Result<(), SchemaError> {
+    fn changed(change: impl FnOnce(&mut DescriptorProto)) -> Result<(), SchemaError> {
         let old = FileDescriptorSet::decode(ThumbnailRequest::DESCRIPTORS).expect("descriptors");
         let mut new = old.clone();
         change(&mut new.file.last_mut().expect("a file").message_type[0]);
@@ -180,6 +218,40 @@ mod tests {
         assert!(refused.to_string().contains("ThumbnailRequest.width_px"), "{refused}");
         let renamed = changed(|message| message.field[1].name = Some("breadth".to_owned())).expect_err("JSON breaks");
         assert!(renamed.to_string().contains("breadth"), "{renamed}");
+    }
+
+    #[test]
+    fn a_file_of_another_syntax_is_refused_and_no_panic() {
+        let mut set = FileDescriptorSet::decode(ThumbnailRequest::DESCRIPTORS).expect("descriptors");
+        set.file[0].syntax = Some("editions".to_owned());
+        let refused = KindSchema::read(&set.encode_to_vec(), ThumbnailRequest::SERVICE).expect_err("unknown");
+        assert!(refused.to_string().contains("editions"), "{refused}");
+    }
+
+    #[test]
+    fn a_map_whose_key_can_be_none_is_refused_and_no_panic() {
+        let with_key = |key: Type| {
+            let mut set = FileDescriptorSet::decode(ThumbnailRequest::DESCRIPTORS).expect("descriptors");
+            let field = |name: &str, number, kind: Type| FieldDescriptorProto {
+                name: Some(name.to_owned()),
+                number: Some(number),
+                label: Some(Label::Optional.into()),
+                r#type: Some(kind.into()),
+                ..Default::default()
+            };
+            let entry = DescriptorProto {
+                name: Some("PairsEntry".to_owned()),
+                field: vec![field("key", 1, key), field("value", 2, Type::String)],
+                options: Some(MessageOptions { map_entry: Some(true), ..Default::default() }),
+                ..Default::default()
+            };
+            set.file.last_mut().expect("a file").message_type[0].nested_type.push(entry);
+            KindSchema::read(&set.encode_to_vec(), ThumbnailRequest::SERVICE)
+        };
+        assert!(with_key(Type::Int64).is_ok());
+        for key in [Type::Double, Type::Bytes, Type::Enum] {
+            assert!(matches!(with_key(key), Err(SchemaError::NotDescriptors(_))), "{key:?}");
+        }
     }
 
     #[test]

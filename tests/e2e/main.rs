@@ -8,6 +8,9 @@ mod submit;
 /// What is not a task is refused, with a status and a code that a program can go by.
 mod refuse;
 
+/// Requests that nobody would write, made up from the OpenAPI document: `make api-test`.
+mod api;
+
 /// What a submit may ask for: a time, a lane, an ordering key.
 mod options;
 

@@ -52,6 +52,20 @@ async fn payloads_that_do_not_fit_the_kind() {
 }
 
 #[tokio::test]
+async fn payloads_that_no_worker_could_read() {
+    let fleet = Fleet::builder().workers("probe", 0).queue("webhook", |queue| queue).start().await;
+    let nested = |depth: usize| format!("{{\"data\":{}{}}}", "[".repeat(depth), "]".repeat(depth));
+    for (depth, status, code) in
+        [(60, 422, "invalid_payload"), (120, 422, "invalid_payload"), (1_000, 400, "invalid_json")]
+    {
+        let answer = fleet.http.post("/v1/queues/webhook/tasks").bytes("application/json", nested(depth)).send().await;
+        answer.expect_problem(status, code);
+    }
+    let fits = fleet.http.post("/v1/queues/webhook/tasks").bytes("application/json", nested(40)).send().await;
+    fits.expect(202);
+}
+
+#[tokio::test]
 async fn other_content_types() {
     let fleet = fleet().await;
     for content_type in ["text/plain", "application/xml", "application/json2", ""] {

@@ -8,6 +8,8 @@ mod cancel;
 mod connections;
 mod dead;
 mod events;
+#[cfg(feature = "fuzz")]
+pub(crate) mod fuzz;
 mod guard;
 mod observe;
 mod operations;

@@ -27,12 +27,16 @@ impl Parser {
     /// The events that are complete with these bytes.
     pub(crate) fn feed(&mut self, bytes: &[u8]) -> Result<Vec<Event>, Fault> {
         self.buffer.extend_from_slice(bytes);
-        let mut complete = Vec::new();
-        while let Some(end) = self.buffer.iter().position(|byte| *byte == b'\n') {
-            let line: Vec<u8> = self.buffer.drain(..=end).collect();
-            let line = String::from_utf8_lossy(&line);
-            self.line(line.trim_end_matches(['\r', '\n']), &mut complete);
+        let buffer = std::mem::take(&mut self.buffer);
+        let (mut complete, mut begin) = (Vec::new(), 0);
+        while let Some(length) = buffer[begin..].iter().position(|byte| *byte == b'\n') {
+            let line = String::from_utf8_lossy(&buffer[begin..begin + length]);
+            self.line(line.trim_end_matches('\r'), &mut complete);
+            begin += length + 1;
         }
+        // Once for all lines: what is behind would be moved for each of a thousand empty ones.
+        self.buffer = buffer;
+        self.buffer.drain(..begin);
         if self.buffer.len() + self.event.data.len() > EVENT_BYTES_MAX {
             return Err(Fault::Unreachable(format!("an event of more than {EVENT_BYTES_MAX} bytes: not a dispatcher")));
         }

@@ -24,7 +24,7 @@ use crate::dispatcher::Inner;
 use crate::error::ApiError;
 use crate::kinds::Queue;
 use crate::limits::LIST_READ_BYTES_MAX;
-use crate::state::{self, Heard, Place as Where, Waiting};
+use crate::state::{self, Heard, Place as Where, Waiting, told};
 
 /// A copy that may be in the list.
 struct Candidate {
@@ -124,7 +124,7 @@ impl Inner {
         let (events_stream, results_stream) = (names.events_stream(&queue.name), names.results_stream(&queue.name));
         let (mut heard, mut ended) = (HashMap::new(), HashSet::new());
         let hear = |stored: StoredMessage| {
-            if let Ok(event) = v1::Event::decode(stored.payload) {
+            if let Some(event) = told(stored.payload) {
                 heard.insert(event.id.clone(), Heard { at_ms: stored.time_ms, event });
             }
         };

@@ -76,6 +76,12 @@ impl ListTasks {
         Ok(list)
     }
 
+    /// The same for tests/fuzz.
+    #[cfg(feature = "fuzz")]
+    pub(crate) fn check(&self) -> Result<(), ApiError> {
+        self.read().map(drop)
+    }
+
     /// Checks everything that does not depend on the queue.
     pub(super) fn read(&self) -> Result<Wanted, ApiError> {
         if self.state == Some(State::Unspecified) {

@@ -1,11 +1,17 @@
 //! What several calls share: schemas, parameters, headers and refusals.
 
 use serde_json::{Value, json};
-use workfleet_proto::limits::LABELS_MAX;
+use workfleet_proto::limits::{LABELS_MAX, ORDERING_KEY_BYTES_MAX};
 
 use super::{Members, reference};
 use crate::error::Code;
 use crate::limits::{CANCEL_REASON_CHARS_MAX, LIST_TASKS_DEFAULT, LIST_TASKS_MAX};
+
+/// What the path names: with patterns, a generated client notices a wrong id before it asks, and so does who makes up
+/// requests from the document (`make api-test`).
+const QUEUE_PATTERN: &str = "^[a-z][a-z0-9-]{0,62}$";
+const TASK_ID_PATTERN: &str = "^[a-z][a-z0-9-]{0,62}_[0-7][0-9a-hjkmnp-tv-z]{25}$";
+const BLOB_ID_PATTERN: &str = "^[a-z][a-z0-9-]{0,62}_[A-Za-z0-9][A-Za-z0-9._-]{0,127}$";
 
 /// How a label is written in a query: its key, a colon, its value.
 const LABEL_PATTERN: &str = "^[a-z][a-z0-9_.-]{0,62}:.+$";
@@ -197,26 +203,26 @@ fn problem() -> Value {
 pub(super) fn parameters() -> Value {
     let query = |name: &str, schema: Value, about: &str| json!({ "name": name, "in": "query", "schema": schema, "description": about });
     let header = |name: &str, about: &str| json!({ "name": name, "in": "header", "schema": { "type": "string" }, "description": about });
-    let path = |name: &str, about: &str| json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string" }, "description": about });
+    let path = |name: &str, pattern: &str, about: &str| json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string", "pattern": pattern }, "description": about });
     let duration = || json!({ "type": "string", "examples": ["1500ms", "10s", "5m"] });
     json!({
-        "queue": path("queue", "A queue's name, which is its kind's name."),
-        "id": path("id", "A task's id."),
+        "queue": path("queue", QUEUE_PATTERN, "A queue's name, which is its kind's name."),
+        "id": path("id", TASK_ID_PATTERN, "A task's id."),
+        "blob_id": path("blob_id", BLOB_ID_PATTERN, "A blob's id: `<queue>_<name>`."),
+        "blob_queue": json!({ "name": "queue", "in": "query", "required": true, "schema": { "type": "string", "pattern": QUEUE_PATTERN }, "description": "The queue whose tasks are to use it." }),
         "failure_code": query("code", json!({ "type": "string" }), "Only letters whose failure has this code."),
         "died_before": query("before", json!({ "type": "string", "format": "date-time" }), "Only letters that died before this time."),
         "died_after": query("after", json!({ "type": "string", "format": "date-time" }), "Only letters that died at this time or later."),
-        "blob_id": path("blob_id", "A blob's id: `<queue>_<name>`."),
-        "blob_queue": json!({ "name": "queue", "in": "query", "required": true, "schema": { "type": "string" }, "description": "The queue whose tasks are to use it." }),
         "delay": query("delay", duration(), "Start no sooner than in this time."),
         "at": query("at", json!({ "type": "string", "format": "date-time" }), "Start no sooner than at this time. Not with `delay`."),
         "deadline": query("deadline", json!({ "type": "string", "examples": ["10m", "2026-11-23T14:00:00Z"] }), "The task is `expired` unless it has ended by then: a duration from now, or a time. Not before `at` or `delay`."),
         "task_timeout": query("timeout", duration(), "The longest time of one attempt; at most the queue's."),
         "priority": query("priority", json!({ "type": "string", "pattern": "^[a-z]$" }), "A lane of the queue: `h`, `m` or `l`."),
-        "ordering_key": query("ordering_key", json!({ "type": "string" }), "Tasks with one ordering key share a bucket."),
-        "attempts_max": query("attempts_max", json!({ "type": "integer", "minimum": 1 }), "How often a handler may be started, the first time included."),
+        "ordering_key": query("ordering_key", json!({ "type": "string", "minLength": 1, "maxLength": ORDERING_KEY_BYTES_MAX }), "Tasks with one ordering key share a bucket."),
+        "attempts_max": query("attempts_max", json!({ "type": "integer", "minimum": 1, "maximum": 1_000 }), "How often a handler may be started, the first time included."),
         "reason": query("reason", json!({ "type": "string", "maxLength": CANCEL_REASON_CHARS_MAX }), "Why, for people: it stands in the task's failure and in the operators' log."),
         "state": query("state", reference("schemas", "State"), "Only tasks in this state."),
-        "label_wanted": query("label", json!({ "type": "array", "items": { "type": "string" } }), "Only tasks with this label, `key:value`; several: with all of them."),
+        "label_wanted": query("label", json!({ "type": "array", "items": { "type": "string", "pattern": LABEL_PATTERN } }), "Only tasks with this label, `key:value`; several: with all of them."),
         "limit": query("limit", json!({ "type": "integer", "minimum": 1, "maximum": LIST_TASKS_MAX, "default": LIST_TASKS_DEFAULT }), "Most tasks of the page."),
         "cursor": query("cursor", json!({ "type": "string" }), "`next` of the page before."),
         "label": query("label", json!({ "type": "array", "maxItems": LABELS_MAX, "items": { "type": "string", "pattern": LABEL_PATTERN } }), "A pair of your own, `key:value`; may be given again. It stays with the task, and is no part of its identity."),

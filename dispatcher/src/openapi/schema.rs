@@ -17,16 +17,41 @@ pub(super) enum Unknown {
 }
 
 /// Adds the message, and all that it holds, and returns the name under which it can be referred to.
+///
+/// A worker describes its own kind, and a chain of messages can be as long as a descriptor set is large: so what is still
+/// to be described stands in a list, where functions that call themselves would need as much of the stack.
 pub(super) fn add_message(schemas: &mut Members, message: &MessageDescriptor, unknown: Unknown) -> String {
-    let name = component(message.full_name());
-    if schemas.contains_key(&name) {
-        return name;
+    let mut waiting = Vec::new();
+    let name = place(schemas, &mut waiting, message);
+    while let Some((name, message)) = waiting.pop() {
+        let schema = message_schema(schemas, &mut waiting, &message, unknown);
+        schemas.insert(name, schema);
     }
-    // A place first: messages may hold themselves.
-    schemas.insert(name.clone(), Value::Null);
+    name
+}
+
+/// Messages that have a name, and no schema yet.
+type Waiting = Vec<(String, MessageDescriptor)>;
+
+/// The message's name, under which it is described now or later. Messages may hold themselves.
+fn place(schemas: &mut Members, waiting: &mut Waiting, message: &MessageDescriptor) -> String {
+    let name = component(message.full_name());
+    if !schemas.contains_key(&name) {
+        schemas.insert(name.clone(), Value::Null);
+        waiting.push((name.clone(), message.clone()));
+    }
+    name
+}
+
+fn message_schema(
+    schemas: &mut Members,
+    waiting: &mut Waiting,
+    message: &MessageDescriptor,
+    unknown: Unknown,
+) -> Value {
     let mut properties = Members::new();
     for field in message.fields() {
-        let mut schema = field_schema(schemas, &field, unknown);
+        let mut schema = field_schema(schemas, waiting, &field);
         if let Some(about) = comment(field.parent_message().parent_file().file_descriptor_proto(), field.path()) {
             describe(&mut schema, &about);
         }
@@ -39,8 +64,7 @@ pub(super) fn add_message(schemas: &mut Members, message: &MessageDescriptor, un
     if let Some(about) = comment(message.parent_file().file_descriptor_proto(), message.path()) {
         describe(&mut schema, &about);
     }
-    schemas.insert(name.clone(), schema);
-    name
+    schema
 }
 
 /// A message outside of any package must not take the place of one of ours, say of `Task`.
@@ -57,20 +81,20 @@ pub(super) fn comment_of_kind(kind: &KindSchema) -> Option<String> {
         .or_else(|| comment(kind.input.parent_file().file_descriptor_proto(), kind.input.path()))
 }
 
-fn field_schema(schemas: &mut Members, field: &FieldDescriptor, unknown: Unknown) -> Value {
+fn field_schema(schemas: &mut Members, waiting: &mut Waiting, field: &FieldDescriptor) -> Value {
     if field.is_map() {
         let Kind::Message(entry) = field.kind() else { return json!({ "type": "object" }) };
-        let value = value_schema(schemas, &entry.map_entry_value_field().kind(), unknown);
+        let value = value_schema(schemas, waiting, &entry.map_entry_value_field().kind());
         return json!({ "type": "object", "additionalProperties": value });
     }
-    let value = value_schema(schemas, &field.kind(), unknown);
+    let value = value_schema(schemas, waiting, &field.kind());
     match field.cardinality() {
         Cardinality::Repeated => json!({ "type": "array", "items": value }),
         Cardinality::Optional | Cardinality::Required => value,
     }
 }
 
-fn value_schema(schemas: &mut Members, kind: &Kind, unknown: Unknown) -> Value {
+fn value_schema(schemas: &mut Members, waiting: &mut Waiting, kind: &Kind) -> Value {
     match kind {
         Kind::Double | Kind::Float => {
             json!({ "anyOf": [{ "type": "number" }, { "enum": ["NaN", "Infinity", "-Infinity"] }] })
@@ -86,8 +110,9 @@ fn value_schema(schemas: &mut Members, kind: &Kind, unknown: Unknown) -> Value {
         Kind::String => json!({ "type": "string" }),
         Kind::Bytes => json!({ "type": "string", "contentEncoding": "base64" }),
         Kind::Enum(values) => reference("schemas", &add_enum(schemas, values)),
-        Kind::Message(message) => well_known(message.full_name())
-            .unwrap_or_else(|| reference("schemas", &add_message(schemas, message, unknown))),
+        Kind::Message(message) => {
+            well_known(message.full_name()).unwrap_or_else(|| reference("schemas", &place(schemas, waiting, message)))
+        }
     }
 }
 
@@ -141,6 +166,10 @@ fn describe(schema: &mut Value, about: &str) {
 mod tests {
     use super::super::Members;
     use super::{Unknown, add_message};
+    use prost::Message as _;
+    use prost_reflect::DescriptorPool;
+    use prost_types::field_descriptor_proto::{Label, Type};
+    use prost_types::{DescriptorProto, FieldDescriptorProto, FileDescriptorProto, FileDescriptorSet};
     use serde_json::json;
     use workfleet_proto::Task;
     use workfleet_proto::kinds::thumbnail::ThumbnailRequest;
@@ -160,5 +189,36 @@ mod tests {
         let fit = "workfleet.kinds.thumbnail.v1.Fit";
         assert_eq!(schema["properties"]["fit"], json!({ "$ref": format!("#/components/schemas/{fit}") }));
         assert_eq!(schemas[fit]["enum"], json!(["FIT_UNSPECIFIED", "FIT_CONTAIN", "FIT_COVER"]));
+    }
+    #[test]
+    fn a_chain_of_messages_is_described_however_long_it_is() {
+        const LENGTH: usize = 5_000;
+        let message = |number: usize| DescriptorProto {
+            name: Some(format!("M{number}")),
+            field: vec![FieldDescriptorProto {
+                name: Some("next".to_owned()),
+                number: Some(1),
+                label: Some(Label::Optional.into()),
+                r#type: Some(Type::Message.into()),
+                type_name: Some(format!(".a.M{}", (number + 1) % LENGTH)),
+                ..Default::default()
+            }],
+            ..Default::default()
+        };
+        let file = FileDescriptorProto {
+            name: Some("a.proto".to_owned()),
+            package: Some("a".to_owned()),
+            message_type: (0..LENGTH).map(message).collect(),
+            syntax: Some("proto3".to_owned()),
+            ..Default::default()
+        };
+        let set = FileDescriptorSet { file: vec![file] }.encode_to_vec();
+        assert!(set.len() <= workfleet_proto::limits::DESCRIPTORS_BYTES_MAX, "{} bytes", set.len());
+        let pool = DescriptorPool::decode(set.as_slice()).expect("descriptors");
+        let mut schemas = Members::new();
+        let first = pool.get_message_by_name("a.M0").expect("a message");
+        assert_eq!(add_message(&mut schemas, &first, Unknown::Allowed), "a.M0");
+        assert_eq!(schemas.len(), LENGTH);
+        assert!(schemas.values().all(serde_json::Value::is_object));
     }
 }

@@ -1,5 +1,7 @@
 //! What is known of a task, put together. Pure.
 
+use bytes::Bytes;
+use prost::Message as _;
 use serde_json::value::RawValue;
 use workfleet_proto::id::TaskId;
 use workfleet_proto::names::Lane;
@@ -28,6 +30,13 @@ pub(crate) enum Place {
     Scheduled,
     /// In the queue, or on the way into it; a worker may hold it.
     Queue,
+}
+
+/// An event as a worker of ours tells one: a task runs, or will be tried again. Any other state is a result's to say, and a
+/// state that nobody knows would be a word that no reader of a task knows.
+pub(crate) fn told(payload: Bytes) -> Option<v1::Event> {
+    let event = v1::Event::decode(payload).ok()?;
+    matches!(event.state(), State::Running | State::Retrying).then_some(event)
 }
 
 /// A copy and the latest event.

@@ -1,7 +1,9 @@
-use super::{Place, Waiting, combine, of_result};
+use super::{Place, Waiting, combine, of_result, told};
 use crate::kinds::Queue;
 use crate::state::Heard;
 use crate::view::TaskView;
+use bytes::Bytes;
+use prost::Message as _;
 use workfleet_proto::settlement::Generation;
 use workfleet_proto::v1::{Attempt, Envelope, Event, Failure, Progress, Result, State};
 
@@ -104,4 +106,14 @@ fn only_a_completed_task_has_an_output_and_no_failure() {
     assert_eq!(completed.cursor.to_string(), "1.2.end");
     let failed: TaskView = of_result(&queue(), result(State::Failed), None);
     assert!(failed.failure.is_some() && failed.output_bytes.is_none());
+}
+
+#[test]
+fn an_event_of_no_state_that_workers_tell_of_says_nothing() {
+    let bytes = |state: i32| Event { state, ..heard(State::Running, 1, 1, 0).event }.encode_to_vec().into();
+    assert!(told(bytes(State::Running.into())).is_some() && told(bytes(State::Retrying.into())).is_some());
+    for state in [0, 99, -1, State::Completed.into(), State::Queued.into()] {
+        assert_eq!(told(bytes(state)), None, "{state}");
+    }
+    assert_eq!(told(Bytes::new()), None);
 }

@@ -97,6 +97,9 @@ mod drain;
 mod health;
 mod presence;
 
+#[cfg(feature = "fuzz")]
+#[doc(hidden)]
+pub mod fuzz;
 pub mod testing;
 
 pub use blobs::{BlobError, BlobStream};
