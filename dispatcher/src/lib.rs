@@ -48,10 +48,10 @@ pub mod config;
 pub mod credentials;
 pub mod doctor;
 pub mod error;
-pub mod ledger;
 #[cfg(feature = "fuzz")]
 #[doc(hidden)]
 pub mod fuzz;
+pub mod ledger;
 pub mod limits;
 pub mod openapi;
 pub mod operations;

@@ -6,8 +6,8 @@
 
 mod blobs;
 mod cancel;
-mod operators;
 mod dead;
+mod operators;
 mod parts;
 mod paths;
 mod schema;

@@ -67,9 +67,9 @@ impl Field {
         let servers = match ground {
             Ground::Three => Servers::Three(Cluster::start(folder.path()).await),
             // Streams reserve their full size, of which a server would let in no more than there is.
-            Ground::SmallDisk => Servers::One(
-                Nats::start_configured(folder.path(), "jetstream { max_file_store: 64GB }\n").await,
-            ),
+            Ground::SmallDisk => {
+                Servers::One(Nats::start_configured(folder.path(), "jetstream { max_file_store: 64GB }\n").await)
+            }
             _ => Servers::One(Nats::start(folder.path()).await),
         };
         let programs = DISPATCHERS + WORKERS;

@@ -7,7 +7,7 @@ use workfleet_link::pipeline::Publish;
 use workfleet_link::telemetry::trace;
 use workfleet_link::time::now_ms;
 use workfleet_proto::id::TaskId;
-use workfleet_proto::names::{Names, header};
+use workfleet_proto::names::Names;
 use workfleet_proto::settlement::Generation;
 use workfleet_proto::v1::{self, Blob, Envelope, State};
 use workfleet_proto::wire::{CopyHeaders, TraceMode};
