@@ -26,7 +26,7 @@ fn stored() -> Vec<Property<Fleet>> {
         Property::always(ONE_END, |_, world: &World| {
             world.broker.ends.windows(2).all(|pair| pair[0].run < pair[1].run)
         }),
-        Property::always(DEAD_LETTER, |fleet, world| dead_letter_is_right(fleet, world)),
+        Property::always(DEAD_LETTER, dead_letter_is_right),
         Property::always(WAY_TO_END, |_, world| has_a_way_to_end(world)),
         Property::always(ENDS_WELL, |fleet, world| !is_quiet(world) || ended_well(fleet, world)),
         Property::always(NOT_STUCK, |fleet, world| is_quiet(world) || can_go_on(fleet, world)),
