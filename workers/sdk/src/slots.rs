@@ -62,8 +62,9 @@ impl Slots {
         self.total
     }
 
+    /// None while a task waits to run alone, or does: a slot that was stuck may come free meanwhile.
     pub(crate) fn free(&self) -> usize {
-        self.permits.available_permits()
+        if self.alone.available_permits() == 0 { 0 } else { self.permits.available_permits() }
     }
 
     pub(crate) fn busy(&self) -> u32 {
@@ -72,26 +73,36 @@ impl Slots {
 
     /// A free slot, if there is one at this moment.
     pub(crate) fn try_take(&self) -> Option<Slot> {
+        if self.free() == 0 {
+            return None;
+        }
         Arc::clone(&self.permits).try_acquire_owned().ok().map(|permit| self.slot(permit, None))
     }
 
     /// Gives up `slot` and waits until all slots are free, to hold them all. Whoever waits so is served before anybody
     /// who comes later.
     ///
+    /// Slots that are stuck are left out: nobody knows when they come free, and the attempts in them are settled, so that a
+    /// crash costs them nothing.
+    ///
     /// `None` when another task already waits so, or runs alone: whoever waited beside it would go down with it. `None` also
-    /// when it takes longer than `wait_max`, or a slot is stuck: nobody knows when that one comes free, and meanwhile the
-    /// others would be kept from everybody.
+    /// when it takes longer than `wait_max`.
     pub(crate) async fn take_all(&self, slot: Slot, wait_max: Duration) -> Option<Slot> {
         drop(slot);
         let alone = Arc::clone(&self.alone).try_acquire_owned().ok()?;
         let mut stuck = self.stuck.subscribe();
-        let all = Arc::clone(&self.permits).acquire_many_owned(self.total);
-        let permits = tokio::select! {
-            biased;
-            _ = stuck.wait_for(|stuck| *stuck > 0) => None,
-            permits = all => permits.ok(),
-            () = tokio::time::sleep(wait_max) => None,
+        let gather = async {
+            loop {
+                let wanted = self.total.saturating_sub(*stuck.borrow_and_update()).max(1);
+                tokio::select! {
+                    biased;
+                    permits = Arc::clone(&self.permits).acquire_many_owned(wanted) => break permits.ok(),
+                    // One more, or one less, is stuck; the sender is this value's own.
+                    _ = stuck.changed() => {}
+                }
+            }
         };
+        let permits = tokio::time::timeout(wait_max, gather).await.ok().flatten();
         if permits.is_none() {
             // What was gathered is free again.
             self.freed.notify_one();
@@ -224,7 +235,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_waits_for_all_slots_gives_up_when_one_is_stuck_and_frees_what_it_had() {
+    async fn who_waits_for_all_slots_leaves_those_out_that_are_stuck() {
         let slots = Slots::new(3);
         let (own, other) = (slots.try_take().expect("free"), slots.try_take().expect("free"));
         let waiting = tokio::spawn({
@@ -234,12 +245,12 @@ mod tests {
         tokio::task::yield_now().await;
         assert_eq!(slots.free(), 0);
         let _stuck = slots.stuck(1);
-        assert!(waiting.await.expect("no panic").is_none(), "stuck while it waits");
-        assert_eq!(slots.free(), 2);
-        let own = slots.try_take().expect("free");
-        assert!(slots.take_all(own, LONG).await.is_none(), "stuck before it waits");
-        assert_eq!(slots.free(), 2);
+        let all = waiting.await.expect("no panic").expect("stuck while it waits");
+        assert_eq!((all.count(), slots.free()), (2, 0));
         drop(other);
+        assert!(slots.try_take().is_none(), "nobody comes beside it, even into a slot that is free again");
+        drop(all);
+        assert_eq!(slots.free(), 3);
     }
 
     #[tokio::test]
@@ -255,13 +266,12 @@ mod tests {
     async fn who_must_run_alone_does_not_wait_beside_another_who_must() {
         let slots = Slots::new(2);
         let (one, two) = (slots.try_take().expect("free"), slots.try_take().expect("free"));
-        let (first, second) =
-            tokio::join!(slots.take_all(one, Duration::from_secs(60)), slots.take_all(two, Duration::from_secs(60)),);
+        let (first, second) = tokio::join!(slots.take_all(one, LONG), slots.take_all(two, LONG));
         assert!(second.is_none() && slots.free() == 0, "the first waited, and has them now");
         drop(first);
         assert_eq!(slots.free(), 2);
         let again = slots.try_take().expect("free");
-        assert!(slots.take_all(again, Duration::from_secs(60)).await.is_some());
+        assert!(slots.take_all(again, LONG).await.is_some());
     }
 
     #[tokio::test]
