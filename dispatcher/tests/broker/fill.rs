@@ -148,10 +148,4 @@ impl Fill {
         });
         self.store(letters).await;
     }
-
-    /// Dead letters of a queue that is not there.
-    pub(crate) async fn dead_of_another(&self, numbers: impl IntoIterator<Item = u64>) {
-        let letters = numbers.into_iter().map(|n| Publish::new(format!("wf.dead.other.{n}"), vec![1].into()));
-        self.store(letters).await;
-    }
 }

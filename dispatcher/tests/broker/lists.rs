@@ -59,7 +59,6 @@ async fn mixed(place: &Place) -> Vec<(String, &'static str)> {
         fill.ended([record(number, state)]).await;
     }
     fill.dead((50..110).filter(|number| number % 6 == 0)).await;
-    fill.dead_of_another(0..100).await;
     let ended = (50..110).rev().map(|number| {
         let state = ["failed", "cancelled", "expired", "completed", "completed", "completed"];
         (id(number).to_string(), state[usize::try_from(number % 6).expect("small")])
