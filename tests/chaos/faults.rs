@@ -28,6 +28,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) async fn kill_worker(field: &mut Field) -> u64 {
     let victim = busy_worker(field).await;
     let pid = field.stand.workers[victim].pid();
+    field.falls();
     field.stand.workers[victim].replace();
     // Read after the kill: what has no end by then never gets one.
     u64::from(runs::unfinished(&field.stand.runs(), pid) > 0)
@@ -36,6 +37,7 @@ pub(crate) async fn kill_worker(field: &mut Field) -> u64 {
 /// SIGSTOP for a worker that has running tasks, past their leases, and then it goes on: 1 where others had them by then.
 pub(crate) async fn freeze_worker(field: &mut Field) -> u64 {
     let victim = busy_worker(field).await;
+    field.falls();
     field.stand.workers[victim].freeze();
     let pid = field.stand.workers[victim].pid();
     let before = field.stand.runs();
@@ -50,12 +52,14 @@ pub(crate) async fn freeze_worker(field: &mut Field) -> u64 {
 /// SIGKILL for a dispatcher, and a new one in its place.
 pub(crate) async fn kill_dispatcher(field: &mut Field) -> u64 {
     let victim = rng().random_range(0..field.stand.dispatchers());
+    field.falls();
     field.stand.replace_dispatcher(victim).await;
     1
 }
 
 /// SIGKILL for the only server, which then returns.
 pub(crate) async fn kill_server(field: &mut Field) -> u64 {
+    field.falls();
     field.server().kill();
     tokio::time::sleep(AWAY).await;
     field.server().restart().await;
@@ -64,8 +68,9 @@ pub(crate) async fn kill_server(field: &mut Field) -> u64 {
 
 /// SIGKILL for the server that leads a stream, which then returns: 1 where another led the stream meanwhile.
 pub(crate) async fn kill_leader(field: &mut Field, stream: &str) -> u64 {
+    let leader = field.cluster().leader_of(stream).await;
+    field.falls();
     let cluster = field.cluster();
-    let leader = cluster.leader_of(stream).await;
     cluster.kill(leader);
     let next = cluster.leader_of(stream).await;
     tokio::time::sleep(AWAY).await;
@@ -75,8 +80,9 @@ pub(crate) async fn kill_leader(field: &mut Field, stream: &str) -> u64 {
 
 /// SIGSTOP for the server that leads a stream: 1 where another led the stream meanwhile.
 pub(crate) async fn freeze_leader(field: &mut Field, stream: &str) -> u64 {
+    let leader = field.cluster().leader_of(stream).await;
+    field.falls();
     let cluster = field.cluster();
-    let leader = cluster.leader_of(stream).await;
     cluster.freeze(leader);
     let others = async || cluster.leader_now(stream).await.filter(|next| *next != leader);
     let next = eventually_within(PATIENCE, "another server leads", others).await;
@@ -87,14 +93,16 @@ pub(crate) async fn freeze_leader(field: &mut Field, stream: &str) -> u64 {
 
 /// SIGTERM for each server in turn, each back and well before the next.
 pub(crate) async fn restart_all(field: &mut Field) -> u64 {
+    field.falls();
     field.cluster().rolling_restart().await;
     SERVERS as u64
 }
 
 /// A server's disk is gone, and it comes back with an empty one.
 pub(crate) async fn delete_store(field: &mut Field, stream: &str) -> u64 {
+    let victim = field.cluster().leader_of(stream).await;
+    field.falls();
     let cluster = field.cluster();
-    let victim = cluster.leader_of(stream).await;
     cluster.kill(victim);
     cluster.delete_store(victim);
     tokio::time::sleep(AWAY).await;
@@ -127,7 +135,8 @@ pub(crate) async fn slow(field: &mut Field) -> u64 {
 }
 
 /// All links but one, a different one each time: what is done to all is noticed by all, and what is done to some is not.
-async fn during(field: &Field, link: Link, time: Duration) {
+async fn during(field: &mut Field, link: Link, time: Duration) {
+    field.falls();
     let spared = rng().random_range(0..field.links.len());
     let others = || field.links.iter().enumerate().filter(|(at, _)| *at != spared).map(|(_, proxy)| proxy);
     others().for_each(|proxy| proxy.becomes(link));
@@ -137,6 +146,7 @@ async fn during(field: &Field, link: Link, time: Duration) {
 
 /// The disk is full until submits are refused; then there is room again, and the server is killed and returns.
 pub(crate) async fn fill_disk(field: &mut Field, load: &Load) -> u64 {
+    field.falls();
     let disk = field.disk.as_ref().expect("this row has a small disk");
     let before = load.repeated();
     disk.fill();

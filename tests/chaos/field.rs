@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Instant;
 
 use async_nats::jetstream;
 use tempfile::TempDir;
@@ -47,6 +48,8 @@ pub(crate) struct Field {
     pub(crate) observer: Observer,
     pub(crate) pace: Pace,
     pub(crate) disk: Option<Disk>,
+    /// When the last blow fell.
+    pub(crate) blow: Instant,
     folder: TempDir,
 }
 
@@ -96,12 +99,17 @@ impl Field {
         };
         let stand = plan.start().await;
         let pace = Pace::start(&jetstream, ground.servers()).await;
-        Some(Self { stand, links, servers, observer, pace, disk, folder })
+        Some(Self { stand, links, servers, observer, pace, disk, blow: Instant::now(), folder })
     }
 
     /// The broker's API.
     pub(crate) async fn jetstream(&self) -> jetstream::Context {
         self.servers.jetstream().await
+    }
+
+    /// From this moment on is counted how long it takes until all is well.
+    pub(crate) fn falls(&mut self) {
+        self.blow = Instant::now();
     }
 
     /// Where the ledger goes.

@@ -18,6 +18,8 @@ const ANSWER_TIME_MAX: Duration = Duration::from_secs(2);
 const BEFORE: Duration = Duration::from_secs(4);
 /// Full speed is to last so long.
 const WINDOW: Duration = Duration::from_secs(1);
+/// A fault that is felt at all is felt within this time: what workers hold already ends yet.
+const FELT_WITHIN: Duration = Duration::from_secs(5);
 /// Part of the rate before that is full speed.
 const FULL_SPEED: f64 = 0.8;
 
@@ -91,17 +93,22 @@ impl Pace {
         }
     }
 
-    /// How long after `fault` the first second began that was as good as `rate`, if there was one.
+    /// How long after `fault` it was until a second began that was as good as `rate`, after the first that was not; no
+    /// time at all, where every second was. Nothing, as long as that cannot be told.
     pub(crate) fn recovered_after(&self, fault: Instant, rate: f64) -> Option<Duration> {
         let looks = self.0.counted.looks();
         let count_at = |time: Instant| looks.iter().rev().find(|(at, _)| *at <= time).map(|(_, count)| *count);
         let last = looks.last()?.0;
-        let begins = looks.iter().map(|(at, _)| *at).filter(|at| *at >= fault && *at + WINDOW <= last);
-        let good = |begin: &Instant| {
-            let gained = count_at(*begin + WINDOW).unwrap_or(0).saturating_sub(count_at(*begin).unwrap_or(0));
+        let good = |begin: Instant| {
+            let gained = count_at(begin + WINDOW).unwrap_or(0).saturating_sub(count_at(begin).unwrap_or(0));
             gained as f64 >= FULL_SPEED * rate
         };
-        begins.into_iter().find(good).map(|begin| begin - fault)
+        let mut begins = looks.iter().map(|(at, _)| *at).filter(|at| *at >= fault && *at + WINDOW <= last);
+        let slowed = begins.by_ref().take_while(|begin| *begin <= fault + FELT_WITHIN).any(|begin| !good(begin));
+        if slowed {
+            return begins.find(|begin| good(*begin)).map(|begin| begin - fault);
+        }
+        (last > fault + FELT_WITHIN + WINDOW).then_some(Duration::ZERO)
     }
 }
 

@@ -131,14 +131,13 @@ async fn strike_and_recover(
     tokio::time::sleep(form.warm_up).await;
     let rate = pace.rate_before(Instant::now());
     let mut struck = strike(field, load).await;
-    let mut last = Instant::now();
     for _ in 1..form.strikes(row.strikes) {
         tokio::time::sleep(form.pause).await;
         struck += strike(field, load).await;
-        last = Instant::now();
     }
+    let last = Instant::now();
     let recovered = loop {
-        let recovered = pace.recovered_after(last, rate);
+        let recovered = pace.recovered_after(field.blow, rate);
         if recovered.is_some() || last.elapsed() > RECOVERY_TIME_MAX {
             break recovered;
         }
