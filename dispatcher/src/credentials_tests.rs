@@ -155,6 +155,7 @@ fn seeds_are_made_once_and_are_their_owners_alone() {
     let first = contents(&dir);
     let names: Vec<&str> = first.iter().map(|(name, _)| name.as_str()).collect();
     let expected = [
+        "audit.nk",
         "auth.conf",
         "backup.nk",
         "dispatcher.nk",
