@@ -36,7 +36,7 @@ pub(crate) enum Ground {
 
 /// The broker itself.
 pub(crate) enum Servers {
-    One(Nats),
+    One(Box<Nats>),
     Three(Cluster),
 }
 
@@ -71,9 +71,10 @@ impl Field {
             Ground::Three => Servers::Three(Cluster::start(folder.path()).await),
             // Streams reserve their full size, of which a server would let in no more than there is.
             Ground::SmallDisk => {
-                Servers::One(Nats::start_configured(folder.path(), "jetstream { max_file_store: 64GB }\n").await)
+                let text = "jetstream { max_file_store: 64GB }\n";
+                Servers::One(Box::new(Nats::start_configured(folder.path(), text).await))
             }
-            _ => Servers::One(Nats::start(folder.path()).await),
+            _ => Servers::One(Box::new(Nats::start(folder.path()).await)),
         };
         let programs = DISPATCHERS + WORKERS;
         let mut links = Vec::new();

@@ -13,6 +13,7 @@ mod puller;
 mod say;
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use tokio::task::{AbortHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -36,9 +37,9 @@ async fn look_after(dispatcher: &Dispatcher) {
         match queues(dispatcher).await {
             Ok(queues) => {
                 for queue in queues {
-                    if !running.contains_key(&queue) {
-                        let puller = pullers.spawn(puller::run(dispatcher.clone(), queue.clone()));
-                        running.insert(queue, puller);
+                    if let Entry::Vacant(place) = running.entry(queue) {
+                        let puller = pullers.spawn(puller::run(dispatcher.clone(), place.key().clone()));
+                        place.insert(puller);
                     }
                 }
             }

@@ -21,7 +21,7 @@ const PASSES: usize = 3;
 pub(super) enum Look {
     /// It can be halted.
     Found(Box<Found>),
-    /// Its end is recorded.
+    /// Its end is recorded, or that a run has begun since the record was read.
     Ended,
     /// Nobody knows it.
     Nothing,
@@ -58,7 +58,8 @@ impl Inner {
             if let Some(found) = self.copy_of_run(queue, id, run_min).await? {
                 return Ok(Look::Found(Box::new(found)));
             }
-            if self.read_result(queue, id).await?.is_some_and(|result| result.state().is_end()) {
+            // Where there was no record, a mark is news as well: the task has failed meanwhile, and was redriven.
+            if self.read_result(queue, id).await?.is_some_and(|result| mark.is_none() || result.state().is_end()) {
                 return Ok(Look::Ended);
             }
         }

@@ -174,7 +174,7 @@ mod tests {
         let (halts, held) = (Halts::new(LEASE), held());
         let hold = halts.hold(&held);
         assert!(!hold.is_told() && hold.told().now_or_never().is_none());
-        assert_eq!(halts.tell([held.id.clone()]), [held.id.clone()]);
+        assert_eq!(halts.tell([held.id.clone()]), std::slice::from_ref(&held.id));
         assert!(hold.is_told() && hold.told().now_or_never().is_some());
         assert!(hold.heed() && !hold.is_told() && !hold.heed());
         halts.tell([held.id.clone()]);

@@ -246,7 +246,7 @@ fn schedule(names: &Names, held: &Held, copy: &CopyHeaders, envelope: &Envelope)
 mod tests {
     use super::{Copy, Ran, dead_letter};
     use crate::output::Output;
-    use crate::station::{code, duration_ms};
+    use crate::station::code;
     use crate::task::tests::held;
     use bytes::Bytes;
     use prost::Message as _;

@@ -184,7 +184,7 @@ impl Rpc for Service {
     async fn cancel(&self, request: Request<v1::CancelRequest>) -> Result<Response<v1::CancelReply>, Status> {
         let (metadata, extensions, message) = request.into_parts();
         let door = self.doors.of(&extensions);
-        self.unary("Cancel", &metadata, &door, cancel::cancel(&door, message)).await.map(Response::new)
+        self.unary("Cancel", &metadata, &door, Box::pin(cancel::cancel(&door, message))).await.map(Response::new)
     }
 
     async fn cancel_many(
@@ -193,7 +193,9 @@ impl Rpc for Service {
     ) -> Result<Response<v1::CancelManyReply>, Status> {
         let (metadata, extensions, message) = request.into_parts();
         let door = self.doors.of(&extensions);
-        self.unary("CancelMany", &metadata, &door, cancel::cancel_many(&door, message)).await.map(Response::new)
+        self.unary("CancelMany", &metadata, &door, Box::pin(cancel::cancel_many(&door, message)))
+            .await
+            .map(Response::new)
     }
 
     async fn list_dead(&self, request: Request<v1::ListDeadRequest>) -> Result<Response<v1::ListDeadReply>, Status> {
@@ -211,7 +213,7 @@ impl Rpc for Service {
     async fn redrive(&self, request: Request<v1::RedriveRequest>) -> Result<Response<v1::Task>, Status> {
         let (metadata, extensions, message) = request.into_parts();
         let door = self.doors.of(&extensions);
-        self.unary("Redrive", &metadata, &door, dead::redrive(&door, message)).await.map(Response::new)
+        self.unary("Redrive", &metadata, &door, Box::pin(dead::redrive(&door, message))).await.map(Response::new)
     }
 
     async fn redrive_many(
@@ -220,7 +222,9 @@ impl Rpc for Service {
     ) -> Result<Response<v1::DeadManyReply>, Status> {
         let (metadata, extensions, message) = request.into_parts();
         let door = self.doors.of(&extensions);
-        self.unary("RedriveMany", &metadata, &door, dead::redrive_many(&door, message)).await.map(Response::new)
+        self.unary("RedriveMany", &metadata, &door, Box::pin(dead::redrive_many(&door, message)))
+            .await
+            .map(Response::new)
     }
 
     async fn drop_dead(&self, request: Request<v1::DropDeadRequest>) -> Result<Response<v1::DropDeadReply>, Status> {

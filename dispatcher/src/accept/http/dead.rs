@@ -263,7 +263,7 @@ mod tests {
         assert_eq!(changes.attempts_max, Some(2));
         assert!(read("{}").expect("fine").payload.is_none());
         for (wrong, field) in [
-            (r#"{"paylod": {}}"#, "body"),
+            (r#"{"payloads": {}}"#, "body"),
             (r#"{"deadline": "soon"}"#, "deadline"),
             (r#"{"attempts_max": -1}"#, "body"),
             ("[]", "body"),

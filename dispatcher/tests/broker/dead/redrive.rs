@@ -78,7 +78,7 @@ async fn an_edited_payload_is_checked_as_that_of_a_submit_is() {
         payload: Some(Payload::Json(Bytes::from_static(text.as_bytes()))),
         ..AS_IT_WAS
     };
-    assert_eq!(refused(&place, &dead, &wrong(r#"{"widht_px": 1}"#)).await, "invalid_payload");
+    assert_eq!(refused(&place, &dead, &wrong(r#"{"wide_px": 1}"#)).await, "invalid_payload");
     assert_eq!(refused(&place, &dead, &wrong("{")).await, "invalid_json");
     let many = RedriveChanges { attempts_max: Some(0), ..AS_IT_WAS };
     assert_eq!(refused(&place, &dead, &many).await, "invalid_option");
