@@ -98,13 +98,13 @@ fn only_provision_makes_and_removes_streams_and_the_dispatcher_those_of_events()
         streams.filter(|subject| !subject.contains(".OBJ_") && !subject.contains("MSG.DELETE")).collect()
     };
     assert_eq!(makes(&worker("thumbnail")), [""; 0]);
-    let purges = ["thumbnail", "webhook"].map(|queue| ["TASKS", "DELAY"].map(|of| format!("PURGE.{of}_{queue}")));
+    let purges = ["thumbnail", "webhook"].map(|queue| [format!("PURGE.DELAY_{queue}")]);
     let events = ["thumbnail", "webhook"].map(|queue| ["CREATE", "UPDATE"].map(|act| format!("{act}.EVENTS_{queue}")));
     let expected = events.into_iter().zip(purges).flat_map(|(events, purges)| events.into_iter().chain(purges));
     assert_eq!(
         makes(&Role::Dispatcher),
         expected.map(|act| format!("$JS.API.STREAM.{act}")).collect::<Vec<_>>(),
-        "and purges what is left of tasks that it has ended"
+        "and purges schedules of tasks that it has ended"
     );
     assert_eq!(makes(&Role::Provision).len(), 6, "four of streams, two of consumers");
 }

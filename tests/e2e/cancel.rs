@@ -47,7 +47,7 @@ async fn many_are_cancelled_over_rest_and_grpc() {
     assert_eq!((&done["cancelled"], &done["ended"], &done["next"]), (&json!(2), &json!(0), &Value::Null), "{done:#}");
     fleet.http.post(cancel).json(&json!({})).send().await.expect_problem(400, "invalid_option");
     let typo = json!({ "filter": { "label": { "tier": "gold" } } });
-    fleet.http.post(cancel).json(&typo).send().await.expect_problem(422, "invalid_payload");
+    fleet.http.post(cancel).json(&typo).send().await.expect_problem(400, "invalid_option");
     let others = json!({ "ids": ["other_01h455vb4pex5vsknk084sn02q"] });
     fleet.http.post(cancel).json(&others).send().await.expect_problem(400, "invalid_option");
 

@@ -12,6 +12,7 @@ use workfleet_proto::v1;
 use super::Edge;
 use super::answer;
 use super::body::Unread;
+use super::object::{self, Object};
 use super::parts::{IdPath, QueryPairs, QueuePath, accepted};
 use super::tasks::note_task;
 use crate::accept::grpc::request;
@@ -75,7 +76,7 @@ fn reason(query: &QueryPairs) -> Result<&str, ApiError> {
 #[serde(default, deny_unknown_fields)]
 struct Asked {
     ids: Vec<String>,
-    filter: Option<Filter>,
+    filter: Option<Object<Filter>>,
     reason: String,
 }
 
@@ -90,14 +91,11 @@ struct Filter {
 
 impl Asked {
     fn read(text: &Bytes) -> Result<Self, ApiError> {
-        serde_json::from_slice(text).map_err(|error| {
-            let code = if error.is_data() { Code::InvalidPayload } else { Code::InvalidJson };
-            ApiError::new(code, format!("the body: {error}"))
-        })
+        object::body(text)
     }
 
     fn many(self, queue: String) -> Result<CancelMany, ApiError> {
-        let Filter { labels, state, limit, cursor } = self.filter.unwrap_or_default();
+        let Object(Filter { labels, state, limit, cursor }) = self.filter.unwrap_or_default();
         let state = state.map(|StateWord(state)| state);
         Ok(CancelMany { queue, ids: self.ids, labels, state, limit, cursor, reason: self.reason })
     }
@@ -128,7 +126,7 @@ mod tests {
         let many = asked.expect("fine").many("mail".to_owned()).expect("fine");
         assert_eq!((many.state, many.limit, many.reason.as_str()), (Some(State::Queued), Some(5), "no"));
         for wrong in [r#"{"filter":{"label":{"tier":"gold"}}}"#, r#"{"id":["a"]}"#, r#"{"filter":{"state":"x"}}"#] {
-            assert_eq!(read(wrong).expect_err(wrong).code, Code::InvalidPayload);
+            assert_eq!(read(wrong).expect_err(wrong).code, Code::InvalidOption);
         }
         assert_eq!(read("{").expect_err("no JSON").code, Code::InvalidJson);
     }

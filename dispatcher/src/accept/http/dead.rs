@@ -5,7 +5,6 @@ use axum::extract::{FromRequestParts, Path, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
-use bytes::Bytes;
 use prost::Message as _;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -14,6 +13,7 @@ use workfleet_proto::limits::PAYLOAD_BYTES_MAX;
 use workfleet_proto::v1;
 
 use super::body::Unread;
+use super::object::{self, Object};
 use super::parts::{QueryPairs, QueuePath, accepted};
 use super::tasks::note_task;
 use super::{Edge, answer};
@@ -160,14 +160,14 @@ fn changes(id: &TaskId, body: Payload) -> Result<RedriveChanges, ApiError> {
     let text = match body {
         Payload::Json(text) => text,
         Payload::Protobuf(bytes) => {
-            let request = v1::RedriveRequest::decode(bytes).map_err(no_message)?;
+            let request = v1::RedriveRequest::decode(bytes).map_err(|error| no_message(&error))?;
             if !request.id.is_empty() && request.id != id.as_str() {
                 return Err(ApiError::invalid_option("id", "the path names another task"));
             }
             return messages::changes(request);
         }
     };
-    let body: RedriveBody<'_> = json(&text)?;
+    let body: RedriveBody<'_> = object::body(&text)?;
     let options = Options::from_pairs(body.deadline.iter().map(|deadline| ("deadline", deadline.as_str())))?;
     // A part of the text that is there already.
     let payload = body.payload.map(|payload| Payload::Json(text.slice_ref(payload.get().as_bytes())));
@@ -181,7 +181,7 @@ struct ManyBody {
     #[serde(default)]
     ids: Vec<String>,
     #[serde(default)]
-    filter: Option<FilterBody>,
+    filter: Option<Object<FilterBody>>,
 }
 
 #[derive(Deserialize)]
@@ -201,12 +201,12 @@ async fn many(edge: &Edge, queue: String, body: Unread) -> Result<DeadMany, ApiE
     let (body, _held) = body.payload(PAYLOAD_BYTES_MAX, &edge.dispatcher.inner().large).await?;
     match body {
         Payload::Json(text) => {
-            let ManyBody { ids, filter } = json(&text)?;
-            let filter = filter.map(FilterBody::read).transpose()?;
+            let ManyBody { ids, filter } = object::body(&text)?;
+            let filter = filter.map(|Object(filter)| filter.read()).transpose()?;
             Ok(DeadMany { queue, letters: messages::letters(ids, filter)? })
         }
         Payload::Protobuf(bytes) => {
-            let request = v1::RedriveManyRequest::decode(bytes).map_err(no_message)?;
+            let request = v1::RedriveManyRequest::decode(bytes).map_err(|error| no_message(&error))?;
             if !request.queue.is_empty() && request.queue != queue {
                 return Err(ApiError::invalid_option("queue", "the path names another queue"));
             }
@@ -226,24 +226,13 @@ impl FilterBody {
     }
 }
 
-fn json<'a, T: Deserialize<'a>>(text: &'a Bytes) -> Result<T, ApiError> {
-    serde_json::from_slice(text).map_err(|error| {
-        if error.is_data() {
-            ApiError::invalid_option("body", format!("the body does not fit: {error}"))
-        } else {
-            ApiError::new(Code::InvalidJson, format!("the body is not JSON: {error}"))
-        }
-    })
-}
-
-#[allow(clippy::needless_pass_by_value, reason = "it is what map_err gives")]
-fn no_message(error: prost::DecodeError) -> ApiError {
+fn no_message(error: &prost::DecodeError) -> ApiError {
     ApiError::new(Code::InvalidPayload, format!("the body is not the call's message: {error}"))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{FilterBody, ManyBody, changes, json};
+    use super::{FilterBody, ManyBody, Object, changes, object};
     use crate::admit::{Deadline, Payload};
     use crate::dead::RedriveChanges;
     use crate::error::ApiError;
@@ -276,8 +265,8 @@ mod tests {
     #[test]
     fn a_filter_is_read_as_a_query_is() {
         let text = Bytes::from_static(br#"{"filter": {"code": "x", "after": "2026-11-23T14:00:00Z", "limit": 3}}"#);
-        let body: ManyBody = json(&text).expect("fine");
-        let filter = body.filter.map(FilterBody::read).expect("a filter").expect("fine");
+        let body: ManyBody = object::body(&text).expect("fine");
+        let filter = body.filter.map(|Object(filter)| filter.read()).expect("a filter").expect("fine");
         assert_eq!((filter.code.as_deref(), filter.limit), (Some("x"), Some(3)));
         let late = FilterBody { before: Some("tomorrow".to_owned()), ..FilterBody::default() };
         assert_eq!(late.read().expect_err("no time").field.as_deref(), Some("before"));
