@@ -84,6 +84,10 @@ impl Inner {
             view => view?,
         };
         let Some(view) = view else { return Ok(Seen::Nothing) };
+        // It is shown as it failed for as long as only the mark of its redrive is there.
+        if view.state.0 == State::Failed && self.is_marked(queue, id).await? {
+            return Ok(Seen::Nothing);
+        }
         Ok(Seen::Fate(match view.state.0 {
             State::Completed => Fate::Completed,
             State::Cancelled => Fate::Cancelled,
@@ -92,6 +96,10 @@ impl Inner {
             State::Failed => return Ok(Seen::NoLetter),
             state => fate_of(state),
         }))
+    }
+
+    async fn is_marked(&self, queue: &Queue, id: &TaskId) -> Result<bool, ApiError> {
+        Ok(self.read_result(queue, id).await?.is_some_and(|result| !result.state().is_end()))
     }
 
     /// What ended before this may be gone by right: it is older than the retention, or newer results had no room.

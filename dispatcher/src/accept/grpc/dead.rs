@@ -61,7 +61,7 @@ pub(in crate::accept) fn changes(request: v1::RedriveRequest) -> Result<RedriveC
         RedrivePayload::Json(text) => Payload::Json(text.into()),
     });
     let deadline = request.deadline.map(|at| time("deadline", at).map(Deadline::At)).transpose()?;
-    Ok(RedriveChanges { payload, deadline, attempts_max: request.attempts_max, run: None })
+    Ok(RedriveChanges { payload, deadline, attempts_max: request.attempts_max, run: request.run })
 }
 
 /// These, or those that the filter finds. One of the two has to be said: nothing at all is a mistake too easily made, and

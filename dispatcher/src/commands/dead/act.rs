@@ -44,6 +44,9 @@ pub(super) struct Redrive {
     /// How often a handler may be started in the new run
     #[arg(long, value_name = "N", conflicts_with = "queue")]
     attempts_max: Option<u32>,
+    /// Only a letter of this run: for asking again after no answer
+    #[arg(long, value_name = "N", conflicts_with = "queue")]
+    run: Option<u32>,
     #[command(flatten)]
     pub(super) remote: Remote,
 }
@@ -112,6 +115,7 @@ impl Redrive {
         }
         body.extend(self.deadline.as_ref().map(|deadline| ("deadline".to_owned(), json!(deadline))));
         body.extend(self.attempts_max.map(|attempts| ("attempts_max".to_owned(), json!(attempts))));
+        body.extend(self.run.map(|run| ("run".to_owned(), json!(run))));
         Ok(Value::Object(body))
     }
 }
