@@ -7,16 +7,15 @@ mod many;
 
 use std::sync::Arc;
 
-use opentelemetry::Context;
-use opentelemetry::trace::FutureExt as _;
 use workfleet_proto::id::TaskId;
 use workfleet_proto::settlement::{Cause, Halted};
-use workfleet_proto::v1::State;
+use workfleet_proto::v1::{self, State};
 
 pub use many::{CancelMany, CancelledMany};
 
 use crate::dispatcher::{Dispatcher, Inner};
 use crate::error::{ApiError, Code};
+use crate::going_on::going_on;
 use crate::halt::{Halting, Telling};
 use crate::kinds::Queue;
 use crate::limits::CANCEL_REASON_CHARS_MAX;
@@ -79,33 +78,23 @@ async fn cancel(
     halting: Halting,
     caller: Caller,
 ) -> Result<Cancelled, ApiError> {
-    let outcome = inner.halt(queue, id, &halting).await?;
+    let outcome = inner.halt(queue, id, &halting).await;
+    let is_done = match &outcome {
+        Ok(outcome) => outcome.halted == Halted::Halted,
+        // It may be recorded, and then it holds, whatever broke off behind it.
+        Err(_) => inner.read_result(queue, id).await.is_ok_and(|record| is_cancelled(record.as_ref())),
+    };
+    if is_done {
+        let (queue, task, reason) = (queue.name.clone(), Some(id.clone()), halting.reason);
+        inner.operations.note(Operation { action: Action::Cancel, queue, task, count: 1, caller, reason });
+    }
+    let outcome = outcome?;
     match outcome.halted {
         Halted::Halted => {}
         Halted::Ended(state) => return Err(ended(id, state)),
         Halted::Unknown => return Err(state::unknown_task(id)),
     }
-    let task = Some(id.clone());
-    let reason = halting.reason;
-    inner.operations.note(Operation {
-        action: Action::Cancel,
-        queue: queue.name.clone(),
-        task,
-        count: 1,
-        caller,
-        reason,
-    });
     Ok(Cancelled { task: inner.found(queue, id).await?, workers_unanswered: outcome.workers_unanswered })
-}
-
-/// On a task of its own, whoever waits for it.
-async fn going_on<T: Send + 'static>(
-    work: impl Future<Output = Result<T, ApiError>> + Send + 'static,
-) -> Result<T, ApiError> {
-    tokio::spawn(work.with_context(Context::current())).await.unwrap_or_else(|error| {
-        tracing::error!(%error, "a cancel broke off");
-        Err(ApiError::new(Code::Internal, "a mistake of the dispatcher's; its log has more"))
-    })
 }
 
 /// What is asked for, with the reason as it may stand in a record.
@@ -117,6 +106,10 @@ fn halting(reason: &str, telling: Telling) -> Result<Halting, ApiError> {
     }
     let reason = reason.replace(char::is_control, " ").trim().to_owned();
     Ok(Halting { cause: Cause::Cancelled, deadline_ms: None, reason, telling })
+}
+
+fn is_cancelled(record: Option<&v1::Result>) -> bool {
+    record.is_some_and(|record| record.state() == State::Cancelled)
 }
 
 fn ended(id: &TaskId, state: State) -> ApiError {

@@ -29,6 +29,7 @@ use workfleet_proto::id::TaskId;
 
 use crate::dispatcher::Dispatcher;
 use crate::error::{ApiError, Code};
+use crate::going_on::going_on;
 use crate::operations::{Action, Caller, Operation};
 use crate::view::TaskView;
 
@@ -65,11 +66,15 @@ impl Dispatcher {
     /// # Errors
     /// When there is no such letter, what is to change is wrong, or it cannot be done now: then the letter is still there.
     pub async fn redrive(&self, id: &TaskId, changes: &RedriveChanges, caller: Caller) -> Result<Redrive, ApiError> {
-        let redriven = self.inner().redrive_one(id, changes).await?;
-        if redriven.is_accepted {
-            self.note(Action::Redrive, id, caller);
-        }
-        Ok(redriven)
+        let (dispatcher, id, changes) = (self.clone(), id.clone(), changes.clone());
+        going_on(async move {
+            let redriven = dispatcher.inner().redrive_one(&id, &changes).await?;
+            if redriven.is_accepted {
+                dispatcher.note(Action::Redrive, &id, caller);
+            }
+            Ok(redriven)
+        })
+        .await
     }
 
     /// Deletes a dead letter.
@@ -77,12 +82,16 @@ impl Dispatcher {
     /// # Errors
     /// When there is none, or the broker does not answer.
     pub async fn drop_dead(&self, id: &TaskId, caller: Caller) -> Result<(), ApiError> {
-        let queue = self.inner().queue_of_letter(id).await?;
-        if !self.inner().drop_letter(&queue, id).await? {
-            return Err(unknown_letter(id));
-        }
-        self.note(Action::Drop, id, caller);
-        Ok(())
+        let (dispatcher, id) = (self.clone(), id.clone());
+        going_on(async move {
+            let queue = dispatcher.inner().queue_of_letter(&id).await?;
+            if !dispatcher.inner().drop_letter(&queue, &id).await? {
+                return Err(unknown_letter(&id));
+            }
+            dispatcher.note(Action::Drop, &id, caller);
+            Ok(())
+        })
+        .await
     }
 
     /// Tells of dead letters, in queues that have an alert, until `stop`. A dispatcher that serves does so by itself.

@@ -67,6 +67,7 @@ mod cancel;
 mod dead;
 mod dispatcher;
 mod expire;
+mod going_on;
 mod halt;
 mod health;
 mod idempotency;

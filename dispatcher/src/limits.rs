@@ -115,6 +115,10 @@ pub const EXPIRE_PULL_TIME: Duration = Duration::from_secs(10);
 pub const EXPIRE_PULL_MARGIN: Duration = Duration::from_secs(2);
 /// When a deadline is looked at once more whose task is not there: a submit that stored its timer may still be under way.
 pub const EXPIRE_UNKNOWN_AGAIN: Duration = Duration::from_secs(15);
+/// When a deadline is looked at again whose task a redrive has marked and not published.
+pub const EXPIRE_MARKED_AGAIN: Duration = Duration::from_secs(60);
+/// Workers of a queue that are waited for to confirm a cancel: as many as the server names at once.
+pub const WORKERS_TOLD_MAX: usize = 100_000;
 /// Steps of one halt. A task that ends, or is redriven, under its hands begins it anew.
 pub const HALT_STEPS_MAX: usize = 64;
 /// Copies of one task that a halt takes out of the queue at once: it is one, or two where the server stored one twice.

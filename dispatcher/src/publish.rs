@@ -9,9 +9,9 @@ use opentelemetry::Context;
 use prost::Message as _;
 use workfleet_link::broker::Broker;
 use workfleet_link::pipeline::{Pipeline, Publish, PublishError, Stored};
-use workfleet_link::read::{self, ReadError};
+use workfleet_link::read::{self, ReadError, StoredMessage};
 use workfleet_link::telemetry::trace;
-use workfleet_link::time::rfc3339_ms;
+use workfleet_link::time::{now_ms, rfc3339_ms};
 use workfleet_proto::id::TaskId;
 use workfleet_proto::names::{Names, header};
 use workfleet_proto::settlement::Generation;
@@ -76,7 +76,12 @@ impl Publisher {
         let mut message = timer_message(names, id, deadline_ms);
         for _ in 0..IN_FLIGHT_TRIES_MAX {
             let there = read::last_on_subject(&self.broker, &stream, &message.subject).await?;
-            if there.as_ref().is_some_and(|there| deadline_of(&there.headers) == Some(deadline_ms)) {
+            // One that was set long ago says that its task was stored long ago, which it was not.
+            let is_new = |set_ms: i64| now_ms().saturating_sub(set_ms) < TIMER_NEW_MS;
+            let is_same = |there: &StoredMessage| {
+                deadline_of(&there.headers) == Some(deadline_ms) && set_ms_of(&there.headers).is_some_and(is_new)
+            };
+            if there.as_ref().is_some_and(is_same) {
                 return Ok(());
             }
             message.expected_sequence = Some(there.map_or(0, |there| there.sequence));
@@ -109,9 +114,17 @@ impl Publisher {
     }
 }
 
+/// For how long a timer is taken for that of a submit which is under way.
+const TIMER_NEW_MS: i64 = 5_000;
+
 /// The deadline that a timer is for.
 pub(crate) fn deadline_of(headers: &HeaderMap) -> Option<i64> {
     headers.get(header::DEADLINE_MS)?.as_str().parse().ok()
+}
+
+/// When a timer was set; nothing in those of earlier versions.
+pub(crate) fn set_ms_of(headers: &HeaderMap) -> Option<i64> {
+    headers.get(header::SET_MS)?.as_str().parse().ok()
 }
 
 /// Why a timer is not stored.
@@ -143,6 +156,7 @@ impl NoTimer {
 fn timer_message(names: &Names, id: &TaskId, deadline_ms: i64) -> Publish {
     let mut message = Publish::new(names.delay_deadline(id), Bytes::new());
     message.headers.insert(header::DEADLINE_MS, deadline_ms.to_string());
+    message.headers.insert(header::SET_MS, now_ms().to_string());
     message.headers.insert(header::SCHEDULE, format!("@at {}", rfc3339_ms(deadline_ms)));
     message.headers.insert(header::SCHEDULE_TARGET, names.delay_expired(id));
     message

@@ -40,7 +40,11 @@ impl Inner {
         let (counts, delayed) = try_join(self.counts(queue), ask::stream(&self.broker, &delay)).await?;
         // Timers of deadlines lie there too, and are no tasks.
         let timers = if delayed.messages > counts.due { ask::deadlines(&self.broker, &queue.name).await? } else { 0 };
-        let dead = ask::stream(&self.broker, &names.dead_stream(&queue.name)).await?.messages;
+        let dead = match ask::stream(&self.broker, &names.dead_stream(&queue.name)).await {
+            // The queue was provisioned before each had a stream of its own.
+            Err(ReadError::NoStream { .. }) => 0,
+            dead => dead?.messages,
+        };
         Ok(QueueView {
             name: queue.name.to_string(),
             paused: counts.lanes.iter().any(|(_, lane)| lane.paused),

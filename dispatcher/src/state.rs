@@ -18,8 +18,9 @@ use workfleet_proto::v1;
 use workfleet_proto::wire::{CopyHeaders, read_envelope};
 
 use crate::dispatcher::Inner;
-use crate::error::{ApiError, Code};
+use crate::error::{ApiError, Code, unavailable};
 use crate::kinds::Queue;
+use crate::limits::BROKER_RETRY_AFTER_MS;
 use crate::view::TaskView;
 
 /// A task that moves against the order of the reads is missed once at most.
@@ -86,8 +87,7 @@ impl Inner {
         // Marked for another run, and without a copy of it: the redrive is about to publish it, or has died. Until then
         // the task is where its dead letter is.
         if let Some(mark) = marked
-            && let Some(failed) = self.read_dead_letter(id).await?.and_then(|letter| letter.result)
-            && failed.run < mark.run
+            && let Some(failed) = self.failed_before(id, &mark).await?
         {
             return Ok(Seen::Stored(Box::new(self.view_of_result(queue, failed).await)));
         }
@@ -102,16 +102,28 @@ impl Inner {
     /// What is left of the task. The reads follow its way, and what moves against them is met by the second pass; so
     /// nothing here means that there is nothing.
     pub(crate) async fn known(&self, queue: &Queue, id: &TaskId) -> Result<Option<Known>, ApiError> {
+        let mut marked = None;
         for _ in 0..2 {
             if let Some(copy) = self.read_copy(queue, id).await? {
                 return Ok(Some(Known::Lives(copy)));
             }
-            let result = self.read_result(queue, id).await?;
-            if let Some(result) = result.filter(|result| result.state().is_end()) {
+            marked = self.read_result(queue, id).await?;
+            if let Some(result) = marked.take_if(|result| result.state().is_end()) {
                 return Ok(Some(Known::Ended(result)));
             }
         }
-        Ok(None)
+        let Some(mark) = marked else { return Ok(None) };
+        self.failed_before(id, &mark).await?.map(|failed| Some(Known::Ended(failed))).ok_or_else(|| {
+            // Whatever is stored beside it would be dropped as a copy of an earlier run.
+            let detail = format!("{id} is being redriven at this moment; ask again");
+            unavailable(detail).retry_after_ms(BROKER_RETRY_AFTER_MS).task_id(id)
+        })
+    }
+
+    /// How the task of a mark failed before it, as its dead letter says.
+    async fn failed_before(&self, id: &TaskId, mark: &v1::Result) -> Result<Option<v1::Result>, ApiError> {
+        let letter = self.read_dead_letter(id).await?;
+        Ok(letter.and_then(|letter| letter.result).filter(|failed| failed.run < mark.run))
     }
 
     /// The record of how the task ended, or that it was redriven.

@@ -55,11 +55,15 @@ pub async fn provision_with(broker: &Broker, file: &QueuesFile, losses: Losses) 
     }
     alert::check(&api, file).await?;
     let shared_dead = shared_dead::detach(&api, file).await?;
+    let mut alerts = Vec::new();
     for queue in &file.queues {
         let removal = lanes::plan(&api, queue).await?;
         for step in wanted::queue(&broker.names, &queue.name, &removal.meanwhile) {
             match step {
                 wanted::Step::Stream(config) => api.stream(config).await?,
+                wanted::Step::Consumer { stream, config } if alert::is_alert(&broker.names, &config) => {
+                    alerts.push((stream, config));
+                }
                 wanted::Step::Consumer { stream, config } => api.consumer(&stream, config).await?,
             }
         }
@@ -71,6 +75,10 @@ pub async fn provision_with(broker: &Broker, file: &QueuesFile, losses: Losses) 
     }
     if let Some(shared) = shared_dead {
         shared.carry(&mut api, file).await?;
+    }
+    // Behind the letters of before, of which nobody is to be told anew.
+    for (stream, config) in alerts {
+        api.consumer(&stream, config).await?;
     }
     Ok(api.report)
 }

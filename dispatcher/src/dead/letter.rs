@@ -1,7 +1,6 @@
 //! A dead letter as it is stored, and the record beside it. Both from their leaders, since redrives decide by them.
 
 use async_nats::HeaderMap;
-use bytes::Bytes;
 use prost::Message as _;
 use workfleet_link::read::{self, StoredMessage};
 use workfleet_proto::id::TaskId;
@@ -19,8 +18,6 @@ pub(super) struct Letter {
     pub(super) sequence: u64,
     pub(super) stored_at_ms: i64,
     pub(super) headers: HeaderMap,
-    /// As it is stored.
-    pub(super) body: Bytes,
     pub(super) result: v1::Result,
     /// The task; nothing of it is left where it was too large.
     pub(super) envelope: Option<Envelope>,
@@ -47,7 +44,6 @@ impl Letter {
             sequence: stored.sequence,
             stored_at_ms: stored.time_ms,
             headers: stored.headers.clone(),
-            body: stored.payload.clone(),
             result: letter.result?,
             envelope: letter.envelope,
             dead_at_ms: letter.dead_at_ms,
@@ -66,7 +62,6 @@ impl Letter {
         if let Some(envelope) = &mut self.envelope {
             envelope.payload.clear();
         }
-        self.body.clear();
         self.result.output.clear();
         Self { has_payload: false, ..self }
     }

@@ -16,6 +16,7 @@ use super::redrive::{Done, refuse};
 use super::view::DeadManyView;
 use crate::dispatcher::{Dispatcher, Inner};
 use crate::error::{ApiError, Code, unavailable};
+use crate::going_on::going_on;
 use crate::kinds::Queue;
 use crate::limits::{DEAD_AT_ONCE, DEAD_MANY_MAX, DEAD_MANY_TIME_MAX, DEAD_PROBLEMS_MAX};
 use crate::operations::{Action, Caller, Operation};
@@ -69,6 +70,11 @@ impl Dispatcher {
     }
 
     async fn many(&self, many: &DeadMany, act: Act, caller: Caller) -> Result<DeadManyView, ApiError> {
+        let (dispatcher, many) = (self.clone(), many.clone());
+        going_on(async move { dispatcher.each_of(&many, act, caller).await }).await
+    }
+
+    async fn each_of(&self, many: &DeadMany, act: Act, caller: Caller) -> Result<DeadManyView, ApiError> {
         let inner = self.inner();
         let _turn = inner.list_turn()?;
         let queue = inner.connected()?.kinds.queue(&many.queue).await?;

@@ -3,9 +3,9 @@
 //! Whatever goes wrong ends in an error with the letter still there. What was stored until then does no harm, and the next
 //! redrive finds it: so nothing is undone, except a blob that certainly nobody names.
 //!
-//! Who begins a run of his own, since another one's was marked and never published, takes the letter over first: stores it
-//! anew. The other may be slow and not dead, and would delete the letter by its sequence once it has published a run that
-//! is overtaken. Then the letter would be gone before the later run is there.
+//! A run that another redrive has marked and never published is gone on with by the same redrive alone. To begin a run of
+//! one's own beside it was the alternative: the other may be slow and not dead, publish the run that was overtaken, and
+//! delete the letter, before the later run is there (`docs/decisions/0016-a-mark-is-never-overtaken.md`).
 
 mod message;
 mod prepare;
@@ -67,14 +67,16 @@ impl Inner {
         driving.leave(redriven).await
     }
 
-    /// Whether a copy of this run, or of a later one, is anywhere: in the order in which copies travel.
+    /// Whether a copy of this run, or of a later one, is anywhere. More than once in the order in which copies travel: one
+    /// that moves against it, as a retry does, is missed by the first pass.
     pub(super) async fn has_copy(&self, queue: &Queue, id: &TaskId, run: u32) -> Result<bool, ApiError> {
         let names = &self.broker.names;
         let (delay, tasks) = (names.delay_stream(&queue.name), names.tasks_stream(&queue.name));
         let due = queue.lanes.iter().map(|lane| (&delay, names.delay_due(id, *lane)));
         let queued = queue.lanes.iter().map(|lane| (&tasks, names.task(id, *lane)));
-        for (stream, subject) in std::iter::once((&delay, names.delay_at(id))).chain(due).chain(queued) {
-            let Some(copy) = read::last_on_subject(&self.broker, stream, &subject).await? else { continue };
+        let places: Vec<_> = std::iter::once((&delay, names.delay_at(id))).chain(due).chain(queued).collect();
+        for (stream, subject) in places.iter().chain(&places) {
+            let Some(copy) = read::last_on_subject(&self.broker, stream, subject).await? else { continue };
             if CopyHeaders::read(&NatsHeaders(&copy.headers)).is_ok_and(|copy| copy.generation.run >= run) {
                 return Ok(true);
             }

@@ -10,10 +10,10 @@ use workfleet_proto::id::{QueueName, TaskId};
 use workfleet_proto::settlement::{Cause, Halted};
 
 use crate::dispatcher::Dispatcher;
-use crate::error::{ApiError, Code};
-use crate::halt::{Halting, Telling};
-use crate::limits::{EXPIRE_AGAIN, EXPIRE_TIME_MAX, EXPIRE_UNKNOWN_AGAIN};
-use crate::publish::deadline_of;
+use crate::error::ApiError;
+use crate::halt::{Halting, Outcome, Telling};
+use crate::limits::{EXPIRE_AGAIN, EXPIRE_MARKED_AGAIN, EXPIRE_TIME_MAX, EXPIRE_UNKNOWN_AGAIN};
+use crate::publish::{deadline_of, set_ms_of};
 
 /// One delivery.
 pub(super) struct Taken {
@@ -62,15 +62,14 @@ impl Taken {
             return ("garbled", Then::Acknowledge);
         };
         match self.halt(&id, deadline_ms).await {
-            Ok(Halted::Halted) => {
+            Ok(Outcome { is_only_marked: true, .. }) => ("marked", Then::Again(EXPIRE_MARKED_AGAIN)),
+            Ok(Outcome { halted: Halted::Halted, .. }) => {
                 tracing::debug!(task = %id, "its deadline passed: the task is expired");
                 ("expired", Then::Acknowledge)
             }
             // As of most tasks with a deadline.
-            Ok(Halted::Ended(_)) => ("ended", Then::Acknowledge),
-            Ok(Halted::Unknown) => self.unknown(),
-            // The queue is gone, and its tasks with it.
-            Err(error) if error.code == Code::UnknownTask => ("unknown", Then::Acknowledge),
+            Ok(Outcome { halted: Halted::Ended(_), .. }) => ("ended", Then::Acknowledge),
+            Ok(Outcome { halted: Halted::Unknown, .. }) => self.unknown(),
             Err(error) => {
                 tracing::debug!(task = %id, %error, "a task cannot be expired now");
                 ("unclear", Then::Again(EXPIRE_AGAIN))
@@ -78,7 +77,7 @@ impl Taken {
         }
     }
 
-    async fn halt(&self, id: &TaskId, deadline_ms: i64) -> Result<Halted, ApiError> {
+    async fn halt(&self, id: &TaskId, deadline_ms: i64) -> Result<Outcome, ApiError> {
         let inner = self.dispatcher.inner();
         let queue = inner.queue_of(id).await?;
         let halting = Halting {
@@ -87,7 +86,7 @@ impl Taken {
             reason: String::new(),
             telling: Telling::Passing,
         };
-        inner.halt(&queue, id, &halting).await.map(|outcome| outcome.halted)
+        inner.halt(&queue, id, &halting).await
     }
 
     /// The task and the deadline that its timer was stored for.
@@ -99,7 +98,16 @@ impl Taken {
 
     /// A timer is stored before its task, so one whose task is not there is looked at once more. Twice by two counts: a
     /// dispatcher that died may have had the first look, and the clocks of two machines may differ.
+    ///
+    /// One that was set long before it fired is dropped at once: its task has ended, and its result is no longer kept. Each
+    /// that waits holds a place among those that may be under way.
     fn unknown(&self) -> (&'static str, Then) {
+        let deadline_ms = self.timer().map(|(_, deadline_ms)| deadline_ms);
+        let set_ms = self.message.headers.as_ref().and_then(set_ms_of);
+        let again_ms = i64::try_from(EXPIRE_UNKNOWN_AGAIN.as_millis()).unwrap_or(i64::MAX);
+        if deadline_ms.zip(set_ms).is_some_and(|(deadline_ms, set_ms)| deadline_ms.saturating_sub(set_ms) > again_ms) {
+            return ("unknown", Then::Acknowledge);
+        }
         let info = self.message.info().ok();
         let fired_ms = info.as_ref().map(|info| info.published.unix_timestamp_nanos() / 1_000_000);
         let is_old = fired_ms.is_some_and(|fired_ms| {

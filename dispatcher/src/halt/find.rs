@@ -21,6 +21,8 @@ const PASSES: usize = 3;
 pub(super) enum Look {
     /// It can be halted.
     Found(Box<Found>),
+    /// A redrive has marked it, and not published it.
+    Marked(Box<Found>),
     /// Its end is recorded, or that a run has begun since the record was read.
     Ended,
     /// Nobody knows it.
@@ -65,7 +67,7 @@ impl Inner {
         }
         let Some(mark) = mark else { return Ok(Look::Nothing) };
         // The redrive has not published it yet, or died there.
-        Ok(Look::Found(Box::new(self.of_mark(id, mark).await?)))
+        Ok(Look::Marked(Box::new(self.of_mark(id, mark).await?)))
     }
 
     /// In the order in which a copy moves.

@@ -20,7 +20,7 @@ use crate::ask;
 use crate::dispatcher::Inner;
 use crate::error::{ApiError, unavailable};
 use crate::kinds::Queue;
-use crate::limits::{CANCEL_ANSWER_TIME_MAX, CANCEL_READS_MAX, WORKERS_LISTED_MAX};
+use crate::limits::{CANCEL_ANSWER_TIME_MAX, CANCEL_READS_MAX, WORKERS_TOLD_MAX};
 
 impl Inner {
     /// Tells the queue's workers, and gives the number of those that have not confirmed in time.
@@ -55,7 +55,7 @@ impl Inner {
         let bucket = self.broker.names.workers_bucket();
         let prefix = format!("$KV.{bucket}.{}.", queue.name);
         let filter = format!("{prefix}>");
-        let keys = ask::subjects(&self.broker, &format!("KV_{bucket}"), &filter, WORKERS_LISTED_MAX).await?;
+        let keys = ask::subjects(&self.broker, &format!("KV_{bucket}"), &filter, WORKERS_TOLD_MAX).await?;
         Ok(keys.iter().filter_map(|key| key.strip_prefix(&prefix).map(ToOwned::to_owned)).collect())
     }
 

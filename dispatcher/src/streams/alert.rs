@@ -1,7 +1,9 @@
 //! Alerts of dead letters: what has to be there before one can be sent.
 
+use serde_json::{Map, Value};
 use workfleet_link::kinds;
 use workfleet_proto::id::QueueName;
+use workfleet_proto::names::Names;
 
 use super::api::Api;
 use super::{Change, ProvisionError};
@@ -37,6 +39,11 @@ async fn service(api: &Api<'_>, file: &QueuesFile, queue: &QueueName) -> Result<
     let record = kinds::record(api.broker, queue).await;
     let record = record.map_err(|source| ProvisionError::Kind { name: queue.to_string(), source })?;
     Ok(record.map(|record| record.service))
+}
+
+/// Whether a consumer is that of an alert.
+pub(super) fn is_alert(names: &Names, consumer: &Map<String, Value>) -> bool {
+    consumer.get("durable_name").and_then(Value::as_str) == Some(names.alert_consumer())
 }
 
 /// Removes the consumer of an alert that is not wanted any more. One that is wanted is made with its stream.

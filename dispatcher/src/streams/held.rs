@@ -62,7 +62,9 @@ async fn look(broker: &Broker, queue: &QueueName) -> Result<Option<Held>, ReadEr
         Ok(state.map_or((0, 0), |state| (state.messages, state.bytes)))
     };
     let queued = stream(&tasks).await?.0;
-    let delayed = stream(&names.delay_stream(queue)).await?.0;
+    // Timers of tasks that have ended are no tasks.
+    let timers = there(ask::deadlines(broker, queue).await)?.unwrap_or(0);
+    let delayed = stream(&names.delay_stream(queue)).await?.0.saturating_sub(timers);
     let results = stream(&names.results_stream(queue)).await?.0;
     // A removal that broke off may have left any of them.
     stream(&names.events_stream(queue)).await?;

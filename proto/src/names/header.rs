@@ -18,6 +18,8 @@ pub const DUE_MS: &str = "Wf-Due-Ms";
 pub const TRACE: &str = "Wf-Trace";
 /// Deadline of a direct call, or of the task that a timer is for: milliseconds since the Unix epoch.
 pub const DEADLINE_MS: &str = "Wf-Deadline-Ms";
+/// When a timer was set, milliseconds since the Unix epoch: the task is stored right after it.
+pub const SET_MS: &str = "Wf-Set-Ms";
 /// The id by which JetStream recognises a repeated publish.
 pub const MESSAGE_ID: &str = "Nats-Msg-Id";
 /// Compare-and-set: the last sequence on the subject.

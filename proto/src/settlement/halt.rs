@@ -56,7 +56,8 @@ pub enum HaltStep {
     PurgeScheduled,
     /// Purge what is due of it.
     PurgeDue,
-    /// Purge what waits of it, or runs.
+    /// Take out what waits of it, or runs: by sequence, since a purge makes the server forget what the same worker holds beside it
+    /// (`docs/decisions/0018-what-servers-do-to-copies.md`).
     PurgeQueued,
     /// Delete its dead letter if that is of an earlier run than this: the redrive that would have done it is overtaken.
     DeleteLetter {

@@ -12,8 +12,9 @@ use workfleet_proto::settlement::RedriveReply;
 use workfleet_proto::v1::Blob;
 
 use super::super::plan::Source;
-use super::Driving;
+use super::{Driving, refuse};
 use crate::error::ApiError;
+use crate::limits::DEADLINE_LATE_MAX;
 use crate::spans::{self, Span};
 
 /// What has to be there before the task is published.
@@ -81,6 +82,9 @@ impl Driving<'_> {
     pub(super) async fn store_timer(&self, expected: u64) -> Result<RedriveReply, ApiError> {
         let (_, plan) = self.letter()?;
         let Some(deadline_ms) = plan.envelope.deadline_ms else { return Ok(RedriveReply::Done) };
+        if is_over(deadline_ms) {
+            return Err(refuse::over(self.id));
+        }
         match self.inner.publisher.timer_at(self.id, deadline_ms, expected).await {
             Ok(_) => Ok(RedriveReply::Done),
             Err(PublishError::Lost) => Ok(RedriveReply::Lost),
@@ -105,4 +109,11 @@ impl Driving<'_> {
             tracing::debug!(blob = %info.blob, %error, "the payload of a redrive is left to the sweep");
         }
     }
+}
+
+/// A redrive that is gone on with goes by the deadline that it was begun with. Once that has passed, the task could only
+/// expire, and take the letter along.
+fn is_over(deadline_ms: i64) -> bool {
+    let late_ms = i64::try_from(DEADLINE_LATE_MAX.as_millis()).unwrap_or(i64::MAX);
+    now_ms().saturating_sub(deadline_ms) > late_ms
 }

@@ -25,6 +25,14 @@ pub(super) fn conflict(id: &TaskId) -> ApiError {
     ApiError::new(Code::Conflict, detail).task_id(id)
 }
 
+pub(super) fn over(id: &TaskId) -> ApiError {
+    let detail = format!(
+        "a redrive of {id} was begun and broke off, and its deadline has passed since. The dead letter is still there: \
+         submit its payload as a new task, and drop it"
+    );
+    ApiError::new(Code::Conflict, detail).task_id(id)
+}
+
 pub(in crate::dead) fn full(queue: &Queue, id: &TaskId) -> ApiError {
     let detail = format!("the queue {} is full; the dead letter is still there", queue.name);
     ApiError::new(Code::QueueFull, detail).retry_after_ms(QUEUE_FULL_RETRY_AFTER_MS).task_id(id)
