@@ -73,3 +73,7 @@ pub fn write(
 #[cfg(test)]
 #[path = "credentials_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "credentials_rotation_tests.rs"]
+mod rotation_tests;

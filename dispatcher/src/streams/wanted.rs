@@ -1,5 +1,7 @@
 //! What a fleet and a queue need, as JetStream's own JSON. Pure; docs/protocol.md has the same as a table.
 
+mod consumers;
+
 use serde_json::{Map, Value, json};
 use workfleet_proto::blob::Store;
 use workfleet_proto::id::QueueName;
@@ -8,7 +10,8 @@ use workfleet_proto::names::{DelayPart, Names};
 use workfleet_proto::settings;
 use workfleet_proto::v1::QueueSettings;
 
-use crate::limits::{ALERT_ACK_WAIT, ALERTS_PENDING_MAX, EXPIRED_ACK_WAIT, EXPIRED_PENDING_MAX, PULLS_WAITING_MAX};
+use crate::limits::PULLS_WAITING_MAX;
+use consumers::{alert_consumer, expired_consumer, source_consumer};
 
 const SECOND_NS: i64 = 1_000_000_000;
 /// For two minutes a repeated publish is recognised by its id; beyond, compare-and-set does it.
@@ -151,33 +154,6 @@ fn delay_stream(names: &Names, queue: &QueueName, settings: &QueueSettings) -> C
     }))
 }
 
-/// The consumer through which the queue takes what is due. The one that the server makes by itself lost tasks when it
-/// was killed while the queue was full.
-fn source_consumer(names: &Names, queue: &QueueName) -> Config {
-    object(json!({
-        "durable_name": names.source_consumer(),
-        "deliver_subject": names.source_deliver(queue),
-        "filter_subject": names.delay_all(DelayPart::Due, queue),
-        "deliver_policy": "all",
-        "ack_policy": "flow_control",
-        "flow_control": true,
-        "idle_heartbeat": SOURCE_HEARTBEAT_NS,
-    }))
-}
-
-/// Deadlines that have passed. Every dispatcher takes some; nothing is lost with one that dies.
-fn expired_consumer(names: &Names, queue: &QueueName) -> Config {
-    object(json!({
-        "durable_name": names.expired_consumer(),
-        "filter_subject": names.delay_all(DelayPart::Expired, queue),
-        "deliver_policy": "all",
-        "ack_policy": "explicit",
-        "ack_wait": i64::try_from(EXPIRED_ACK_WAIT.as_nanos()).unwrap_or(i64::MAX),
-        "max_deliver": -1,
-        "max_ack_pending": EXPIRED_PENDING_MAX,
-    }))
-}
-
 fn results_stream(names: &Names, queue: &QueueName, settings: &QueueSettings) -> Config {
     object(json!({
         "name": names.results_stream(queue),
@@ -245,20 +221,6 @@ fn accepted_stream(names: &Names, queue: &QueueName, settings: &QueueSettings) -
         "duplicate_window": DUPLICATE_WINDOW_NS,
         "allow_direct": true,
         "num_replicas": settings.replicas,
-    }))
-}
-
-/// Dead letters to tell of, from the moment on in which somebody wants to be told: not of all that lie there already. Every
-/// dispatcher takes some.
-fn alert_consumer(names: &Names, queue: &QueueName) -> Config {
-    object(json!({
-        "durable_name": names.alert_consumer(),
-        "filter_subject": names.dead_all(queue),
-        "deliver_policy": "new",
-        "ack_policy": "explicit",
-        "ack_wait": i64::try_from(ALERT_ACK_WAIT.as_nanos()).unwrap_or(i64::MAX),
-        "max_deliver": -1,
-        "max_ack_pending": ALERTS_PENDING_MAX,
     }))
 }
 

@@ -3,6 +3,7 @@
 mod audit;
 mod blobs;
 mod cancel;
+mod cancel_many;
 mod children;
 mod dead;
 mod expire;

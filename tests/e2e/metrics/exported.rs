@@ -111,6 +111,7 @@ async fn fleet(exported: &mut Exported) {
     fleet.completed(&fleet.submit(&Probe::echo("retried").fails(1)).await).await;
     fleet.failed(&fleet.submit(&Probe::echo("failed").fails_with("bad_image")).await).await;
     fleet.completed(&fleet.submit(&large.output_bytes(LARGE_BYTES)).await).await;
+    fleet.submit_with("?deadline=1ms", &Probe::echo("too late")).await;
     fleet.call("", &Probe::echo("called")).await.expect(200);
     for (text, status) in [("one", 202), ("two", 409)] {
         let request = fleet.http.post("/v1/queues/probe/tasks").header("Idempotency-Key", "k");
@@ -130,6 +131,7 @@ async fn fleet(exported: &mut Exported) {
             "workfleet_blob_stored_size_max",
             "workfleet_blob_swept",
             "workfleet_operation_stored_size_max",
+            "workfleet_deadline_passed",
         ];
         measured.iter().all(|name| of_dispatcher.contains(name)).then_some((of_dispatcher, of_worker))
     })

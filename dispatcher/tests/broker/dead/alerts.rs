@@ -16,6 +16,8 @@ use super::graves::{letter, lies};
 use crate::place::{Place, eventually};
 
 const PER_MINUTE: u64 = 3;
+/// More than there are places.
+const LETTERS: u64 = 10;
 
 fn alert(queue: &str) -> String {
     format!("dead_alert = {{ queue = {queue:?}, url = \"https://ops.test/hook\", per_minute = {PER_MINUTE} }}\n")
@@ -106,7 +108,7 @@ async fn beyond_the_limit_of_a_minute_somebody_is_told_how_many_there_were() {
     let place = start().await;
     minute_with_room().await;
     let _tellers = [teller(&place).await, teller(&place).await];
-    for number in 0..10 {
+    for number in 0..LETTERS {
         lies(&place, &letter(number)).await;
     }
     eventually("the places are taken", async || (place.messages("TASKS_webhook").await == PER_MINUTE).then_some(()))
@@ -123,7 +125,8 @@ async fn beyond_the_limit_of_a_minute_somebody_is_told_how_many_there_were() {
     assert_eq!(self::told(&place).await.len() as u64, PER_MINUTE + 1, "one sum for all");
     assert_eq!(told.last().expect("one").r#type, "workfleet.dead_letters");
     let data = format!("{:?}", told.last().expect("one").data);
-    let count = (1..=7).rev().find(|count| data.contains(&format!("NumberValue({count}.0)")));
+
+    let count = (1..=LETTERS).rev().find(|count| data.contains(&format!("NumberValue({count}.0)")));
     assert!(count.is_some(), "{data}");
 }
 

@@ -1,0 +1,68 @@
+//! Cancels of many tasks at once.
+
+use std::time::Duration;
+
+use workfleet_dispatcher::{CancelMany, Options};
+use workfleet_proto::id::TaskId;
+use workfleet_proto::v1::State;
+
+use crate::halting::{DELAY, FakeWorker, RESULTS, TASKS, caller, recorded, submitted};
+use crate::place::{Place, eventually};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_are_cancelled_by_label_and_state_a_page_at_a_time() {
+    let place = Place::start("").await;
+    let mut worker = FakeWorker::register(&place, "w-1").await;
+    let mut heard = worker.listen(&place, "w-1").await;
+    let gold = |delay: Option<Duration>| Options {
+        delay,
+        labels: [("tier".to_owned(), "gold".to_owned())].into(),
+        ..Options::default()
+    };
+    for _ in 0..30 {
+        submitted(&place, gold(None)).await;
+        submitted(&place, Options::default()).await;
+    }
+    for _ in 0..10 {
+        submitted(&place, gold(Some(Duration::from_secs(600)))).await;
+    }
+    let mut many = CancelMany {
+        queue: "thumbnail".to_owned(),
+        labels: [("tier".to_owned(), "gold".to_owned())].into(),
+        state: Some(State::Queued),
+        limit: Some(20),
+        ..CancelMany::default()
+    };
+    let first = place.dispatcher.cancel_many(many.clone(), &caller()).await.expect("done");
+    assert_eq!((first.cancelled, first.workers_unanswered, first.problems.len()), (20, 0, 0));
+    assert_eq!(heard.recv().await.expect("told").ids.len(), 20, "all at once");
+    many.cursor = Some(first.next.expect("there are more"));
+    let second = place.dispatcher.cancel_many(many.clone(), &caller()).await.expect("done");
+    assert_eq!(second.cancelled, 10);
+    assert_eq!((place.messages(TASKS).await, place.messages(DELAY).await), (30, 10), "the others are left alone");
+    let all = CancelMany { state: None, limit: None, cursor: None, ..many };
+    let rest = place.dispatcher.cancel_many(all, &caller()).await.expect("done");
+    assert_eq!((rest.cancelled, rest.next), (10, None), "those that are scheduled, and no end");
+    assert_eq!((place.messages(TASKS).await, place.messages(DELAY).await), (30, 0));
+    let log = async || (place.messages("OPERATIONS").await == 3).then_some(());
+    eventually("each call stands in the operators' log", log).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_are_cancelled_by_their_ids_and_each_is_accounted_for() {
+    let place = Place::start("").await;
+    let mut ids = Vec::new();
+    for _ in 0..50 {
+        ids.push(submitted(&place, Options::default()).await.to_string());
+    }
+    let ended: TaskId = ids[0].parse().expect("an id");
+    recorded(&place, &ended, State::Completed, 1).await;
+    ids.push("thumbnail_01h455vb4pex5vsknk084sn02q".to_owned());
+    let many = CancelMany { queue: "thumbnail".to_owned(), ids, ..CancelMany::default() };
+    let done = place.dispatcher.cancel_many(many.clone(), &caller()).await.expect("done");
+    assert_eq!((done.cancelled, done.ended, done.unknown, done.next), (49, 1, 1, None));
+    assert_eq!(place.messages(TASKS).await, 1, "the ended one is its worker's to acknowledge");
+    assert_eq!(place.info(RESULTS).await["state"]["messages"].as_u64(), Some(50));
+    let again = place.dispatcher.cancel_many(many, &caller()).await.expect("done");
+    assert_eq!((again.cancelled, again.ended, again.unknown), (49, 1, 1));
+}
