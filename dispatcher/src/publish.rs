@@ -187,6 +187,7 @@ fn task_message(names: &Names, admitted: &Admitted, context: &Context) -> Publis
         result_sequence: 0,
         check: keyed,
         schema: envelope.schema.clone(),
+        schema_backs: 0,
         due_ms,
         trace: *trace,
     };

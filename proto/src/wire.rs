@@ -46,6 +46,9 @@ pub struct CopyHeaders {
     pub check: bool,
     /// Hash of the schema that the payload was written with.
     pub schema: String,
+    /// How often the attempt was handed back since a worker did not know that schema. Apart from the generation's count, for
+    /// this one has a limit, and what is handed back for another reason must not come nearer to it.
+    pub schema_backs: u32,
     /// When this copy can first be taken, milliseconds since the Unix epoch.
     pub due_ms: i64,
     /// Where the attempt's span belongs.
@@ -64,6 +67,9 @@ impl CopyHeaders {
         ];
         if self.generation.back > 0 {
             pairs.push((header::BACK, self.generation.back.to_string()));
+        }
+        if self.schema_backs > 0 {
+            pairs.push((header::SCHEMA_BACK, self.schema_backs.to_string()));
         }
         if self.result_sequence > 0 {
             pairs.push((header::RESULT_SEQ, self.result_sequence.to_string()));
@@ -92,6 +98,7 @@ impl CopyHeaders {
             result_sequence: optional(headers, header::RESULT_SEQ)?,
             check: headers.value(header::CHECK).is_some(),
             schema: headers.value(header::SCHEMA).unwrap_or_default().to_owned(),
+            schema_backs: optional(headers, header::SCHEMA_BACK)?,
             due_ms: optional(headers, header::DUE_MS)?,
             trace: match headers.value(header::TRACE) {
                 Some("link") => TraceMode::Linked,
@@ -165,6 +172,7 @@ mod tests {
             result_sequence: 77,
             check: true,
             schema: "0123456789abcdef".to_owned(),
+            schema_backs: 5,
             due_ms: 1_700_000_000_000,
             trace: TraceMode::Linked,
         }
@@ -177,6 +185,7 @@ mod tests {
             generation: Generation::FIRST,
             result_sequence: 0,
             check: false,
+            schema_backs: 0,
             trace: TraceMode::Child,
             ..copy()
         };

@@ -6,6 +6,8 @@ pub const RUN: &str = "Wf-Run";
 pub const ATTEMPT: &str = "Wf-Attempt";
 /// Counts hand-backs of one attempt, from 0.
 pub const BACK: &str = "Wf-Back";
+/// Counts those hand-backs of one attempt whose reason was a schema that the worker did not know, from 0.
+pub const SCHEMA_BACK: &str = "Wf-Schema-Back";
 /// Sequence of the record that the result must replace; absent: there is none yet.
 pub const RESULT_SEQ: &str = "Wf-Result-Seq";
 /// Present: read the result before starting, whatever the delivery looks like (keyed and redriven tasks).

@@ -20,11 +20,13 @@ use crate::metrics::Ended as MetricsEnded;
 use crate::records;
 use crate::settle::Papers;
 use crate::slots::Slot;
-use crate::station::{Station, code};
+use crate::station::{Station, code, duration_ms};
 use crate::task::{self, Held, Pulled, Unreadable};
 
-/// How long a task that must run alone waits for the others in its process. Meanwhile nothing new is taken.
+/// How long a task that must run alone waits for the others in its process, at first. Meanwhile nothing new is taken.
 const ALONE_WAIT_MAX: Duration = Duration::from_secs(60);
+/// Hand-backs of an attempt after which it waits for as long as the others may take.
+const ALONE_BACKS_MAX: u32 = 3;
 /// Shortest and longest time that a task stays away that could not run alone here, so that another worker takes it, or this
 /// one after the task that does. At random, for several of them come from one crash, at one time.
 const ALONE_DELAY_MIN: Duration = Duration::from_millis(200);
@@ -37,6 +39,14 @@ struct Carried<'a> {
     lease: &'a Lease,
     events: &'a Events,
     hold: &'a Hold,
+}
+
+/// What came of a start.
+enum Started {
+    /// The delivery is at its end.
+    Ended,
+    /// It has to be judged once more, with its slot, or without one where it gave that up to wait for all of them.
+    Again(Option<Slot>),
 }
 
 /// Carries a delivery to its end.
@@ -96,8 +106,8 @@ impl Carried<'_> {
             let Some(plan) = verdict.plan(self.lease.state()) else {
                 let Some(own) = slot.take() else { return self.hand_back(Duration::ZERO).await };
                 slot = match self.start(own).await {
-                    Some(returned) => Some(returned),
-                    None => return,
+                    Started::Again(returned) => returned,
+                    Started::Ended => return,
                 };
                 continue;
             };
@@ -131,48 +141,52 @@ impl Carried<'_> {
         }
     }
 
-    /// Starts the handler. Gives the slot back where the delivery has to be judged once more: something was said of its task,
-    /// or its deadline has passed, while it waited.
-    async fn start(&self, slot: Slot) -> Option<Slot> {
+    /// Starts the handler, unless the delivery has to be judged once more: something was said of its task, or its deadline has
+    /// passed, while it waited.
+    async fn start(&self, slot: Slot) -> Started {
         let draining = &self.station.drain.draining;
         let slot = match self.held.company() {
             Company::Shared => slot,
             // Rule 9: it was there when two processes died.
-            Company::Alone => match draining.run_until_cancelled(self.alone(slot)).await {
-                Some(Some(all)) => all,
-                Some(None) => {
-                    tracing::warn!(workfleet.task.id = %self.held.id, "cannot run alone here; handed back");
-                    self.hand_back(rand::random_range(ALONE_DELAY_MIN..ALONE_DELAY_MAX)).await;
-                    return None;
-                }
-                None => {
+            Company::Alone => tokio::select! {
+                all = self.alone(slot) => match all {
+                    Some(all) => all,
+                    None => {
+                        tracing::warn!(workfleet.task.id = %self.held.id, "cannot run alone here; handed back");
+                        self.hand_back(rand::random_range(ALONE_DELAY_MIN..ALONE_DELAY_MAX)).await;
+                        return Started::Ended;
+                    }
+                },
+                () = draining.cancelled() => {
                     self.hand_back(Duration::ZERO).await;
-                    return None;
+                    return Started::Ended;
                 }
+                // The others need not make room for it any more.
+                () = self.overtaken() => return Started::Again(None),
             },
         };
         if draining.is_cancelled() {
             self.hand_back(Duration::ZERO).await;
-            return None;
+            return Started::Ended;
         }
         // Rule 6: what is older than its lease may be another's by now.
         if self.lease.state() == LeaseState::Lapsed {
             tracing::warn!(workfleet.task.id = %self.held.id, "not started: older than its lease");
             self.station.metrics.settled(MetricsEnded::Left.word());
-            return None;
+            return Started::Ended;
         }
         if self.hold.is_told() || self.held.deadline(now_ms()) == Deadline::Passed {
-            return Some(slot);
+            return Started::Again(Some(slot));
         }
         self.attempt(Arc::new(slot)).await;
-        None
+        Started::Ended
     }
 
     /// Waits until nothing else is in this process: no handler that runs, and no delivery that waits or is on its way. A
     /// poison takes whatever is there along, and for a neighbour that was taken along twice the third time may be its last
     /// attempt. `None`: not here, or not now.
     async fn alone(&self, slot: Slot) -> Option<Slot> {
-        let all = self.station.slots.take_all(slot, ALONE_WAIT_MAX).await?;
+        let all = self.station.slots.take_all(slot, self.alone_wait()).await?;
         let quiet = async {
             self.hold.alone().await;
             // What was asked for before the slots were taken may still come.
@@ -180,6 +194,34 @@ impl Carried<'_> {
             self.hold.alone().await;
         };
         tokio::time::timeout(ALONE_WAIT_MAX, quiet).await.ok().map(|()| all)
+    }
+
+    /// How long it waits for the handlers beside it. At first not long, for another worker may be idle. But with a backlog
+    /// the slots that it frees are full again before it is back, in every worker and every time. So one that was handed back
+    /// often keeps its place until all who are there must have ended: each within the queue's timeout, or its slot is stuck.
+    fn alone_wait(&self) -> Duration {
+        if self.held.copy.generation.back < ALONE_BACKS_MAX {
+            return ALONE_WAIT_MAX;
+        }
+        let timeout = duration_ms(self.station.settings.timeout_ms);
+        // They bring their payloads before it, and settle after it.
+        timeout.saturating_add(self.station.cancel_grace()).saturating_add(ALONE_WAIT_MAX)
+    }
+
+    /// Waits until there is nothing to wait for any more: something was said of the task, its deadline has passed, or it is
+    /// another's by now.
+    async fn overtaken(&self) {
+        let deadline = async {
+            match self.held.envelope.deadline_ms {
+                Some(deadline_ms) => tokio::time::sleep(duration_ms(deadline_ms.saturating_sub(now_ms()))).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = self.hold.told() => {}
+            () = deadline => {}
+            () = self.lease.lapsed() => {}
+        }
     }
 
     /// Fails the task without a handler.

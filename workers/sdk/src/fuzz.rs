@@ -68,7 +68,7 @@ fn opening(held: &Held) -> Opening {
     let copies = [
         ran.retry(&names, &failure, Duration::from_secs(3)),
         ran.hand_back(&names, Duration::ZERO),
-        ran.hand_back(&names, Duration::MAX),
+        ran.hand_back_unknown(&names, Duration::MAX),
     ];
     let letter = records::dead_letter(ran.failed(failure), held, 3);
     let letters = std::iter::successors(Some(letter), records::smaller).take(9).collect();

@@ -52,6 +52,14 @@ impl Lease {
         self.with(|term| term.state(Instant::now()))
     }
 
+    /// Waits until it has lapsed.
+    pub(crate) async fn lapsed(&self) {
+        while self.state() == settlement::Lease::Held {
+            let ends_at = self.with(|term| term.confirmed_at + term.length);
+            tokio::time::sleep_until(ends_at.into()).await;
+        }
+    }
+
     /// Renews, until a lapse is too old. The event that the task runs is repeated with each renewal, so that it never looks older than
     /// the lease.
     pub(crate) async fn keep(&self, events: &Events) -> Infallible {

@@ -131,6 +131,7 @@ impl Ran<'_> {
         let trace = if delay_ms > TRACE_DELAY_MS_MAX { TraceMode::Linked } else { self.held.copy.trace };
         let copy = CopyHeaders {
             generation: self.held.copy.generation.retry_after(self.held.attempt()),
+            schema_backs: 0,
             due_ms: self.ended_at_ms.saturating_add(delay_ms),
             trace,
             ..self.held.copy.clone()
@@ -140,9 +141,19 @@ impl Ran<'_> {
 
     /// The same task once more, its attempt not spent: due now, or after a while.
     pub(crate) fn hand_back(&self, names: &Names, delay: Duration) -> Copy {
+        self.back(names, delay, self.held.copy.schema_backs)
+    }
+
+    /// The same where this worker does not know the task's schema, which is counted apart.
+    pub(crate) fn hand_back_unknown(&self, names: &Names, delay: Duration) -> Copy {
+        self.back(names, delay, self.held.copy.schema_backs.saturating_add(1))
+    }
+
+    fn back(&self, names: &Names, delay: Duration, schema_backs: u32) -> Copy {
         let delay_ms = i64::try_from(delay.as_millis()).unwrap_or(i64::MAX);
         let copy = CopyHeaders {
             generation: self.held.copy.generation.handed_back(self.held.attempt()),
+            schema_backs,
             due_ms: self.ended_at_ms.saturating_add(delay_ms),
             ..self.held.copy.clone()
         };
@@ -335,6 +346,19 @@ mod tests {
         assert_eq!(copy.generation, Generation { run: 1, attempt: 3, back: 1 });
         let later = scheduled(ran.hand_back(&Names::default(), Duration::from_secs(1)));
         assert!(later.headers.get(header::SCHEDULE).is_some());
+    }
+
+    #[test]
+    fn hand_backs_for_an_unknown_schema_are_counted_apart_and_for_one_attempt() {
+        let mut held = held();
+        held.copy.schema_backs = 7;
+        let ran = Ran { held: &held, worker: "w", started_at_ms: Some(1), ended_at_ms: 7, children: Vec::new() };
+        let (names, delay) = (Names::default(), Duration::from_secs(1));
+        let copies =
+            [ran.hand_back(&names, delay), ran.hand_back_unknown(&names, delay), ran.retry(&names, &failure(), delay)];
+        let counts = copies
+            .map(|copy| CopyHeaders::read(&NatsHeaders(&scheduled(copy).headers)).expect("our headers").schema_backs);
+        assert_eq!(counts, [7, 8, 0]);
     }
 
     #[test]

@@ -76,7 +76,8 @@ impl Slots {
         if self.free() == 0 {
             return None;
         }
-        Arc::clone(&self.permits).try_acquire_owned().ok().map(|permit| self.slot(permit, None))
+        let permit = Arc::clone(&self.permits).try_acquire_owned().ok()?;
+        Some(Slot::Own { permit: Some(permit), freed: Arc::clone(&self.freed), alone: None })
     }
 
     /// Gives up `slot` and waits until all slots are free, to hold them all. Whoever waits so is served before anybody
@@ -90,6 +91,8 @@ impl Slots {
     pub(crate) async fn take_all(&self, slot: Slot, wait_max: Duration) -> Option<Slot> {
         drop(slot);
         let alone = Arc::clone(&self.alone).try_acquire_owned().ok()?;
+        // From now on its end, whichever it is, tells the pull loop that what was gathered is free again.
+        let mut all = Slot::Own { permit: None, freed: Arc::clone(&self.freed), alone: Some(alone) };
         let mut stuck = self.stuck.subscribe();
         let gather = async {
             loop {
@@ -102,16 +105,11 @@ impl Slots {
                 }
             }
         };
-        let permits = tokio::time::timeout(wait_max, gather).await.ok().flatten();
-        if permits.is_none() {
-            // What was gathered is free again.
-            self.freed.notify_one();
+        let gathered = tokio::time::timeout(wait_max, gather).await.ok().flatten()?;
+        if let Slot::Own { permit, .. } = &mut all {
+            *permit = Some(gathered);
         }
-        permits.map(|permits| self.slot(permits, Some(alone)))
-    }
-
-    fn slot(&self, permit: OwnedSemaphorePermit, alone: Option<OwnedSemaphorePermit>) -> Slot {
-        Slot::Own { permit: Some(permit), freed: Arc::clone(&self.freed), alone }
+        Some(all)
     }
 
     /// Has everything called in that was asked of the broker, and waits until what was on its way is here. For one waiter,
@@ -212,6 +210,7 @@ impl Drop for Counted {
 #[cfg(test)]
 mod tests {
     use super::Slots;
+    use futures::FutureExt as _;
     use std::time::Duration;
 
     const LONG: Duration = Duration::from_secs(60);
@@ -258,6 +257,20 @@ mod tests {
         let slots = Slots::new(2);
         let (own, _other) = (slots.try_take().expect("free"), slots.try_take().expect("free"));
         assert!(slots.take_all(own, Duration::from_millis(10)).await.is_none());
+        slots.freed().await;
+        assert_eq!(slots.free(), 1);
+    }
+
+    #[tokio::test]
+    async fn who_gives_up_waiting_for_all_slots_wakes_the_pull_loop() {
+        let slots = Slots::new(2);
+        let (own, _other) = (slots.try_take().expect("free"), slots.try_take().expect("free"));
+        let mut waiting = Box::pin(slots.take_all(own, LONG));
+        assert!(waiting.as_mut().now_or_never().is_none());
+        // Its own slot, which it gave up for them.
+        slots.freed().await;
+        assert_eq!(slots.free(), 0);
+        drop(waiting);
         slots.freed().await;
         assert_eq!(slots.free(), 1);
     }

@@ -180,6 +180,7 @@ fn unknown_copy() -> CopyHeaders {
         result_sequence: 0,
         check: true,
         schema: String::new(),
+        schema_backs: 0,
         due_ms: 0,
         trace: TraceMode::Child,
     }
@@ -223,6 +224,7 @@ pub(crate) mod tests {
             result_sequence: 0,
             check: false,
             schema: "0123456789abcdef".to_owned(),
+            schema_backs: 0,
             due_ms: 5,
             trace: TraceMode::Child,
         };

@@ -52,6 +52,7 @@ pub(super) fn task(
         result_sequence,
         check: true,
         schema: plan.envelope.schema.clone(),
+        schema_backs: 0,
         due_ms: now_ms(),
         // The context is that of a new trace already, linked to the old one.
         trace: TraceMode::Child,

@@ -32,7 +32,8 @@ const RECORD_HEADERS_BYTES_MAX: usize = 4_096;
 /// How long a task stays away whose schema this worker does not know yet.
 const SCHEMA_UNKNOWN_DELAY: Duration = Duration::from_secs(5);
 /// How often it is handed back for that. Counted, not timed since its submit: a task that has waited in a long queue, or was
-/// delayed, may meet an old worker only now.
+/// delayed, may meet an old worker only now. And counted apart: one that could not run alone may have been handed back more
+/// often than that before.
 const SCHEMA_UNKNOWN_BACKS_MAX: u32 = (SCHEMA_UNKNOWN_MS_MAX as u64 / SCHEMA_UNKNOWN_DELAY.as_millis() as u64) as u32;
 
 /// How long an attempt may take.
@@ -50,6 +51,8 @@ struct Verdicted {
     failure: Option<Failure>,
     /// Wait before the next copy; `None`: the queue's backoff.
     delay: Option<Duration>,
+    /// Whether it is handed back since this worker does not know its schema.
+    schema_unknown: bool,
 }
 
 impl Carried<'_> {
@@ -152,7 +155,8 @@ impl Carried<'_> {
                 Verdicted { failure: Some(error.failure()), delay: error.delay(), ..Verdicted::new(ended) }
             }
             Ran::Ended(Outcome::Undecodable(_)) if self.may_be_newer() => {
-                Verdicted { delay: Some(SCHEMA_UNKNOWN_DELAY), ..Verdicted::new(Ended::HandedBack) }
+                let delay = Some(SCHEMA_UNKNOWN_DELAY);
+                Verdicted { delay, schema_unknown: true, ..Verdicted::new(Ended::HandedBack) }
             }
             Ran::Ended(Outcome::Undecodable(reason)) => failed(Ended::Permanent, code::UNDECODABLE, reason),
             Ran::Panicked(message) => failed(Ended::Retryable, code::PANIC, message),
@@ -170,7 +174,7 @@ impl Carried<'_> {
 
     /// Whether the payload was written with a schema that this worker was not built with, as in a rolling deploy.
     fn may_be_newer(&self) -> bool {
-        self.held.schema() != self.station.schema && self.held.copy.generation.back < SCHEMA_UNKNOWN_BACKS_MAX
+        self.held.schema() != self.station.schema && self.held.copy.schema_backs < SCHEMA_UNKNOWN_BACKS_MAX
     }
 
     /// The same with a large output in the store, or a failure where the store does not take it.
@@ -207,7 +211,7 @@ impl Carried<'_> {
     async fn settle(&self, verdicted: Verdicted, started_at_ms: i64, children: Vec<TaskId>, trace: &TraceContext) {
         let (station, held) = (self.station, self.held);
         let ran = records::Ran { started_at_ms: Some(started_at_ms), children, ..self.records() };
-        let Verdicted { ended, output, failure, delay } = self.fitting(verdicted, &ran);
+        let Verdicted { ended, output, failure, delay, schema_unknown } = self.fitting(verdicted, &ran);
         let names = &station.broker.names;
         let why = failure.clone().unwrap_or_default();
         let policy = held.envelope.backoff.unwrap_or_default();
@@ -220,6 +224,7 @@ impl Carried<'_> {
             Plan::Fail => Papers::Result(Box::new(ran.failed(why))),
             Plan::Expire => Papers::Result(Box::new(ran.expired())),
             Plan::Retry => Papers::Copy(ran.retry(names, &why, delay)),
+            Plan::HandBack if schema_unknown => Papers::Copy(ran.hand_back_unknown(names, delay)),
             Plan::HandBack => Papers::Copy(ran.hand_back(names, delay)),
             Plan::FinishDeadLetter | Plan::Drop | Plan::Leave => Papers::None,
         };
@@ -262,6 +267,6 @@ impl Carried<'_> {
 
 impl Verdicted {
     fn new(ended: Ended) -> Self {
-        Self { ended, output: Output::none(), failure: None, delay: None }
+        Self { ended, output: Output::none(), failure: None, delay: None, schema_unknown: false }
     }
 }

@@ -197,6 +197,7 @@ impl Fleet {
             result_sequence: 0,
             check: false,
             schema: SchemaHash::of(ThumbnailRequest::DESCRIPTORS).as_str().to_owned(),
+            schema_backs: 0,
             due_ms: now_ms(),
             trace: TraceMode::Child,
         }

@@ -1,7 +1,7 @@
 //! The runtime against a real broker. A fleet as a whole, with processes that die, is tested in `tests/`.
 //!
 //! - `ends`: how a task ends, and what is stored of it;
-//! - `holds`: leases, slots, lanes, and handing back;
+//! - `holds`: leases, slots, lanes, and handing back; `alone`: a task that must run alone beside others that take long;
 //! - `outages`: what a worker does with a delivery whose lease has lapsed, or whose broker does not answer;
 //! - `hostile`: what other publishers may write;
 //! - `blobs`: payloads and outputs that no message holds; `blobs_harmed`: those that cannot be had, or are
@@ -15,6 +15,7 @@
 mod broker;
 mod fleet;
 
+mod alone;
 mod blobs;
 mod blobs_harmed;
 mod calls;
