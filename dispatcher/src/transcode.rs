@@ -4,6 +4,7 @@
 //! from a newer sender. Generated types would be faster and would make every new kind a rebuild of the dispatcher.
 
 mod depth;
+mod words;
 
 use crate::admit::Payload;
 use crate::error::{ApiError, Code};
@@ -98,7 +99,7 @@ pub(crate) fn to_json(bytes: &Bytes, message: &MessageDescriptor) -> Result<Box<
     let options = SerializeOptions::new().use_proto_field_name(true).skip_default_fields(false);
     let mut text = Vec::with_capacity(bytes.len() / 3 * 4 + 256);
     decoded
-        .serialize_with_options(&mut serde_json::Serializer::new(&mut text), &options)
+        .serialize_with_options(words::Words(&mut serde_json::Serializer::new(&mut text)), &options)
         .map_err(|error| wrong(error.to_string()))?;
     let text = String::from_utf8(text).map_err(|error| wrong(error.to_string()))?;
     RawValue::from_string(text).map_err(|error| wrong(error.to_string()))

@@ -133,6 +133,23 @@ fn output_has_proto_names_defaults_and_base64() {
 }
 
 #[test]
+fn numbers_that_json_has_none_for_are_shown_as_words_also_in_wrappers() {
+    let pool = DescriptorPool::global();
+    for name in ["DoubleValue", "FloatValue"] {
+        let message = pool.get_message_by_name(&format!("google.protobuf.{name}")).expect("it is well known");
+        for text in ["\"NaN\"", "\"Infinity\"", "\"-Infinity\"", "0.5"] {
+            let checked = check(json(text), &message, BYTES_MAX).expect(text);
+            assert_eq!(to_json(&checked.bytes, &message).expect("fits").get(), text, "{name}");
+        }
+    }
+    let webhook = KindSchema::read(WebhookRequest::DESCRIPTORS, WebhookRequest::SERVICE).expect("the kind").input;
+    let text = r#"{"data":{"a":[1.5,null,true,"x",{"b":[]}]}}"#;
+    let bytes = check(json(text), &webhook, BYTES_MAX).expect("fits").bytes;
+    let shown: serde_json::Value = serde_json::from_str(to_json(&bytes, &webhook).expect("fits").get()).expect("JSON");
+    assert_eq!(shown["data"], serde_json::json!({ "a": [1.5, null, true, "x", { "b": [] }] }));
+}
+
+#[test]
 fn the_digest_of_a_payload_does_not_depend_on_how_it_was_written() {
     let labels = |order: [&str; 3]| {
         let pairs: Vec<String> = order.iter().map(|name| format!("\"{name}\":\"{name}\"")).collect();

@@ -3,6 +3,8 @@
 //! A schema's name is a hash of its bytes rather than a number somebody must remember to raise: two builds of one file
 //! agree without asking anybody, and a change can never go by unnoticed.
 
+mod known;
+
 use std::collections::HashSet;
 use std::fmt::Write as _;
 
@@ -79,7 +81,7 @@ impl KindSchema {
 
 /// Reads a descriptor set of strangers. The reader panics where it should refuse (prost-reflect 0.16.5: a syntax that it does
 /// not know, as `editions`; keys of maps that can be none), so what is known to do that is looked for first, and what is not
-/// is fenced in.
+/// is fenced in. What it would panic on later, with a payload, is looked for afterwards.
 fn pool(descriptors: &[u8]) -> Result<DescriptorPool, String> {
     let set = FileDescriptorSet::decode(descriptors).map_err(|error| error.to_string())?;
     for file in &set.file {
@@ -92,7 +94,8 @@ fn pool(descriptors: &[u8]) -> Result<DescriptorPool, String> {
         }
     }
     let read = std::panic::catch_unwind(|| DescriptorPool::decode(descriptors).map_err(|error| error.to_string()));
-    read.unwrap_or_else(|_| Err("it is so wrong that it cannot be said how".to_owned()))
+    let pool = read.unwrap_or_else(|_| Err("it is so wrong that it cannot be said how".to_owned()))?;
+    known::redefined(&pool).map_or(Ok(pool), |name| Err(format!("{name} is not what everybody knows by this name")))
 }
 
 /// A map is a list of messages with a key and a value; compilers of `.proto` files make them right.
@@ -182,6 +185,7 @@ impl Faults {
 mod tests {
     use super::{KindSchema, SchemaError, SchemaHash};
     use crate::kinds::thumbnail::ThumbnailRequest;
+    use crate::kinds::webhook::WebhookRequest;
     use crate::task::Task;
     use prost::Message;
     use prost_types::field_descriptor_proto::{Label, Type};
@@ -251,6 +255,28 @@ mod tests {
         assert!(with_key(Type::Int64).is_ok());
         for key in [Type::Double, Type::Bytes, Type::Enum] {
             assert!(matches!(with_key(key), Err(SchemaError::NotDescriptors(_))), "{key:?}");
+        }
+    }
+
+    #[test]
+    fn a_well_known_message_with_other_fields_is_refused_and_no_panic() {
+        let with_fields = |change: fn(&mut DescriptorProto)| {
+            let mut set = FileDescriptorSet::decode(WebhookRequest::DESCRIPTORS).expect("descriptors");
+            let file =
+                set.file.iter_mut().find(|file| file.name() == "google/protobuf/struct.proto").expect("imported");
+            change(file.message_type.iter_mut().find(|message| message.name() == "Struct").expect("in it"));
+            KindSchema::read(&set.encode_to_vec(), WebhookRequest::SERVICE)
+        };
+        assert!(with_fields(|_| ()).is_ok());
+        let changes: [fn(&mut DescriptorProto); 4] = [
+            |structure| structure.nested_type[0].field[0].set_type(Type::Int64),
+            |structure| structure.nested_type[0].options = None,
+            |structure| structure.field[0].number = Some(7),
+            |structure| structure.field.clear(),
+        ];
+        for change in changes {
+            let refused = with_fields(change).expect_err("another Struct");
+            assert!(refused.to_string().contains("google.protobuf.Struct"), "{refused}");
         }
     }
 

@@ -24,6 +24,7 @@ pub(super) fn paths() -> Members {
 /// Their documents.
 pub(super) fn schemas() -> Members {
     let time = json!({ "type": "string", "format": "date-time" });
+    let time_or_null = json!({ "type": ["string", "null"], "format": "date-time" });
     let text_or_null = json!({ "type": ["string", "null"] });
     let count = json!({ "type": "integer", "minimum": 0 });
     let fields = json!({
@@ -34,13 +35,13 @@ pub(super) fn schemas() -> Members {
         "run": { "type": "integer", "minimum": 1, "description": "Which run failed: 1, and one more for each redrive." },
     });
     let filter = json!({
-        "type": "object", "additionalProperties": false,
+        "type": ["object", "null"], "additionalProperties": false,
         "properties": {
-            "code": { "type": "string" },
+            "code": text_or_null,
             "labels": { "type": "object", "additionalProperties": { "type": "string" } },
-            "before": time, "after": time,
-            "limit": { "type": "integer", "minimum": 1, "maximum": 1_000 },
-            "cursor": { "type": "string" },
+            "before": time_or_null, "after": time_or_null,
+            "limit": { "type": ["integer", "null"], "minimum": 1, "maximum": 1_000 },
+            "cursor": text_or_null,
         },
     });
     let mut schemas = Members::new();

@@ -5,13 +5,14 @@
 //! - [`records`]: results, dead letters, events and envelopes, as the dispatcher reads them.
 //! - [`names`]: ids, names, subjects and cursors. [`request`]: the query and the headers of a request.
 //! - [`transcode`]: JSON to protobuf and back. [`kind`]: the contract of a kind, as a worker registers it.
-//! - [`events`]: server-sent events. [`queues`]: the text of a queues file.
+//! - [`events`]: server-sent events. [`queues`]: the text of a queues file. [`ledger`]: the lines of a ledger.
 //!
 //! They are plain functions, so that a finding can be looked at in a debugger without libFuzzer.
 
 pub mod delivery;
 pub mod events;
 pub mod kind;
+pub mod ledger;
 pub mod names;
 pub mod queues;
 pub mod records;

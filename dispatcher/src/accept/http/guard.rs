@@ -17,7 +17,7 @@ use super::body;
 use super::connections::Peer;
 use super::observe::method_name;
 use super::problem::{self, Refused};
-use super::rules::{Found, Needs, Where, allowed, find};
+use super::rules::{self, Found, Needs, Where, allowed, find};
 use crate::auth::{FORBIDDEN_CHALLENGE, FORBIDDEN_REASON, Grant, Refusal};
 use crate::error::{ApiError, Code};
 use crate::limits::{DRAIN_BYTES_MAX, DRAIN_TIMEOUT, STRANGER_DRAIN_BYTES_MAX, STRANGER_DRAIN_TIMEOUT};
@@ -97,7 +97,8 @@ struct Visit {
 
 impl Visit {
     fn new(parts: &Parts) -> Self {
-        let route = parts.extensions.get::<MatchedPath>().map(|route| route.as_str().to_owned());
+        let matched = parts.extensions.get::<MatchedPath>();
+        let route = matched.map(|matched| rules::route(matched.as_str(), parts.uri.path()).to_owned());
         Self { began: Instant::now(), method: method_name(&parts.method), route }
     }
 

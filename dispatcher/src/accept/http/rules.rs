@@ -47,6 +47,16 @@ const SUBMIT_PATH: Needs = Needs::InQueue(Action::Submit, Where::Path);
 const OPERATE_PATH: Needs = Needs::InQueue(Action::Operate, Where::Path);
 const SUBMIT_ID: Needs = Needs::InQueue(Action::Submit, Where::Id);
 
+/// What the router has one route for, since it cannot split a segment; the handlers do.
+const LETTER: &str = "/v1/queues/{queue}/dead/{id}";
+const REDRIVE: &str = "/v1/queues/{queue}/dead/{id}:redrive";
+
+/// The route of a path, of which the router says that it is `matched`.
+pub(super) fn route<'a>(matched: &'a str, path: &str) -> &'a str {
+    let redrives = [":redrive", "%3Aredrive", "%3aredrive"].iter().any(|end| path.ends_with(end));
+    if matched == LETTER && redrives { REDRIVE } else { matched }
+}
+
 #[rustfmt::skip]
 static RULES: [Rule; 26] = [
     rule("/livez",                    Method::GET,    Needs::Nothing),
@@ -70,7 +80,7 @@ static RULES: [Rule; 26] = [
     rule("/v1/queues/{queue}/dead",   Method::GET,    READ_PATH),
     rule("/v1/queues/{queue}/dead/{id}", Method::GET, READ_PATH),
     rule("/v1/queues/{queue}/dead/{id}", Method::DELETE, OPERATE_PATH),
-    rule("/v1/queues/{queue}/dead/{id}", Method::POST, OPERATE_PATH),
+    rule(REDRIVE,                     Method::POST,   OPERATE_PATH),
     rule("/v1/queues/{queue}/dead:redrive", Method::POST, OPERATE_PATH),
     rule("/v1/queues/{queue}/dead:drop", Method::POST, OPERATE_PATH),
     rule("/v1/operations",            Method::GET,    Needs::InSome(Action::Operate)),
@@ -112,7 +122,7 @@ pub(super) fn allowed(route: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Found, Needs, allowed, find};
+    use super::{Found, Needs, allowed, find, route};
     use axum::http::Method;
 
     #[test]
@@ -120,8 +130,7 @@ mod tests {
         let document = crate::openapi::document(&[]);
         let mut open = Vec::new();
         for (path, item) in document["paths"].as_object().expect("paths") {
-            // The router cannot split a segment, so the handler does.
-            let route = path.replace("{blob_id}", "{id}").replace("{id}:redrive", "{id}");
+            let route = path.replace("{blob_id}", "{id}");
             for method in ["get", "put", "post", "delete"].into_iter().filter(|method| item.get(*method).is_some()) {
                 let method = Method::from_bytes(method.to_ascii_uppercase().as_bytes()).expect("a method");
                 match find(&route, &method) {
@@ -140,5 +149,15 @@ mod tests {
         assert_eq!(find("/v1/queues", &Method::DELETE), Found::OtherMethods);
         assert_eq!(find("/v1/blobs/{id}", &Method::HEAD), find("/v1/blobs/{id}", &Method::GET));
         assert_eq!(allowed("/v1/queues/{queue}/tasks"), "GET, HEAD, POST");
+    }
+
+    #[test]
+    fn a_letter_and_its_redrive_are_two_routes_with_methods_of_their_own() {
+        let letter = "/v1/queues/{queue}/dead/{id}";
+        assert_eq!(allowed(route(letter, "/v1/queues/mail/dead/mail_1")), "GET, HEAD, DELETE");
+        for path in ["/v1/queues/mail/dead/mail_1:redrive", "/v1/queues/mail/dead/mail_1%3Aredrive"] {
+            assert_eq!(allowed(route(letter, path)), "POST", "{path}");
+        }
+        assert_eq!(route("/v1/tasks/{id}", "/v1/tasks/mail_1:redrive"), "/v1/tasks/{id}");
     }
 }
