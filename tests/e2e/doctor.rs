@@ -88,6 +88,10 @@ async fn one_server_is_graded_by_when_it_writes_to_its_disk_and_not_at_all_where
     let desk = Desk::new(folder.path(), always.url(), 1).await;
     let graded = desk.doctor(&["--monitor", &always.monitor_url()]).await;
     assert_eq!((graded.code, &graded.document["grade"]), (Some(0), &json!("C")), "{}", graded.text);
+
+    let other = desk.doctor(&["--monitor", &monitor]).await;
+    assert_eq!((other.code, &other.document["grade"]), (Some(1), &json!("unknown")), "{}", other.text);
+    other.found("is of another broker");
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 
-use clap::Args;
+use clap::{ArgGroup, Args};
 use reqwest::Method;
 use serde_json::{Map, Value, json};
 
@@ -18,6 +18,7 @@ const ROUNDS_MAX: usize = 10;
 /// A cancel that was acknowledged holds, also while every worker is down. A handler that runs is told; what it still does
 /// is not recorded. Tasks that have ended stay as they are.
 #[derive(Debug, Args)]
+#[command(group = ArgGroup::new("condition").multiple(true))]
 #[command(after_help = "\
 Examples:
   workfleet cancel thumbnail_01jd7zk2v0e6tr4y8m3q5x9abc --reason 'wrong image'
@@ -196,8 +197,25 @@ fn unanswered(answer: &Value) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{labels, unanswered};
+    use super::{Cancel, labels, unanswered};
+    use clap::Parser;
     use serde_json::json;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        cancel: Cancel,
+    }
+
+    #[test]
+    fn conditions_are_given_together_and_one_at_least() {
+        let read = |words: &str| Line::try_parse_from(["cancel"].into_iter().chain(words.split(' ')));
+        let line = read("--queue mail --label a:1 --label b:2 --state scheduled").expect("all together");
+        assert_eq!((line.cancel.labels.len(), line.cancel.state.as_deref()), (2, Some("scheduled")));
+        assert!(
+            read("--queue mail").is_err() && read("--label a:1").is_err() && read("mail_1 --state queued").is_err()
+        );
+    }
 
     #[test]
     fn labels_are_pairs_and_values_may_have_colons() {

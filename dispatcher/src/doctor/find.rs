@@ -41,6 +41,7 @@ pub(super) async fn examine(broker: &Broker, mut servers: Vec<Server>) -> Examin
     servers.sort_by(|a, b| a.name.cmp(&b.name));
     servers.dedup_by(|a, b| a.name == b.name);
     let mut find = Find { broker, findings: Vec::new(), skew_ms: None };
+    find.strangers(&mut servers);
     find.servers(&servers);
     let assets = find.account(&servers).await;
     let queues = find.queues().await;
@@ -83,6 +84,20 @@ pub(super) async fn examine(broker: &Broker, mut servers: Vec<Server>) -> Examin
 impl Find<'_> {
     fn add(&mut self, severity: Severity, what: impl Into<String>, change: impl Into<String>) {
         self.findings.push(Finding { severity, what: what.into(), change: change.into() });
+    }
+
+    /// Takes out servers of another broker, which say nothing of this one. Of a cluster that was not seen whole the one that
+    /// we speak to may be missing; that has no grade anyway.
+    fn strangers(&mut self, servers: &mut Vec<Server>) {
+        let ours = self.broker.client.server_info().server_id;
+        let size = servers.iter().filter_map(|server| server.cluster_size).max().unwrap_or(1);
+        if size > servers.len() as u64 || servers.iter().any(|server| server.id == ours) {
+            return;
+        }
+        for server in servers.drain(..) {
+            let what = format!("server {} is of another broker than the one that was connected to", server.name);
+            self.add(Severity::Fault, what, "pass --monitor with the addresses of the fleet's own servers");
+        }
     }
 
     /// What servers say of themselves; of the one that answers, its greeting.

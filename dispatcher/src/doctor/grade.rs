@@ -117,6 +117,7 @@ mod tests {
 
     fn servers(syncs: &[SyncTime]) -> Vec<Server> {
         let server = |sync: &SyncTime| Server {
+            id: "A".to_owned(),
             name: "a".to_owned(),
             version: "2.15.1".to_owned(),
             sync: *sync,

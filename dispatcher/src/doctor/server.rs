@@ -8,6 +8,8 @@ use serde_json::Value;
 /// A server, from its `/varz`, or from the same over the account of the system.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Server {
+    /// What it calls itself since its start: the same that it greets clients with.
+    pub id: String,
     /// Its name.
     pub name: String,
     /// Its version.
@@ -52,6 +54,7 @@ impl Server {
             _ => SyncTime::Unknown,
         };
         Some(Self {
+            id: varz["server_id"].as_str()?.to_owned(),
             name: varz["server_name"].as_str()?.to_owned(),
             version: varz["version"].as_str()?.to_owned(),
             sync,
@@ -89,7 +92,9 @@ mod tests {
     #[test]
     fn a_server_says_when_it_writes_to_its_disk_or_it_is_not_known() {
         let server = |config: serde_json::Value| {
-            Server::read(&json!({"server_name": "a", "version": "2.15.1", "jetstream": {"config": config}}))
+            Server::read(
+                &json!({"server_id": "A", "server_name": "a", "version": "2.15.1", "jetstream": {"config": config}}),
+            )
         };
         let sync = |config| server(config).expect("a server").sync;
         assert_eq!(sync(json!({"sync_interval": 120_000_000_000_u64, "sync_always": true})), SyncTime::Always);
