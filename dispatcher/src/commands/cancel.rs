@@ -26,7 +26,7 @@ Examples:
   workfleet cancel --queue thumbnail --label import:17 --state scheduled --yes --json")]
 pub(crate) struct Cancel {
     /// The tasks' ids
-    #[arg(required_unless_present = "queue", conflicts_with = "queue", value_name = "ID")]
+    #[arg(required_unless_present = "queue", conflicts_with_all = ["queue", "condition"], value_name = "ID")]
     ids: Vec<String>,
     /// The queue whose tasks are to end that have the labels, or are in the state
     #[arg(long, value_name = "QUEUE", requires = "condition")]

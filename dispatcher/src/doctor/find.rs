@@ -86,12 +86,11 @@ impl Find<'_> {
         self.findings.push(Finding { severity, what: what.into(), change: change.into() });
     }
 
-    /// Takes out servers of another broker, which say nothing of this one. Of a cluster that was not seen whole the one that
-    /// we speak to may be missing; that has no grade anyway.
+    /// Takes out servers of another broker, which say nothing of this one. Where ours is a cluster, of which we know one, it
+    /// cannot be told: the one that we speak to may be among those that were not asked.
     fn strangers(&mut self, servers: &mut Vec<Server>) {
-        let ours = self.broker.client.server_info().server_id;
-        let size = servers.iter().filter_map(|server| server.cluster_size).max().unwrap_or(1);
-        if size > servers.len() as u64 || servers.iter().any(|server| server.id == ours) {
+        let ours = self.broker.client.server_info();
+        if ours.connect_urls.len() > 1 || servers.iter().any(|server| server.id == ours.server_id) {
             return;
         }
         for server in servers.drain(..) {
