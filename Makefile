@@ -14,7 +14,7 @@ ARGS ?=
 OVERLAY ?= local
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test kill-test crash-test redrive-test k8s-test chaos sourcing list-bench model-deep fuzz api-test check build fleet jaeger tools lint-tools fuzz-tools api-tools images manifests credentials manifest-tools clean-tools
+.PHONY: help demo test kill-test crash-test redrive-test slow-test k8s-test chaos sourcing list-bench model-deep fuzz api-test check build fleet jaeger tools lint-tools fuzz-tools api-tools images manifests credentials manifest-tools clean-tools
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,6 +40,10 @@ crash-test: tools ## a killed worker's 200 tasks, a handler that blocks for a mi
 redrive-test: tools ## redrive 500 dead letters, edited and not, while dispatchers are killed: one new result each (minutes)
 	cargo build $(LOCKED) --workspace --bins --tests
 	WORKFLEET_REDRIVE_TEST=full cargo test $(LOCKED) --workspace --test e2e -- --nocapture redrive_storm
+
+slow-test: tools ## the tests that wait for a minute or more to go by
+	cargo build $(LOCKED) --workspace --bins --tests
+	cargo test $(LOCKED) --workspace --test broker --test worker -- --ignored
 
 k8s-test: ## try the manifests on the cluster of KUBECONFIG; IMAGE_LOAD brings an image's tar into it, SCENARIO=a,c chooses
 	cargo build $(LOCKED) --workspace --bins --tests

@@ -68,7 +68,7 @@ async fn paths_and_bodies_that_are_wrong_are_refused() {
     let fleet = Fleet::start().await;
     let id = dead(&fleet).await;
     let post = async |path: &str, body: Value| fleet.http.post(path).json(&body).send().await;
-    post(&format!("/v1/queues/probe/dead/{id}"), json!({})).await.expect_problem(404, "not_found");
+    post(&format!("/v1/queues/probe/dead/{id}"), json!({})).await.expect_problem(405, "method_not_allowed");
     fleet.http.get(&format!("/v1/queues/other/dead/{id}")).send().await.expect_problem(404, "unknown_dead_letter");
     fleet.http.get("/v1/queues/probe/dead/probe_x").send().await.expect_problem(404, "unknown_dead_letter");
     post("/v1/queues/probe/dead:redrive", json!({})).await.expect_problem(400, "invalid_option");

@@ -104,6 +104,7 @@ async fn each_letter_is_told_of_once_however_many_dispatchers_there_are_and_howe
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "waits for a minute to be over: `make slow-test`"]
 async fn beyond_the_limit_of_a_minute_somebody_is_told_how_many_there_were() {
     let place = start().await;
     minute_with_room().await;

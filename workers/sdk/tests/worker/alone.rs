@@ -77,6 +77,7 @@ async fn taken(fleet: &Fleet, count: u64) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "waits for more than a minute: `make slow-test`"]
 async fn a_task_that_was_handed_back_often_keeps_its_place_until_it_can_run_alone() {
     let (fleet, gate) = (fleet().await, Gate::new());
     let worker = fleet.worker(2, gate.clone()).await;
