@@ -26,7 +26,8 @@ test: tools manifest-tools ## run every test; ARGS go to cargo test
 	@# The tests start the fleet's programs, and `cargo test` alone builds only those of the crate under test. With
 	@# `--tests`, since cargo would choose other features of many crates without, and build them all twice.
 	cargo build $(LOCKED) --workspace --bins --tests
-	cargo test $(LOCKED) --workspace $(ARGS)
+	@# One run names everything that fails, not the first program's failures alone.
+	cargo test $(LOCKED) --workspace --no-fail-fast $(ARGS)
 
 kill-test: tools ## 1,000 tasks, and 500 of 1 MB, while workers are killed and frozen: one result each (minutes)
 	cargo build $(LOCKED) --workspace --bins --tests

@@ -1,18 +1,20 @@
 //! Puts records into a queue's streams, as dispatchers and workers would leave them.
 
-use futures::future::join_all;
+use async_nats::jetstream::message::PublishMessage;
 use prost::Message as _;
 use workfleet_link::broker::Broker;
-use workfleet_link::pipeline::{Pipeline, Publish};
+use workfleet_link::pipeline::Publish;
 use workfleet_link::time::{now_ms, rfc3339_ms};
 use workfleet_proto::id::{QueueName, TaskId};
 use workfleet_proto::names::{Lane, header};
 use workfleet_proto::v1::{DeadLetter, Envelope, Event, Result as Record, State};
 
+/// Messages that are sent before the first of them is waited for.
+const SENT_MAX: usize = 256;
+
 /// Fills the queue `thumbnail`.
 pub(crate) struct Fill {
     broker: Broker,
-    pipeline: Pipeline,
 }
 
 /// A task of the queue, the same for the same number.
@@ -44,12 +46,22 @@ fn labels(number: u64) -> std::collections::HashMap<String, String> {
 
 impl Fill {
     pub(crate) fn new(broker: &Broker) -> Self {
-        Self { pipeline: Pipeline::start(broker), broker: broker.clone() }
+        Self { broker: broker.clone() }
     }
 
+    /// Stores messages in their order. A pipeline may have one overtake another, and lists show the order of the stream.
     async fn store(&self, messages: impl IntoIterator<Item = Publish>) {
-        let stored = join_all(messages.into_iter().map(|message| self.pipeline.publish(message))).await;
-        stored.into_iter().for_each(|stored| assert!(stored.is_ok(), "{stored:?}"));
+        let mut messages = messages.into_iter().peekable();
+        while messages.peek().is_some() {
+            let mut sent = Vec::new();
+            for Publish { subject, headers, payload, .. } in messages.by_ref().take(SENT_MAX) {
+                let message = PublishMessage::build().payload(payload).headers(headers);
+                sent.push(self.broker.jetstream.send_publish(subject, message).await.expect("sent"));
+            }
+            for stored in sent {
+                stored.await.expect("stored");
+            }
+        }
     }
 
     fn copy(&self, subject: String, number: u64) -> Publish {
