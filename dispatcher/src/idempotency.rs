@@ -28,7 +28,7 @@ use crate::kinds::Queue;
 use crate::large::Held;
 use crate::publish::refused;
 use crate::state::{self, Known};
-use crate::stow::NotStored;
+use crate::stow::{Claim, NotStored};
 use crate::transcode;
 use crate::view::{TaskView, UnixMs};
 
@@ -94,7 +94,7 @@ pub(crate) async fn submit(
         }
         let Some(sequence) = claim(inner, queue, admitted, &key).await? else { continue };
         let Some(Known::Lives(copy)) = known else {
-            let published = publish(inner, queue, admitted, context, &key).await;
+            let published = publish(inner, queue, admitted, Claim::Ours, context, &key).await;
             if published.as_ref().is_err_and(|error| is_refusal(error.code)) {
                 forget(inner, queue, sequence).await;
             }
@@ -199,7 +199,7 @@ async fn take_over(
         // Its timer is there perhaps, and no second one for another time is stored beside it.
         admitted.envelope.deadline_ms = first.deadline_ms;
     }
-    match publish(inner, queue, &admitted, context, first).await? {
+    match publish(inner, queue, &admitted, Claim::Earlier, context, first).await? {
         Keyed::Stored(until) => {
             let view = inner.find(queue, &admitted.id).await?;
             Ok(view.map_or(Keyed::Stored(until), |view| Keyed::Repeat(Box::new(view), until)))
@@ -212,11 +212,12 @@ async fn publish(
     inner: &Inner,
     queue: &Queue,
     admitted: &Admitted,
+    claim: Claim,
     context: &Context,
     key: &KeyRecord,
 ) -> Result<Keyed, ApiError> {
     let expires_at = expires_at(queue, key.submitted_at_ms);
-    match inner.stow(queue, admitted, context).await {
+    match inner.stow(queue, admitted, claim, context).await {
         Ok(stored) if stored.duplicate => Box::pin(remembered(inner, queue, admitted, expires_at)).await,
         Ok(_) => Ok(Keyed::Stored(expires_at)),
         // Another submit of the same key was quicker.

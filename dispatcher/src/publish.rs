@@ -65,12 +65,13 @@ impl Publisher {
         self.store(&names.delay_stream(&id.queue()), Publish { expected_sequence: Some(expected), ..message }).await
     }
 
-    /// The same as [`timer`](Self::timer) where another submit of the task may have stored it. All of them go by the deadline that the key's record
-    /// has; so a timer for another time was left by an earlier task of this key, which has ended, and is replaced.
+    /// The same as [`timer`](Self::timer) where another submit of the task may have stored it. All of them go by the
+    /// deadline that the key's record has; so a timer for another time was left by an earlier task of this key, which has
+    /// ended, and is replaced. Gives the sequence of what was stored, and nothing where another's timer is gone by.
     ///
     /// # Errors
     /// See [`PublishError`].
-    pub(crate) async fn shared_timer(&self, id: &TaskId, deadline_ms: i64) -> Result<(), NoTimer> {
+    pub(crate) async fn shared_timer(&self, id: &TaskId, deadline_ms: i64) -> Result<Option<u64>, NoTimer> {
         let names = &self.broker.names;
         let stream = names.delay_stream(&id.queue());
         let mut message = timer_message(names, id, deadline_ms);
@@ -82,12 +83,12 @@ impl Publisher {
                 deadline_of(&there.headers) == Some(deadline_ms) && set_ms_of(&there.headers).is_some_and(is_new)
             };
             if there.as_ref().is_some_and(is_same) {
-                return Ok(());
+                return Ok(None);
             }
             message.expected_sequence = Some(there.map_or(0, |there| there.sequence));
             match self.store(&stream, message.clone()).await {
                 Err(PublishError::Lost) => {}
-                stored => return Ok(stored.map(|_| ())?),
+                stored => return Ok(stored.map(|stored| Some(stored.sequence))?),
             }
         }
         Err(PublishError::InFlight.into())

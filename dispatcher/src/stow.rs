@@ -8,6 +8,7 @@ use bytes::Bytes;
 use opentelemetry::Context;
 use workfleet_link::blobs;
 use workfleet_link::pipeline::{PublishError, Stored};
+use workfleet_link::time::now_ms;
 use workfleet_proto::blob::BlobId;
 use workfleet_proto::limits::INLINE_BYTES_MAX;
 use workfleet_proto::v1::{Blob, Envelope};
@@ -32,6 +33,15 @@ pub(crate) enum NotStored {
     Timer(ApiError),
     /// It was refused, or nobody knows.
     Task(PublishError),
+}
+
+/// Whose the key of the task is; of a task without one it does not matter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Claim {
+    /// This submit took it.
+    Ours,
+    /// An earlier submit took it, and may be about to undo what it did.
+    Earlier,
 }
 
 impl NotStored {
@@ -62,11 +72,12 @@ impl Inner {
         &self,
         queue: &Queue,
         admitted: &Admitted,
+        claim: Claim,
         context: &Context,
     ) -> Result<Stored, NotStored> {
         if let Some(deadline_ms) = admitted.envelope.deadline_ms {
             // On the heap: every submit would carry the room for what few have.
-            return Box::pin(self.stow_timed(queue, admitted, deadline_ms, context)).await;
+            return Box::pin(self.stow_timed(queue, admitted, claim, deadline_ms, context)).await;
         }
         self.stow_untimed(queue, admitted, context).await
     }
@@ -81,27 +92,48 @@ impl Inner {
 
     /// The timer first: a task that was accepted with a deadline has one, whoever dies in between. A timer without a task
     /// fires once and finds nothing.
+    ///
+    /// A full queue that is asked again and again is not to fill with timers of what it refused, so a refused submit takes
+    /// its timer back, and only then its key. Whoever meets that key meanwhile stores a timer of its own over this one, and
+    /// is not harmed by a deletion that names the first one's sequence.
     async fn stow_timed(
         &self,
         queue: &Queue,
         admitted: &Admitted,
+        claim: Claim,
         deadline_ms: i64,
         context: &Context,
     ) -> Result<Stored, NotStored> {
-        if admitted.identity.is_kept() {
-            let stored = self.publisher.shared_timer(&admitted.id, deadline_ms).await;
-            stored.map_err(|error| NotStored::Timer(error.error()))?;
-            return self.stow_untimed(queue, admitted, context).await;
-        }
-        let timer = self.publisher.timer(&admitted.id, deadline_ms).await;
-        let timer = timer.map_err(|error| NotStored::Timer(NoTimer::from(error).error()))?;
-        let stored = self.stow_untimed(queue, admitted, context).await;
-        if stored.as_ref().is_err_and(NotStored::is_certain) {
-            // A full queue that is asked again and again is not to fill with timers of what it refused.
-            let stream = self.broker.names.delay_stream(&queue.name);
-            if let Err(error) = ask::delete_message(&self.broker, &stream, timer.sequence).await {
-                tracing::debug!(task = %admitted.id, %error, "the timer of a refused submit is left to fire");
+        let ours = match (admitted.identity.is_kept(), claim) {
+            (true, Claim::Ours) => self.publisher.shared_timer(&admitted.id, deadline_ms).await,
+            (true, Claim::Earlier) => {
+                self.publisher.timer(&admitted.id, deadline_ms).await.map(|_| None).map_err(NoTimer::from)
             }
+            (false, _) => {
+                let timer = self.publisher.timer(&admitted.id, deadline_ms).await;
+                timer.map(|timer| Some(timer.sequence)).map_err(NoTimer::from)
+            }
+        };
+        let ours = ours.map_err(|error| NotStored::Timer(error.error()))?;
+        let stored = self.stow_untimed(queue, admitted, context).await;
+        match (&stored, ours) {
+            // Storing took longer than the task had, and a timer that finds no task is dropped: this one fires now.
+            (Ok(_), _) if now_ms() >= deadline_ms => {
+                if let Err(error) = self.publisher.timer(&admitted.id, deadline_ms).await {
+                    tracing::debug!(task = %admitted.id, %error, "a deadline that passed meanwhile is left to the worker");
+                }
+            }
+            (Err(error), Some(timer)) if error.is_certain() && !matches!(error, NotStored::Lost) => {
+                let stream = self.broker.names.delay_stream(&queue.name);
+                if let Err(error) = ask::delete_message(&self.broker, &stream, timer).await {
+                    tracing::debug!(task = %admitted.id, %error, "the timer of a refused submit is left to fire");
+                    if admitted.identity.is_kept() {
+                        // The deletion may come yet, so the key stays: who takes it over brings a timer along.
+                        return Err(NotStored::Timer(NoTimer::from(PublishError::Unanswered).error()));
+                    }
+                }
+            }
+            _ => {}
         }
         stored
     }

@@ -16,6 +16,7 @@ use crate::idempotency::{self, Keyed};
 use crate::kinds::Queue;
 use crate::spans;
 use crate::state;
+use crate::stow::Claim;
 use crate::transcode;
 use crate::view::{StateWord, TaskView};
 
@@ -79,7 +80,7 @@ impl Inner {
         self.room.check(queue, admitted).await?;
         match admitted.identity {
             Identity::Fresh => {
-                self.stow(queue, admitted, context).await.map_err(|error| error.error(admitted))?;
+                self.stow(queue, admitted, Claim::Ours, context).await.map_err(|error| error.error(admitted))?;
                 Ok(Submitted { task: accepted(queue, admitted), key_expires_at: None })
             }
             Identity::Keyed | Identity::Ordinal | Identity::Named => {

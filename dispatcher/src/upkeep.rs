@@ -3,9 +3,11 @@
 
 use std::time::Duration;
 
+use futures::future::join_all;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use workfleet_proto::blob::Store;
+use workfleet_proto::id::QueueName;
 
 use crate::ask;
 use crate::bounds;
@@ -59,10 +61,19 @@ async fn measure(dispatcher: &Dispatcher) {
         ticks.tick().await;
         let connected = dispatcher.broker().is_connected();
         dispatcher.metrics().broker(connected);
-        match dispatcher.queues().await {
-            Ok(list) => list.queues.iter().for_each(|queue| dispatcher.metrics().queue(queue)),
+        match dispatcher.inner().kinds.names().await {
+            Ok(names) => drop(join_all(names.iter().map(|name| measure_queue(dispatcher, name))).await),
             Err(error) => tracing::debug!(%error, "the queues cannot be measured now"),
         }
+    }
+}
+
+/// One queue whose streams have no leader hides no other: each is measured by itself, here and below.
+async fn measure_queue(dispatcher: &Dispatcher, name: &QueueName) {
+    match dispatcher.queue(name.as_str()).await {
+        Ok(queue) => dispatcher.metrics().queue(&queue),
+        // A queue may go meanwhile.
+        Err(error) => tracing::debug!(queue = %name, %error, "the queue cannot be measured now"),
     }
 }
 
@@ -71,25 +82,32 @@ async fn measure_blobs(dispatcher: &Dispatcher) {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        if let Err(error) = measure_stores(dispatcher).await {
-            tracing::debug!(%error, "the object stores cannot be measured now");
+        let names = match dispatcher.inner().kinds.names().await {
+            Ok(names) => names,
+            Err(error) => {
+                tracing::debug!(%error, "the object stores cannot be measured now");
+                continue;
+            }
+        };
+        for queue in names {
+            if let Err(error) = measure_stores(dispatcher, &queue).await {
+                tracing::debug!(%queue, %error, "the object stores of the queue cannot be measured now");
+            }
         }
     }
 }
 
-async fn measure_stores(dispatcher: &Dispatcher) -> Result<(), ApiError> {
+async fn measure_stores(dispatcher: &Dispatcher, queue: &QueueName) -> Result<(), ApiError> {
     let inner = dispatcher.inner();
-    for queue in inner.connected()?.kinds.names().await? {
-        for (store, word) in [(Store::In, "in"), (Store::Out, "out")] {
-            let name = inner.broker.names.object_store(store, &queue);
-            let stream = format!("OBJ_{name}");
-            let blobs = ask::count(&inner.broker, &stream, &format!("$O.{name}.M.>")).await?;
-            let (state, bytes_max) = ask::stream_and_bytes_max(&inner.broker, &stream).await?;
-            inner.metrics.object_store(&queue, word, Fill { blobs, bytes: state.bytes, bytes_max });
-        }
-        // Nothing was swept: its series begin with 0, so that the first sweep is seen to raise them.
-        inner.metrics.swept(&Swept { queue: queue.to_string(), ..Swept::default() });
+    for (store, word) in [(Store::In, "in"), (Store::Out, "out")] {
+        let name = inner.broker.names.object_store(store, queue);
+        let stream = format!("OBJ_{name}");
+        let blobs = ask::count(&inner.broker, &stream, &format!("$O.{name}.M.>")).await?;
+        let (state, bytes_max) = ask::stream_and_bytes_max(&inner.broker, &stream).await?;
+        inner.metrics.object_store(queue, word, Fill { blobs, bytes: state.bytes, bytes_max });
     }
+    // Nothing was swept: its series begin with 0, so that the first sweep is seen to raise them.
+    inner.metrics.swept(&Swept { queue: queue.to_string(), ..Swept::default() });
     Ok(())
 }
 
@@ -109,7 +127,10 @@ async fn measure_queues(dispatcher: &Dispatcher) -> Result<(), ApiError> {
     for name in inner.connected()?.kinds.names().await? {
         // A queue may go meanwhile.
         let Ok(queue) = inner.kinds.queue(name.as_str()).await else { continue };
-        inner.metrics.bounds(&name, &bounds::of_queue(&inner.broker, &name, &queue.settings).await?);
+        match bounds::of_queue(&inner.broker, &name, &queue.settings).await {
+            Ok(bounds) => inner.metrics.bounds(&name, &bounds),
+            Err(error) => tracing::debug!(queue = %name, %error, "the bounds of the queue cannot be measured now"),
+        }
     }
     let log = inner.broker.names.operations_stream();
     let (state, bytes_max) = ask::stream_and_bytes_max(&inner.broker, &log).await?;

@@ -71,7 +71,8 @@ pub fn mistakes(settings: &v1::QueueSettings) -> Vec<String> {
     let backoff = settings.backoff.unwrap_or_default();
     bound("attempts_max", settings.attempts_max.into(), 1, 1_000);
     bound("backoff_base_ms", backoff.base_ms, 0, DAY_MS);
-    bound("backoff_max_ms", backoff.max_ms, backoff.base_ms.max(0), 7 * DAY_MS);
+    // A task that was cancelled between two attempts may leave a copy behind, and that must meet its record.
+    bound("backoff_max_ms", backoff.max_ms, backoff.base_ms.max(0), retry_delay_ms_max(settings));
     bound("lease_ms", settings.lease_ms, 1_000, 600_000);
     bound("timeout_ms", settings.timeout_ms, 1, 7 * DAY_MS);
     // A result must outlive every redelivery of its task, or a late copy would find nothing and run again.
@@ -139,6 +140,15 @@ fn alert_mistakes(settings: &v1::QueueSettings) -> Vec<String> {
     mistakes
 }
 
+/// The longest that a retry waits: half of the time for which ends are kept.
+///
+/// A retry that is stored just after its task was ended from outside finds the record of that end when it is due, and is
+/// dropped. The other half is for its wait in the queue then. 7 days where ends are kept for longer.
+#[must_use]
+pub fn retry_delay_ms_max(settings: &v1::QueueSettings) -> i64 {
+    (settings.retention_ms / 2).clamp(0, 7 * DAY_MS)
+}
+
 /// The lanes of checked settings, most urgent first.
 #[must_use]
 pub fn lanes(settings: &v1::QueueSettings) -> Vec<Lane> {
@@ -181,6 +191,19 @@ mod tests {
         };
         assert_eq!(days(38), Vec::<String>::new());
         assert!(days(37).concat().contains("blobs_age_ms"), "{:?}", days(37));
+    }
+
+    #[test]
+    fn a_retry_waits_no_longer_than_its_end_would_be_kept() {
+        let mut settings = defaults(&"mail".parse().expect("a name"));
+        let mut with = |retention_ms: i64, max_ms: i64| {
+            settings.retention_ms = retention_ms;
+            settings.backoff = Some(crate::v1::Backoff { base_ms: 1_000, max_ms });
+            mistakes(&settings)
+        };
+        assert_eq!(with(600_000, 300_000), Vec::<String>::new());
+        assert!(with(600_000, 300_001).concat().contains("backoff_max_ms"));
+        assert_eq!(with(365 * super::DAY_MS, 7 * super::DAY_MS), Vec::<String>::new());
     }
 
     #[test]

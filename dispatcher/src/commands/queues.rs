@@ -38,7 +38,7 @@ impl Queues {
         if self.name.is_some() {
             Queue::deserialize(&document).map_err(unreadable)?.show()
         } else {
-            show_all(&List::deserialize(&document).map_err(unreadable)?.queues)
+            show_all(&List::deserialize(&document).map_err(unreadable)?)
         }
     }
 }
@@ -46,6 +46,8 @@ impl Queues {
 #[derive(Debug, Deserialize)]
 struct List {
     queues: Vec<Queue>,
+    #[serde(default)]
+    unreadable: Vec<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -133,8 +135,8 @@ impl Queue {
     }
 }
 
-fn show_all(queues: &[Queue]) -> Result<(), Fault> {
-    if queues.is_empty() {
+fn show_all(List { queues, unreadable }: &List) -> Result<(), Fault> {
+    if queues.is_empty() && unreadable.is_empty() {
         return print::line("There are no queues; make some with `workfleet provision --queues FILE`.");
     }
     let rows = queues.iter().map(|queue| {
@@ -150,5 +152,17 @@ fn show_all(queues: &[Queue]) -> Result<(), Fault> {
             queue.slots(),
         ]
     });
-    print::table(["QUEUE", "WAITING", "OLDEST", "RUNNING", "SCHEDULED", "DEAD", "WORKERS", "BUSY"], rows)
+    let unknown = unreadable.iter().map(|name| {
+        let mut row = ["?"; 8].map(str::to_owned);
+        row[0].clone_from(name);
+        row
+    });
+    print::table(
+        ["QUEUE", "WAITING", "OLDEST", "RUNNING", "SCHEDULED", "DEAD", "WORKERS", "BUSY"],
+        rows.chain(unknown),
+    )?;
+    if !unreadable.is_empty() {
+        print::line("?: the broker does not answer for the streams of this queue now")?;
+    }
+    Ok(())
 }

@@ -59,7 +59,14 @@ pub(super) fn schemas() -> Members {
             "sha256": { "type": "string", "pattern": "^[0-9a-f]{64}$" },
             "expires_at": { "type": "string", "format": "date-time", "description": "When it may be swept." },
         })),
-        "QueueList": object(json!({ "queues": { "type": "array", "items": reference("schemas", "Queue") } })),
+        "QueueList": object(json!({
+            "queues": { "type": "array", "items": reference("schemas", "Queue") },
+            "unreadable": {
+                "type": "array",
+                "items": { "type": "string" },
+                "description": "Names of those that cannot be looked at now; left out when there are none.",
+            },
+        })),
         "Scale": object(json!({
             "value": count("What an autoscaler divides by slots."),
             "waiting": count("Tasks that wait for a slot."),

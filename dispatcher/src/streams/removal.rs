@@ -106,10 +106,11 @@ pub async fn purge(
     let (mut items, mut messages) = (Vec::new(), 0);
     if parts.contains(&Part::Waiting) {
         messages += held.waiting + held.running + held.delayed;
-        let queued = format!("{} tasks that wait, {} that run", held.waiting, held.running);
-        items.push(item(&format!("what is in {tasks}"), queued, whole(tasks)));
+        // In the order in which copies travel: one that falls due meanwhile is met where it comes to.
         let delayed = format!("{} tasks whose time has not come", held.delayed);
         items.push(item(&format!("what is in {delay}"), delayed, whole(delay)));
+        let queued = format!("{} tasks that wait, {} that run", held.waiting, held.running);
+        items.push(item(&format!("what is in {tasks}"), queued, whole(tasks)));
     }
     if parts.contains(&Part::Dead) {
         messages += held.dead;

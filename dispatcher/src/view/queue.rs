@@ -9,6 +9,9 @@ use super::UnixMs;
 pub struct QueueList {
     /// By name.
     pub queues: Vec<QueueView>,
+    /// Names of those that cannot be looked at now: the broker does not answer for their streams.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unreadable: Vec<String>,
 }
 
 /// A queue and what is in it.

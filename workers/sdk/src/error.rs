@@ -67,8 +67,8 @@ impl TaskError {
         Self::new(code, &message, Fate::Permanent)
     }
 
-    /// The same failure, tried again after this time instead of the queue's backoff. Longer waits than seven days are
-    /// cut to seven days.
+    /// The same failure, tried again after this time instead of the queue's backoff. Longer waits are cut
+    /// to seven days, and to half of the queue's `retention` (12 hours by default): a retry must find how its task ended.
     ///
     /// ```
     /// use std::time::Duration;

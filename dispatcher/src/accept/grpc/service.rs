@@ -125,7 +125,8 @@ impl Rpc for Service {
         let answer = async { door.open_some(Action::Read)?.queues().await };
         let list = self.unary("ListQueues", request.metadata(), &door, answer).await?;
         let seen = list.queues.into_iter().filter(|queue| door.sees(&queue.name));
-        Ok(Response::new(v1::ListQueuesReply { queues: seen.map(Into::into).collect() }))
+        let unreadable = list.unreadable.into_iter().filter(|queue| door.sees(queue)).collect();
+        Ok(Response::new(v1::ListQueuesReply { queues: seen.map(Into::into).collect(), unreadable }))
     }
 
     async fn list_tasks(&self, request: Request<v1::ListTasksRequest>) -> Result<Response<v1::ListTasksReply>, Status> {

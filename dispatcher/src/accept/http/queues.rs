@@ -20,6 +20,7 @@ pub(super) async fn list(
 ) -> Result<Response, ApiError> {
     let mut list = edge.dispatcher.queues().await?;
     list.queues.retain(|queue| grant.sees(&queue.name));
+    list.unreadable.retain(|queue| grant.sees(queue));
     Ok(answer::json(StatusCode::OK, &list))
 }
 

@@ -9,12 +9,13 @@ use workfleet_link::time::now_ms;
 use workfleet_proto::backoff;
 use workfleet_proto::id::TaskId;
 use workfleet_proto::limits::{FAILURE_MESSAGE_BYTES_MAX, SCHEMA_UNKNOWN_MS_MAX, cut};
+use workfleet_proto::settings;
 use workfleet_proto::settlement::{Ended, Plan, plan};
 use workfleet_proto::v1::Failure;
 
 use super::Carried;
 use crate::context::{Given, Origin};
-use crate::error::{RETRY_DELAY_MAX, TaskError};
+use crate::error::TaskError;
 use crate::handling::{Handling, Outside, Ran};
 use crate::metrics::Ended as MetricsEnded;
 use crate::outcome::Outcome;
@@ -215,8 +216,9 @@ impl Carried<'_> {
         let names = &station.broker.names;
         let why = failure.clone().unwrap_or_default();
         let policy = held.envelope.backoff.unwrap_or_default();
-        let delay =
-            delay.unwrap_or_else(|| backoff::delay(&policy, held.attempt(), rand::random())).min(RETRY_DELAY_MAX);
+        let delay = delay
+            .unwrap_or_else(|| backoff::delay(&policy, held.attempt(), rand::random()))
+            .min(duration_ms(settings::retry_delay_ms_max(&station.settings)));
         let delay = ran.before_deadline(delay);
         let plan = plan(held.attempt(), held.attempts_max(), self.lease.state(), ended);
         let papers = match plan {
