@@ -237,7 +237,6 @@ impl Kinds {
         ApiError::new(Code::UnknownQueue, format!("there is no queue {shown:?}"))
             .known(known.iter().map(ToString::to_string).collect())
     }
-
 }
 
 /// Names are made up by strangers, so there are never many of them.

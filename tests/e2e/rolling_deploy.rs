@@ -75,7 +75,11 @@ async fn completed_once(fleet: &Fleet, id: &str, pid: u32, echo: &str) {
 
 async fn none_is_dead(fleet: &Fleet) {
     let queue = fleet.http.get("/v1/queues/probe").send().await.expect(200).json();
-    assert_eq!((&queue["dead"], &queue["waiting"], &queue["scheduled"]), (&json!(0), &json!(0), &json!(0)), "{queue:#}");
+    assert_eq!(
+        (&queue["dead"], &queue["waiting"], &queue["scheduled"]),
+        (&json!(0), &json!(0), &json!(0)),
+        "{queue:#}"
+    );
 }
 
 #[tokio::test]

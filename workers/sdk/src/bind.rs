@@ -58,7 +58,8 @@ async fn try_bind(broker: &Broker, queue: &QueueName, kind: Kind) -> Result<Resu
         }
         Err(error) => return Ok(Err(error.to_string())),
     };
-    let contract = KindSchema::read(kind.descriptors, kind.service).map_err(|error| RunError::Register(error.into()))?;
+    let contract =
+        KindSchema::read(kind.descriptors, kind.service).map_err(|error| RunError::Register(error.into()))?;
     match kinds::join(broker, queue, kind.service, kind.descriptors).await {
         Ok(_) => Ok(Ok(Bound { settings, contract })),
         Err(error @ KindError::Schema(_)) => Err(RunError::Register(error)),
