@@ -54,6 +54,15 @@ pub enum Payload {
     Protobuf(Bytes),
 }
 
+impl Payload {
+    /// Its size as it came.
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::Json(bytes) | Self::Protobuf(bytes) => bytes.len(),
+        }
+    }
+}
+
 /// What admission goes by beside the submit itself.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Given<'a> {

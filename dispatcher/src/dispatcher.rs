@@ -26,6 +26,7 @@ use crate::operations::Operations;
 use crate::publish::Publisher;
 use crate::room::Room;
 use crate::state;
+use crate::unsent::Unsent;
 use crate::view::{Cursor, QueueList, QueueView, ScaleView, TaskList, TaskView, UnixMs};
 use crate::watch::{self, Watch};
 
@@ -46,6 +47,7 @@ pub(crate) struct Inner {
     pub(crate) metrics: Metrics,
     pub(crate) operations: Operations,
     pub(crate) large: Large,
+    pub(crate) unsent: Unsent,
     pub(crate) reads: Reads,
     pub(crate) calls: Semaphore,
     pub(crate) waits: Semaphore,
@@ -92,6 +94,7 @@ impl Dispatcher {
             metrics: Metrics::new(),
             operations: Operations::new(broker.clone()),
             large: Large::new(),
+            unsent: Unsent::new(),
             reads: Reads::new(),
             calls: Semaphore::new(CALLS_MAX),
             waits: Semaphore::new(WAITS_MAX),
@@ -116,8 +119,10 @@ impl Dispatcher {
     /// The same for a payload that has a share of the memory, which is given back before the wait.
     pub(crate) async fn submit_held(&self, submit: Submit, held: Held) -> Result<Submitted, ApiError> {
         let wait = submit.wait.map(|time| time.min(WAIT_MAX));
+        // What has no share of the large ones' memory has one of the others'.
+        let share = held.is_nothing().then(|| self.inner.unsent.hold(submit.payload.len())).transpose()?;
         let (queue, mut submitted) = self.inner.submit(submit, None).await?;
-        drop(held);
+        drop((held, share));
         if let Some(time) = wait.filter(|time| !time.is_zero() && !submitted.task.is_end()) {
             submitted.task = self.inner.wait_a_while(&queue, submitted.task, time).await;
         }
@@ -126,6 +131,7 @@ impl Dispatcher {
 
     /// Stores a task for another process of the fleet; with a parent, as its child. No other way leads to a parent.
     pub(crate) async fn submit_of_fleet(&self, submit: Submit, parent: Option<&Parent>) -> Result<TaskView, ApiError> {
+        let _share = self.inner.unsent.hold(submit.payload.len())?;
         let (_, submitted) = self.inner.submit(submit, parent).await?;
         Ok(submitted.task)
     }

@@ -22,8 +22,11 @@ use workfleet_proto::settings;
 use workfleet_proto::v1::{KindRecord, QueueSettings};
 
 use crate::ask;
-use crate::error::{ApiError, Code};
-use crate::limits::{KIND_FRESH, LOOKUPS_MAX, QUEUES_LISTED_MAX, SCHEMAS_MAX, UNKNOWN_FRESH, UNKNOWN_MAX};
+use crate::error::{ApiError, Code, unavailable};
+use crate::limits::{
+    KIND_FRESH, LOOKUP_ANSWER_TIMEOUT, LOOKUP_TIMEOUT, LOOKUPS_MAX, QUEUES_LISTED_MAX, SCHEMAS_MAX, SILENT_FRESH,
+    UNKNOWN_FRESH, UNKNOWN_MAX,
+};
 use crate::transcode;
 
 /// A queue as it was a moment ago.
@@ -69,6 +72,8 @@ pub(crate) struct Kinds {
     known: Mutex<HashMap<QueueName, Arc<Queue>>>,
     /// Names that were not there a moment ago, so that a client in a loop does not become a loop of reads.
     unknown: Mutex<HashMap<QueueName, Instant>>,
+    /// Names that the broker gave no answer about a moment ago, or all who wait for it would find out one after the other.
+    silent: Mutex<HashMap<QueueName, (Instant, ApiError)>>,
     /// By hash; bytes under a hash never change.
     schemas: Mutex<HashMap<String, KindSchema>>,
     /// Names of all queues, for answers that list what is known.
@@ -82,6 +87,7 @@ impl Kinds {
             broker,
             known: Mutex::default(),
             unknown: Mutex::default(),
+            silent: Mutex::default(),
             schemas: Mutex::default(),
             listed: Mutex::default(),
             lookups: Semaphore::new(LOOKUPS_MAX),
@@ -97,28 +103,46 @@ impl Kinds {
         if let Some(queue) = self.fresh(&name) {
             return Ok(queue);
         }
+        // The wait for a turn counts too: behind readers whom the broker does not answer it would have no end.
+        let found = tokio::time::timeout(LOOKUP_TIMEOUT, self.look_up(&name)).await;
+        found.unwrap_or_else(|_| self.as_it_was(&name, silent(&name)))
+    }
+
+    async fn look_up(&self, name: &QueueName) -> Result<Arc<Queue>, ApiError> {
         let _turn = self.lookups.acquire().await.map_err(|_| ApiError::new(Code::Internal, "closed"))?;
         // Most of those who waited for their turn find what another has read meanwhile.
-        if let Some(queue) = self.fresh(&name) {
+        if let Some(queue) = self.fresh(name) {
             return Ok(queue);
         }
-        if lock(&self.unknown).get(&name).is_some_and(|since| since.elapsed() < UNKNOWN_FRESH) {
+        if lock(&self.unknown).get(name).is_some_and(|since| since.elapsed() < UNKNOWN_FRESH) {
             return Err(self.unknown_queue(name.as_str()).await);
         }
-        match self.read(&name).await {
+        let silent_lately = lock(&self.silent).get(name).filter(|(since, _)| since.elapsed() < SILENT_FRESH).cloned();
+        if let Some((_, error)) = silent_lately {
+            return self.as_it_was(name, error);
+        }
+        let read = tokio::time::timeout(LOOKUP_ANSWER_TIMEOUT, self.read(name)).await;
+        match read.unwrap_or_else(|_| Err(silent(name))) {
             Ok(Some(queue)) => {
                 let queue = Arc::new(queue);
-                lock(&self.known).insert(name, Arc::clone(&queue));
+                lock(&self.known).insert(name.clone(), Arc::clone(&queue));
                 Ok(queue)
             }
             Ok(None) => {
-                lock(&self.known).remove(&name);
-                self.remember_unknown(&name);
+                lock(&self.known).remove(name);
+                remember(&self.unknown, name, Instant::now());
                 Err(self.unknown_queue(name.as_str()).await)
             }
-            // What was right two seconds ago is better than nothing.
-            Err(error) => lock(&self.known).get(&name).cloned().ok_or(error),
+            Err(error) => {
+                remember(&self.silent, name, (Instant::now(), error.clone()));
+                self.as_it_was(name, error)
+            }
         }
+    }
+
+    /// What was right two seconds ago is better than nothing.
+    fn as_it_was(&self, name: &QueueName, error: ApiError) -> Result<Arc<Queue>, ApiError> {
+        lock(&self.known).get(name).cloned().ok_or(error)
     }
 
     fn fresh(&self, name: &QueueName) -> Option<Arc<Queue>> {
@@ -213,14 +237,19 @@ impl Kinds {
         ApiError::new(Code::UnknownQueue, format!("there is no queue {shown:?}"))
             .known(known.iter().map(ToString::to_string).collect())
     }
+}
 
-    fn remember_unknown(&self, name: &QueueName) {
-        let mut unknown = lock(&self.unknown);
-        if unknown.len() >= UNKNOWN_MAX {
-            unknown.clear();
-        }
-        unknown.insert(name.clone(), Instant::now());
+/// Names are made up by strangers, so there are never many of them.
+fn remember<T>(names: &Mutex<HashMap<QueueName, T>>, name: &QueueName, value: T) {
+    let mut names = lock(names);
+    if names.len() >= UNKNOWN_MAX {
+        names.clear();
     }
+    names.insert(name.clone(), value);
+}
+
+fn silent(name: &QueueName) -> ApiError {
+    unavailable(format!("the broker does not say what the queue {name} is; nothing was accepted"))
 }
 
 /// Nothing under these locks can be left half done, so a panic elsewhere does not spoil them.

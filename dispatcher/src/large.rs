@@ -52,6 +52,11 @@ impl Large {
 }
 
 impl Held {
+    /// Whether it is no share at all.
+    pub(crate) fn is_nothing(&self) -> bool {
+        self.units == 0
+    }
+
     /// Makes it enough for so many bytes.
     ///
     /// # Errors

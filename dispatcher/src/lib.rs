@@ -86,6 +86,7 @@ mod stow;
 mod submit;
 mod sweep;
 mod transcode;
+mod unsent;
 mod upkeep;
 mod wait;
 mod watch;

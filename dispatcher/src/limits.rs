@@ -9,6 +9,9 @@ pub const JSON_MARGIN_BYTES: usize = 64 * 1024;
 /// Bodies and outputs over [`INLINE_BYTES_MAX`](workfleet_proto::limits::INLINE_BYTES_MAX) that are whole in memory at
 /// once, in bytes; the next one is refused. What is made of a body takes up to one and a half times as much beside it.
 pub const LARGE_BYTES_MAX: usize = 512 << 20;
+/// Payloads that travel in messages, of submits that the broker has not acknowledged, in bytes; the next one is refused. In
+/// memory are up to three times as many: as the task, as its message, and as what the connection has still to write.
+pub const SUBMITS_BYTES_MAX: usize = 64 << 20;
 /// How often a large output is in memory while it becomes JSON: itself, its base64, and that in a document.
 pub const JSON_COPIES: usize = 4;
 /// How often a dispatcher sweeps the object stores; the first time somewhere within it.
@@ -84,6 +87,14 @@ pub const UNKNOWN_FRESH: Duration = Duration::from_millis(500);
 pub const UNKNOWN_MAX: usize = 1_024;
 /// Kinds that are looked for at once.
 pub const LOOKUPS_MAX: usize = 16;
+/// How long the broker may take to say what a queue is. Shorter than [`LOOKUP_TIMEOUT`], so that whoever asks lives to
+/// remember that there was no answer.
+pub const LOOKUP_ANSWER_TIMEOUT: Duration = Duration::from_secs(4);
+/// How long a request may wait to learn what its queue is, waiting behind others included. Then it goes by what was last
+/// known.
+pub const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long it is remembered that the broker did not say what a queue is.
+pub const SILENT_FRESH: Duration = Duration::from_millis(500);
 /// Schemas that are kept ready per dispatcher; past it all are dropped and read again.
 pub const SCHEMAS_MAX: usize = 1_024;
 /// How long counts of a queue are used before they are asked for again.

@@ -4,6 +4,7 @@
 //! agree without asking anybody, and a change can never go by unnoticed.
 
 mod known;
+mod unread;
 
 use std::collections::HashSet;
 use std::fmt::Write as _;

@@ -51,11 +51,17 @@ mod cluster;
 /// Kinds that the dispatcher was not built with.
 mod kinds;
 
+/// Workers and dispatchers of two versions side by side.
+mod rolling_deploy;
+
 /// One trace per task.
 mod traces;
 
 /// The broker stalls, dies under load, or is full.
 mod outage;
+
+/// Many submit, and the broker is slow or silent.
+mod slow_broker;
 
 /// Many tasks, many readers.
 mod crowd;

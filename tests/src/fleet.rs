@@ -79,6 +79,14 @@ impl<B: Broker> Fleet<B> {
         self.workers.push(worker);
     }
 
+    /// Starts a probe worker of the next version and waits until it is ready.
+    pub async fn add_next_probe(&mut self) {
+        let name = format!("probe-next-{}", self.workers.len());
+        let spec = self.plan.spec(&name, "worker-probe", "workfleet-probe-next", &self.nats);
+        let spec = spec.variable("WORKFLEET_ADMIN_ADDR", "127.0.0.1:0");
+        self.workers.push(Worker::start(spec, self.folder.path()).await);
+    }
+
     /// The dispatcher's process.
     pub fn dispatcher(&mut self) -> &mut Process {
         &mut self.dispatcher
@@ -112,8 +120,16 @@ impl<B: Broker> Fleet<B> {
     /// # Panics
     /// When that fails.
     pub async fn provision(&self, queue: &str) {
+        self.provision_as(queue, |settings| settings).await;
+    }
+
+    /// The same with other settings, or for a queue that is there, whose settings are changed.
+    ///
+    /// # Panics
+    /// When that fails.
+    pub async fn provision_as(&self, queue: &str, change: impl FnOnce(QueueSettings) -> QueueSettings) {
         let file = self.folder.path().join(format!("{queue}.toml"));
-        queues::write(&file, &BTreeMap::from([(queue.to_owned(), QueueSettings::new(queue))]));
+        queues::write(&file, &BTreeMap::from([(queue.to_owned(), change(QueueSettings::new(queue)))]));
         let output = self.command(&["provision", "--queues", &file.display().to_string()]).await;
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }

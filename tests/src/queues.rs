@@ -26,6 +26,12 @@ impl QueueSettings {
         settings.lease("2s").timeout("30s").attempts_max(3).backoff("50ms", "200ms")
     }
 
+    /// With the next version of the probe's contract, as `workfleet-probe-next` has it.
+    #[must_use]
+    pub fn next_contract(self) -> Self {
+        Self { kind: workspace().join("tests/proto/next/probe.proto"), ..self }
+    }
+
     /// How long a worker may be silent about a task.
     #[must_use]
     pub fn lease(self, duration: &str) -> Self {

@@ -128,6 +128,12 @@ impl Stand {
         self.dispatchers.len()
     }
 
+    /// The process id of a dispatcher.
+    #[must_use]
+    pub fn dispatcher_pid(&self, at: usize) -> u32 {
+        self.dispatchers[at].process.pid()
+    }
+
     /// SIGKILL for a dispatcher, and a new process in its place, on other ports, ready.
     pub async fn replace_dispatcher(&mut self, at: usize) {
         let folder = self.plan.folder.clone();

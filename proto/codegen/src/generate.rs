@@ -26,7 +26,19 @@ use crate::kind::{CodegenError, kind_name, read_kind};
 /// # Panics
 /// Outside a build script, where `OUT_DIR` is not set.
 pub fn generate_kinds<P: AsRef<Path>>(paths: &[P]) -> Result<(), CodegenError> {
-    let out = PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo sets OUT_DIR for build scripts"));
+    generate_kinds_in("", paths)
+}
+
+/// The same in a folder of `$OUT_DIR`: for two versions of one kind in one crate, as tests of rolling deploys have them.
+///
+/// # Errors
+/// As [`generate_kinds`].
+///
+/// # Panics
+/// As [`generate_kinds`].
+pub fn generate_kinds_in<P: AsRef<Path>>(folder: &str, paths: &[P]) -> Result<(), CodegenError> {
+    let out = PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo sets OUT_DIR for build scripts")).join(folder);
+    std::fs::create_dir_all(&out).map_err(|source| CodegenError::Write { path: out.clone(), source })?;
     let mut index = String::new();
     for path in paths {
         let path = path.as_ref();
@@ -44,7 +56,7 @@ pub fn generate_kinds<P: AsRef<Path>>(paths: &[P]) -> Result<(), CodegenError> {
         let _ = write!(
             index,
             "/// The kind in `{module}.proto`.\n#[allow(missing_docs, unreachable_pub, clippy::all, clippy::pedantic, unused_qualifications)]\n\
-             pub mod {module} {{ include!(concat!(env!(\"OUT_DIR\"), \"/{}.rs\")); }}\n",
+             pub mod {module} {{ include!(concat!(env!(\"OUT_DIR\"), \"/{folder}/{}.rs\")); }}\n",
             kind.package
         );
     }

@@ -13,5 +13,5 @@ mod generate;
 mod kind;
 
 #[cfg(feature = "generate")]
-pub use generate::generate_kinds;
+pub use generate::{generate_kinds, generate_kinds_in};
 pub use kind::{CodegenError, KindFile, kind_name, read_kind};

@@ -1,7 +1,7 @@
 //! The contracts in the bucket `KINDS`: which messages a queue takes and gives, and every schema by its hash.
 //!
-//! `provision` registers the kinds it knows, a worker registers its own when it starts; both go through [`register`], so
-//! that an incompatible change is refused in either way, with the reason.
+//! `provision` registers the kinds it knows through [`register`], a worker its own when it starts through [`join`]. An
+//! incompatible change is refused in either way, with the reason.
 //!
 //! Written by plain publishes, not by the client's key-value store: that asks for the whole bucket's state first, which a
 //! worker need not be allowed to.
@@ -58,6 +58,40 @@ pub async fn register(
         }
     }
     Err(KindError::Store("others change the kind all the time".to_owned()))
+}
+
+/// Makes `descriptors` known to `queue`, as a worker does that starts. A schema that was never there becomes the one that new
+/// tasks are written with; one that was there before another leaves that one in its place.
+///
+/// In a rolling deploy workers of the older version start too: one has crashed, or an autoscaler adds some. Were the last one
+/// to start the one that decides, a field that callers already use would be refused, until a newer worker starts. So it is
+/// `provision`, by [`register`], that goes back to an older schema.
+///
+/// # Errors
+/// See [`register`]; also when the schema that tasks are written with now means something else by what both have.
+pub async fn join(
+    broker: &Broker,
+    queue: &QueueName,
+    service: &str,
+    descriptors: &[u8],
+) -> Result<SchemaHash, KindError> {
+    let own = KindSchema::read(descriptors, service)?;
+    let known = record(broker, queue).await?;
+    let Some(known) = known.filter(|known| is_older(&known.schemas, own.hash.as_str(), &known.schema)) else {
+        return register(broker, queue, service, descriptors).await;
+    };
+    if let Some(current) = schema(broker, queue, &known.schema).await? {
+        KindSchema::read(&current, &known.service)?.check_replaces(&own)?;
+    }
+    Ok(own.hash)
+}
+
+/// Whether the first of two schemas was replaced by the second, or by others and then by the second: both are listed, in this
+/// order. Then whoever has the second may run what was written with the first.
+#[must_use]
+pub fn is_older(schemas: &[String], hash: &str, than: &str) -> bool {
+    let place = |hash: &str| schemas.iter().position(|listed| listed == hash);
+    matches!((place(hash), place(than)), (Some(first), Some(second)) if first < second)
 }
 
 /// The contract of a queue; `None`: nobody has registered one.

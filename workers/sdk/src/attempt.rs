@@ -2,6 +2,7 @@
 
 mod halted;
 mod run;
+mod schema;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -9,6 +9,7 @@ use workfleet_link::broker::Broker;
 use workfleet_link::kinds::{self, KindError};
 use workfleet_link::read::{self, ReadError};
 use workfleet_proto::id::QueueName;
+use workfleet_proto::schema::KindSchema;
 use workfleet_proto::v1::QueueSettings;
 
 use crate::health::Health;
@@ -25,7 +26,8 @@ const LOOKS_PER_LOG: u32 = 15;
 #[derive(Debug)]
 pub(crate) struct Bound {
     pub(crate) settings: QueueSettings,
-    pub(crate) schema: String,
+    /// The schema that the worker was built with.
+    pub(crate) contract: KindSchema,
 }
 
 /// Waits for the queue, then registers the kind.
@@ -56,8 +58,10 @@ async fn try_bind(broker: &Broker, queue: &QueueName, kind: Kind) -> Result<Resu
         }
         Err(error) => return Ok(Err(error.to_string())),
     };
-    match kinds::register(broker, queue, kind.service, kind.descriptors).await {
-        Ok(schema) => Ok(Ok(Bound { settings, schema: schema.as_str().to_owned() })),
+    let contract =
+        KindSchema::read(kind.descriptors, kind.service).map_err(|error| RunError::Register(error.into()))?;
+    match kinds::join(broker, queue, kind.service, kind.descriptors).await {
+        Ok(_) => Ok(Ok(Bound { settings, contract })),
         Err(error @ KindError::Schema(_)) => Err(RunError::Register(error)),
         Err(error) => Ok(Err(error.to_string())),
     }

@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use workfleet_link::broker::Broker;
 use workfleet_proto::id::QueueName;
+use workfleet_proto::schema::KindSchema;
 use workfleet_proto::v1::QueueSettings;
 
 use crate::discard::Discarder;
@@ -63,6 +64,8 @@ pub(crate) struct Station {
     pub(crate) worker: String,
     /// Hash of the schema that the worker was built with.
     pub(crate) schema: String,
+    /// That schema.
+    pub(crate) contract: KindSchema,
     pub(crate) settings: QueueSettings,
     pub(crate) slots: Slots,
     /// What was said of the tasks in this process.

@@ -99,6 +99,9 @@ impl Carried<'_> {
             Ok(payload) => payload,
             Err(ran) => return (ran, held.children()),
         };
+        if let Some(unread) = self.unread(&payload).await {
+            return (Ran::Ended(Outcome::Undecodable(unread)), held.children());
+        }
         let Time { length, expires } = self.time();
         if length.is_zero() {
             return (if expires { Ran::Expired } else { Ran::TimedOut }, held.children());
@@ -159,7 +162,9 @@ impl Carried<'_> {
                 let delay = Some(SCHEMA_UNKNOWN_DELAY);
                 Verdicted { delay, schema_unknown: true, ..Verdicted::new(Ended::HandedBack) }
             }
-            Ran::Ended(Outcome::Undecodable(reason)) => failed(Ended::Permanent, code::UNDECODABLE, reason),
+            Ran::Ended(Outcome::Undecodable(reason)) => {
+                failed(Ended::Permanent, code::UNDECODABLE, self.why_unread(reason))
+            }
             Ran::Panicked(message) => failed(Ended::Retryable, code::PANIC, message),
             Ran::TimedOut => {
                 failed(Ended::Retryable, code::TIMEOUT, "the attempt took longer than its timeout".to_owned())
@@ -173,9 +178,9 @@ impl Carried<'_> {
         }
     }
 
-    /// Whether the payload was written with a schema that this worker was not built with, as in a rolling deploy.
+    /// Whether a worker that can read the payload may be on its way, as in a rolling deploy.
     fn may_be_newer(&self) -> bool {
-        self.held.schema() != self.station.schema && self.held.copy.schema_backs < SCHEMA_UNKNOWN_BACKS_MAX
+        self.is_foreign() && self.held.copy.schema_backs < SCHEMA_UNKNOWN_BACKS_MAX
     }
 
     /// The same with a large output in the store, or a failure where the store does not take it.

@@ -169,6 +169,28 @@ async fn a_schema_that_stays_unknown_for_ten_minutes_fails_the_task() {
     worker.stop().await;
 }
 
+/// Protobuf reads it and would leave the new field out.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_field_that_no_worker_knew_for_ten_minutes_fails_the_task_and_is_named() {
+    let fleet = Fleet::start().await;
+    let handler = async |_: Context, _: ThumbnailRequest| panic!("must not start");
+    let worker = fleet.worker(2, handler).await;
+    let payload = [task(80).encode_to_vec(), b"\xa0\x06\x01".to_vec()].concat();
+    let envelope = Envelope { payload: payload.into(), ..fleet.envelope() };
+    let headers = CopyHeaders { schema: "ffffffffffffffff".to_owned(), schema_backs: 119, ..fleet.headers() };
+    let waits = fleet.publish("m", headers.clone(), envelope.clone()).await;
+    eventually("it is scheduled", async || fleet.scheduled_for(&waits).await).await;
+    let fails = fleet.publish("m", CopyHeaders { schema_backs: 120, ..headers }, envelope).await;
+    let failure = fleet.ended(&fails).await.failure.expect("a failure");
+    assert_eq!(failure.code, "undecodable");
+    for said in ["field 100 of workfleet.kinds.thumbnail.v1.ThumbnailRequest", "ffffffffffffffff", "in 10 minutes"] {
+        assert!(failure.message.contains(said), "{}", failure.message);
+    }
+    eventually("the dead letter", async || fleet.dead(&fails).await).await;
+    fleet.emptied().await;
+    worker.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn attempts_that_were_used_up_by_dying_workers_fail_the_task_without_a_handler() {
     let fleet = Fleet::start().await;
