@@ -84,6 +84,12 @@ fn time() -> Value {
     json!({ "type": ["string", "null"], "format": "date-time" })
 }
 
+fn time_of(about: &str) -> Value {
+    let mut time = time();
+    time["description"] = Value::from(about);
+    time
+}
+
 fn count(about: &str) -> Value {
     json!({ "type": "integer", "minimum": 0, "description": about })
 }
@@ -110,14 +116,14 @@ fn task() -> Value {
             "id": { "type": "string", "description": "`<queue>_<26 characters>`" },
             "queue": { "type": "string" },
             "state": reference("schemas", "State"),
-            "attempt": { "type": "integer", "minimum": 0 },
+            "attempt": count("The last attempt that a worker began; 0: none has."),
             "attempts_max": { "type": "integer", "minimum": 0 },
             "priority": text_or_null(),
-            "submitted_at": time(),
-            "not_before": time(),
-            "started_at": time(),
-            "ended_at": time(),
-            "deadline": time(),
+            "submitted_at": time_of("When it was accepted."),
+            "not_before": time_of("It does not start before: the submit's delay or time, or that of the next attempt."),
+            "started_at": time_of("When the last attempt began; null: none has."),
+            "ended_at": time_of("When its end was recorded; null: it has not ended."),
+            "deadline": time_of("It has to have ended by then, or it expires; null: it has no deadline."),
             "progress": or_null(reference("schemas", "Progress")),
             "output": { "type": ["object", "null"], "description": "The kind's output, once completed; null where it has more than 256 KiB." },
             "output_blob": { "type": ["string", "null"], "description": "Where the output is then: the id of a blob." },
