@@ -206,6 +206,8 @@ pub const AUDIT_TRIES_MAX: u32 = 3;
 pub const AUDIT_AGAIN: Duration = Duration::from_secs(2);
 /// Most tasks of one audit: 16 bytes of each are kept in mind.
 pub const AUDIT_IDS_MAX: usize = 10_000_000;
+/// Most tasks that are named as no longer kept: an old ledger has nothing else.
+pub const AUDIT_IDS_NAMED_MAX: usize = 1_000;
 /// Most lines of a ledger that are named as unreadable.
 pub const AUDIT_LINES_NAMED_MAX: usize = 100;
 /// How long the broker may take to answer a question about a stream.

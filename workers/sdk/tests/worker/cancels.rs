@@ -256,20 +256,6 @@ async fn at_its_deadline_a_running_handler_is_told_and_the_task_expires() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_task_that_is_past_its_deadline_when_it_is_taken_has_begun_no_attempt() {
-    let fleet = Fleet::start().await;
-    let envelope = Envelope { deadline_ms: Some(now_ms() - 1), ..fleet.envelope() };
-    let id = fleet.publish("m", fleet.headers(), envelope).await;
-    let handler = async |_: Context, _: ThumbnailRequest| Err(TaskError::permanent("begun", "nobody wants it"));
-    let worker = fleet.worker(1, handler).await;
-    let record = fleet.ended(&id).await;
-    assert_eq!((record.state(), record.attempt, record.started_at_ms), (State::Expired, 0, None));
-    assert_eq!(record.attempts.len(), 0);
-    fleet.emptied().await;
-    worker.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_retry_that_would_come_after_the_deadline_expires_at_it_with_the_last_failure() {
     let fleet = Fleet::start().await;
     let handler = async |_: Context, _: ThumbnailRequest| {
