@@ -245,6 +245,7 @@ pub(super) fn headers() -> Value {
     let header = |about: &str| json!({ "schema": { "type": "string" }, "description": about });
     json!({
         "Idempotency-Key-Expires": header("Until when the key is remembered; only with a key."),
+        "Idempotency-Key-Repeated": header("`true`: an earlier submit with this key had stored the task; it may have ended since."),
         "Location": header("Where the task, or the blob, is: `/v1/tasks/{id}`, `/v1/blobs/{id}`."),
         "Preference-Applied": header("`wait=N`, if that was honoured."),
         "Retry-After": header("Seconds after which to try again."),
