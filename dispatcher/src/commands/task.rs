@@ -146,7 +146,9 @@ impl Task {
         rows.extend(fields.children.iter().map(|id| ("child", id.clone())));
         if let Some(failure) = &fields.failure {
             rows.push(("failure", failure.words()));
-            // A single attempt has failed as the task has.
+            // A single attempt has failed as the task has, and all that it adds is where it ran.
+            let only = failure.attempts.last().filter(|_| failure.attempts.len() == 1);
+            rows.extend(only.and_then(|only| only.worker.clone()).map(|worker| ("worker", worker)));
             let earlier = if failure.attempts.len() > 1 { failure.attempts.as_slice() } else { &[] };
             rows.extend(earlier.iter().map(|attempt| ("", attempt.words())));
         }
