@@ -131,8 +131,8 @@ pub const HALT_UNCLEAR_PAUSE: Duration = Duration::from_millis(50);
 pub const HALT_DISCARD_TIME_MAX: Duration = Duration::from_secs(1);
 /// Cancels of one task at once; the next one is refused.
 pub const CANCELS_MAX: usize = 256;
-/// Longest reason of a cancel, in characters.
-pub const CANCEL_REASON_CHARS_MAX: usize = 512;
+/// Longest reason of a cancel, a redrive or a drop, in characters.
+pub const REASON_CHARS_MAX: usize = 512;
 /// How long workers may take to confirm a cancel, from the time that they are asked.
 pub const CANCEL_ANSWER_TIME_MAX: Duration = Duration::from_secs(1);
 /// Records of workers that have not confirmed which are read at once.

@@ -5,7 +5,7 @@ use workfleet_proto::limits::{LABELS_MAX, ORDERING_KEY_BYTES_MAX};
 
 use super::{Members, reference};
 use crate::error::Code;
-use crate::limits::{CANCEL_REASON_CHARS_MAX, LIST_TASKS_DEFAULT, LIST_TASKS_MAX};
+use crate::limits::{LIST_TASKS_DEFAULT, LIST_TASKS_MAX, REASON_CHARS_MAX};
 
 /// What the path names: with patterns, a generated client notices a wrong id before it asks, and so does who makes up
 /// requests from the document (`make api-test`).
@@ -226,7 +226,7 @@ pub(super) fn parameters() -> Value {
         "priority": query("priority", json!({ "type": "string", "pattern": "^[a-z]$" }), "A lane of the queue: `h`, `m` or `l`."),
         "ordering_key": query("ordering_key", json!({ "type": "string", "minLength": 1, "maxLength": ORDERING_KEY_BYTES_MAX }), "Tasks with one ordering key share a bucket."),
         "attempts_max": query("attempts_max", json!({ "type": "integer", "minimum": 1, "maximum": 1_000 }), "How often a handler may be started, the first time included."),
-        "reason": query("reason", json!({ "type": "string", "maxLength": CANCEL_REASON_CHARS_MAX }), "Why, for people: it stands in the task's failure and in the operators' log."),
+        "reason": query("reason", json!({ "type": "string", "maxLength": REASON_CHARS_MAX }), "Why, for people: it stands in the operators' log, and in the failure of a task that is cancelled."),
         "state": query("state", reference("schemas", "State"), "Only tasks in this state."),
         "label_wanted": query("label", json!({ "type": "array", "items": { "type": "string", "pattern": LABEL_PATTERN } }), "Only tasks with this label, `key:value`; several: with all of them."),
         "limit": query("limit", json!({ "type": "integer", "minimum": 1, "maximum": LIST_TASKS_MAX, "default": LIST_TASKS_DEFAULT }), "Most tasks of the page."),
