@@ -21,7 +21,7 @@ use workfleet_proto::id::TaskId;
 use crate::dispatcher::Dispatcher;
 use crate::error::ApiError;
 use crate::ledger::{Entry, LedgerError, Read};
-use crate::limits::{AUDIT_CHUNK_IDS, AUDIT_CHUNKS_MAX, AUDIT_IDS_MAX, AUDIT_LINES_NAMED_MAX};
+use crate::limits::{AUDIT_CHUNK_IDS, AUDIT_CHUNKS_MAX, AUDIT_IDS_MAX, AUDIT_IDS_NAMED_MAX, AUDIT_LINES_NAMED_MAX};
 
 /// Where the tasks of a ledger are. `total` is the sum of the counts, of `lost`, and of `unreadable`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -42,8 +42,10 @@ pub struct Audit {
     pub cancelled: u64,
     /// Ended because their deadline passed.
     pub expired: u64,
-    /// Found nowhere, and older than what the queue keeps of ended tasks: nobody can tell.
+    /// Found nowhere, and older than what the queue keeps of ended tasks: no longer kept, and nobody can tell.
     pub beyond_retention: u64,
+    /// Of these, some: a thousand at most.
+    pub no_longer_kept: Vec<String>,
     /// Found nowhere, though they should be somewhere.
     pub lost: Vec<String>,
     /// Of the failed: those that have no dead letter, though it would be kept still.
@@ -68,6 +70,13 @@ impl Audit {
         self.lost.is_empty() && self.unreadable.is_empty() && letters_are_there
     }
 
+    /// Whether nothing is stored of any task of the ledger. That is rather another broker, or another fleet's name on it, than a
+    /// loss of everything.
+    #[must_use]
+    pub fn knows_none(&self) -> bool {
+        self.total > 0 && self.total == self.lost.len() as u64 + self.beyond_retention
+    }
+
     fn add(&mut self, id: &TaskId, fate: Fate) {
         self.total += 1;
         match fate {
@@ -86,7 +95,12 @@ impl Audit {
             }
             Fate::Cancelled => self.cancelled += 1,
             Fate::Expired => self.expired += 1,
-            Fate::BeyondRetention => self.beyond_retention += 1,
+            Fate::BeyondRetention => {
+                self.beyond_retention += 1;
+                if self.no_longer_kept.len() < AUDIT_IDS_NAMED_MAX {
+                    self.no_longer_kept.push(id.to_string());
+                }
+            }
             Fate::Unreadable => self.unreadable.push(id.to_string()),
             Fate::Lost => self.lost.push(id.to_string()),
         }
@@ -169,6 +183,7 @@ impl Dispatcher {
         }
         let Audit { repeated, unreadable_lines, torn_lines, .. } = notes;
         audit.lost.sort_unstable();
+        audit.no_longer_kept.sort_unstable();
         Ok(Audit { repeated, unreadable_lines, torn_lines, ..audit })
     }
 }

@@ -7,6 +7,7 @@ mod many;
 
 use std::sync::Arc;
 
+use workfleet_link::time::now_ms;
 use workfleet_proto::id::TaskId;
 use workfleet_proto::settlement::{Cause, Halted};
 use workfleet_proto::v1::{self, State};
@@ -14,12 +15,11 @@ use workfleet_proto::v1::{self, State};
 pub use many::{CancelMany, CancelledMany};
 
 use crate::dispatcher::{Dispatcher, Inner};
-use crate::error::{ApiError, Code};
+use crate::error::{ApiError, Code, unavailable};
 use crate::going_on::going_on;
 use crate::halt::{Halting, Telling};
 use crate::kinds::Queue;
-use crate::limits::CANCEL_REASON_CHARS_MAX;
-use crate::operations::{Action, Caller, Operation};
+use crate::operations::{self, Action, Caller, Operation};
 use crate::state;
 use crate::view::TaskView;
 
@@ -45,7 +45,7 @@ impl Dispatcher {
         let inner = self.inner();
         let permit = Arc::clone(&inner.cancels).try_acquire_owned();
         let permit = permit.map_err(|_| too_many("too many cancels at once"))?;
-        let queue = inner.queue_of(id).await?;
+        let queue = inner.queue_of(id).await.map_err(|error| if_unavailable(error, NOT_BEGUN, id))?;
         let (inner, id, caller) = (Arc::clone(inner), id.clone(), caller.clone());
         let cancel = async move {
             let _permit = permit;
@@ -78,17 +78,25 @@ async fn cancel(
     halting: Halting,
     caller: Caller,
 ) -> Result<Cancelled, ApiError> {
+    let began_ms = now_ms();
     let outcome = inner.halt(queue, id, &halting).await;
-    let is_done = match &outcome {
-        Ok(outcome) => outcome.halted == Halted::Halted,
+    let recorded_ms = match &outcome {
+        Ok(_) => None,
         // It may be recorded, and then it holds, whatever broke off behind it.
-        Err(_) => inner.read_result(queue, id).await.is_ok_and(|record| is_cancelled(record.as_ref())),
+        Err(_) => inner.read_result(queue, id).await.ok().flatten().as_ref().and_then(cancelled_at_ms),
     };
-    if is_done {
+    let is_new = match &outcome {
+        Ok(outcome) => outcome.halted == Halted::Halted && outcome.is_new,
+        Err(_) => recorded_ms.is_some_and(|at_ms| at_ms >= began_ms),
+    };
+    // A repeat that finds the task cancelled does nothing that is worth a line.
+    if is_new {
         let (queue, task, reason) = (queue.name.clone(), Some(id.clone()), halting.reason);
-        inner.operations.note(Operation { action: Action::Cancel, queue, task, count: 1, caller, reason });
+        let (filter, ids) = (String::new(), Vec::new());
+        inner.operations.note(Operation { action: Action::Cancel, queue, task, filter, ids, count: 1, caller, reason });
     }
-    let outcome = outcome?;
+    let known = if recorded_ms.is_some() { RECORDED } else { UNKNOWN };
+    let outcome = outcome.map_err(|error| if_unavailable(error, known, id))?;
     match outcome.halted {
         Halted::Halted => {}
         Halted::Ended(state) => return Err(ended(id, state)),
@@ -99,17 +107,26 @@ async fn cancel(
 
 /// What is asked for, with the reason as it may stand in a record.
 fn halting(reason: &str, telling: Telling) -> Result<Halting, ApiError> {
-    let chars = reason.chars().count();
-    if chars > CANCEL_REASON_CHARS_MAX {
-        let detail = format!("the reason has {chars} characters; it may have {CANCEL_REASON_CHARS_MAX}");
-        return Err(ApiError::invalid_option("reason", detail));
-    }
-    let reason = reason.replace(char::is_control, " ").trim().to_owned();
-    Ok(Halting { cause: Cause::Cancelled, deadline_ms: None, reason, telling })
+    Ok(Halting { cause: Cause::Cancelled, deadline_ms: None, reason: operations::reason(reason)?, telling })
 }
 
-fn is_cancelled(record: Option<&v1::Result>) -> bool {
-    record.is_some_and(|record| record.state() == State::Cancelled)
+fn cancelled_at_ms(record: &v1::Result) -> Option<i64> {
+    (record.state() == State::Cancelled).then_some(record.ended_at_ms)
+}
+
+/// What is known of a task where the broker fell silent.
+const NOT_BEGUN: &str = "nothing was cancelled; cancel it again";
+const UNKNOWN: &str = "it is not known whether the task is cancelled: it may be, or may be in a moment; cancel it again, which \
+                       is safe";
+const RECORDED: &str = "the task is recorded as cancelled, and that holds, but what waits of it may not be removed yet; cancel \
+                        it again, which is safe";
+
+/// The same error, where the broker did not answer, with what that means for the task.
+fn if_unavailable(error: ApiError, known: &str, id: &TaskId) -> ApiError {
+    match error.code {
+        Code::BrokerUnavailable => unavailable(format!("{known}. The broker: {}", error.detail)).task_id(id),
+        _ => error,
+    }
 }
 
 fn ended(id: &TaskId, state: State) -> ApiError {

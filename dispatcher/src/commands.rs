@@ -45,6 +45,7 @@ Exit codes:
   3  not served now, later may help: dispatcher or broker not reachable, queue full, no worker, all busy
   4  the time that was given passed first; the task itself goes on
   5  refused: unknown queue or task, invalid payload, conflict
+  6  the task was accepted, and its line could not be written to --log; its id is printed, so do not submit it again
 What went wrong is said on the standard error; with --json as one line of JSON with a stable code.
 
 Examples, in the checkout, with a fleet that `make fleet` has started:

@@ -30,7 +30,7 @@ use workfleet_proto::id::TaskId;
 use crate::dispatcher::Dispatcher;
 use crate::error::{ApiError, Code};
 use crate::going_on::going_on;
-use crate::operations::{Action, Caller, Operation};
+use crate::operations::{self, Action, Caller, Operation};
 use crate::view::TaskView;
 
 /// What a redrive came to, for its caller.
@@ -68,27 +68,28 @@ impl Dispatcher {
     pub async fn redrive(&self, id: &TaskId, changes: &RedriveChanges, caller: Caller) -> Result<Redrive, ApiError> {
         let (dispatcher, id, changes) = (self.clone(), id.clone(), changes.clone());
         going_on(async move {
+            let reason = operations::reason(&changes.reason)?;
             let redriven = dispatcher.inner().redrive_one(&id, &changes).await?;
             if redriven.is_accepted {
-                dispatcher.note(Action::Redrive, &id, caller);
+                dispatcher.note(Action::Redrive, &id, caller, reason);
             }
             Ok(redriven)
         })
         .await
     }
 
-    /// Deletes a dead letter.
+    /// Deletes a dead letter; `reason` is for people, and may be empty.
     ///
     /// # Errors
     /// When there is none, or the broker does not answer.
-    pub async fn drop_dead(&self, id: &TaskId, caller: Caller) -> Result<(), ApiError> {
-        let (dispatcher, id) = (self.clone(), id.clone());
+    pub async fn drop_dead(&self, id: &TaskId, reason: &str, caller: Caller) -> Result<(), ApiError> {
+        let (dispatcher, id, reason) = (self.clone(), id.clone(), operations::reason(reason)?);
         going_on(async move {
             let queue = dispatcher.inner().queue_of_letter(&id).await?;
             if !dispatcher.inner().drop_letter(&queue, &id).await? {
                 return Err(unknown_letter(&id));
             }
-            dispatcher.note(Action::Drop, &id, caller);
+            dispatcher.note(Action::Drop, &id, caller, reason);
             Ok(())
         })
         .await
@@ -99,9 +100,9 @@ impl Dispatcher {
         alert::run(self.clone(), stop).await;
     }
 
-    fn note(&self, action: Action, id: &TaskId, caller: Caller) {
-        let (queue, task) = (id.queue(), Some(id.clone()));
-        self.inner().operations.note(Operation { action, queue, task, count: 1, caller, reason: String::new() });
+    fn note(&self, action: Action, id: &TaskId, caller: Caller, reason: String) {
+        let (queue, task, filter, ids) = (id.queue(), Some(id.clone()), String::new(), Vec::new());
+        self.inner().operations.note(Operation { action, queue, task, filter, ids, count: 1, caller, reason });
     }
 }
 

@@ -64,6 +64,8 @@ pub struct Submitted {
     pub task: TaskView,
     /// Until when its idempotency key is remembered; only with a key.
     pub key_expires_at: Option<UnixMs>,
+    /// Whether an earlier submit with the same key had stored it; it may have ended since.
+    pub is_repeat: bool,
 }
 
 /// The output of a completed task or of a call.

@@ -57,6 +57,8 @@ pub(crate) enum Telling {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Outcome {
     pub(crate) halted: Halted,
+    /// Whether this halt has recorded the end, as far as can be known: an earlier one may have.
+    pub(crate) is_new: bool,
     /// A redrive has marked the task for another run, and has not published it. Nobody's deadline ends that.
     pub(crate) is_only_marked: bool,
     /// Workers that have not confirmed in time.
@@ -78,6 +80,7 @@ impl Inner {
             span: &span,
             record: None,
             found: None,
+            is_new: false,
             is_only_marked: false,
             workers_unanswered: 0,
         };
@@ -105,6 +108,7 @@ struct Walk<'a> {
     record: Option<v1::Result>,
     /// As it was last found.
     found: Option<Found>,
+    is_new: bool,
     is_only_marked: bool,
     workers_unanswered: u32,
 }
@@ -118,11 +122,12 @@ impl Walk<'_> {
                 Ok(step) => step,
                 Err(halted) => {
                     self.discard_payload(halted).await;
-                    let Self { is_only_marked, workers_unanswered, .. } = self;
-                    return Ok(Outcome { halted, is_only_marked, workers_unanswered });
+                    let Self { is_new, is_only_marked, workers_unanswered, .. } = self;
+                    return Ok(Outcome { halted, is_new, is_only_marked, workers_unanswered });
                 }
             };
             let reply = Box::pin(self.take(step)).await?;
+            self.is_new |= matches!((step, reply), (HaltStep::StoreEnd { .. }, HaltReply::Done | HaltReply::Unclear));
             if reply == HaltReply::Unclear {
                 unclear += 1;
                 if unclear > HALT_UNCLEAR_MAX {

@@ -35,6 +35,9 @@ pub struct Line {
     /// When it was submitted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub submitted_at: Option<UnixMs>,
+    /// Before when it does not start, where it was submitted for later: its result is kept from then on at the earliest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_before: Option<UnixMs>,
     /// The idempotency key that it was submitted with. The stream has none: a key is a caller's, and may say more than
     /// everybody who reads a ledger should know.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -48,23 +51,31 @@ pub struct Entry {
     pub id: TaskId,
     /// When it was submitted, if the line says so.
     pub submitted_at: Option<UnixMs>,
+    /// Before when it does not start, if the line says so.
+    pub not_before: Option<UnixMs>,
 }
 
 impl Line {
     /// The line of a task.
     #[must_use]
     pub fn of(task: &TaskView) -> Self {
-        Self { id: task.id.clone(), queue: task.queue.clone(), submitted_at: task.submitted_at, key: None }
+        Self {
+            id: task.id.clone(),
+            queue: task.queue.clone(),
+            submitted_at: task.submitted_at,
+            not_before: task.not_before,
+            key: None,
+        }
     }
 
     /// Reads a line: a document, or an id alone.
     fn entry(text: &[u8]) -> Option<Entry> {
         let text = std::str::from_utf8(text).ok()?.trim();
         if let Ok(id) = text.parse() {
-            return Some(Entry { id, submitted_at: None });
+            return Some(Entry { id, submitted_at: None, not_before: None });
         }
         let line: Self = serde_json::from_str(text).ok()?;
-        Some(Entry { id: line.id.parse().ok()?, submitted_at: line.submitted_at })
+        Some(Entry { id: line.id.parse().ok()?, submitted_at: line.submitted_at, not_before: line.not_before })
     }
 }
 

@@ -142,8 +142,8 @@ pub const HALT_UNCLEAR_PAUSE: Duration = Duration::from_millis(50);
 pub const HALT_DISCARD_TIME_MAX: Duration = Duration::from_secs(1);
 /// Cancels of one task at once; the next one is refused.
 pub const CANCELS_MAX: usize = 256;
-/// Longest reason of a cancel, in characters.
-pub const CANCEL_REASON_CHARS_MAX: usize = 512;
+/// Longest reason of a cancel, a redrive or a drop, in characters.
+pub const REASON_CHARS_MAX: usize = 512;
 /// How long workers may take to confirm a cancel, from the time that they are asked.
 pub const CANCEL_ANSWER_TIME_MAX: Duration = Duration::from_secs(1);
 /// Records of workers that have not confirmed which are read at once.
@@ -217,6 +217,8 @@ pub const AUDIT_TRIES_MAX: u32 = 3;
 pub const AUDIT_AGAIN: Duration = Duration::from_secs(2);
 /// Most tasks of one audit: 16 bytes of each are kept in mind.
 pub const AUDIT_IDS_MAX: usize = 10_000_000;
+/// Most tasks that are named as no longer kept: an old ledger has nothing else.
+pub const AUDIT_IDS_NAMED_MAX: usize = 1_000;
 /// Most lines of a ledger that are named as unreadable.
 pub const AUDIT_LINES_NAMED_MAX: usize = 100;
 /// How long the broker may take to answer a question about a stream.

@@ -5,9 +5,11 @@
 //! would keep an operator from the very cancel that mends it. What the buffer has no room for is counted, and stands in
 //! the log of the process all the same.
 
+mod filter;
 mod list;
 mod record;
 
+pub(crate) use filter::{reason, words};
 pub use list::{ListOperations, OperationList, OperationView};
 
 use std::net::IpAddr;
@@ -35,8 +37,10 @@ const TRY_PAUSE: Duration = Duration::from_secs(1);
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(3);
 /// Longest name of a caller, and longest origin, in characters.
 const CALLER_CHARS_MAX: usize = 256;
-/// Longest reason, in characters.
-const REASON_CHARS_MAX: usize = 512;
+/// Longest filter, in characters.
+const FILTER_CHARS_MAX: usize = 512;
+/// Of many tasks, so many are named: enough to look at some, and not so many that one call fills the log.
+pub const OPERATION_IDS_MAX: usize = 20;
 /// Who calls where there is no authentication.
 const ANONYMOUS: &str = "anonymous";
 
@@ -120,6 +124,10 @@ pub struct Operation {
     pub queue: QueueName,
     /// To which task, where it was one.
     pub task: Option<TaskId>,
+    /// How many tasks were chosen, in one line; empty where they were named.
+    pub filter: String,
+    /// Of many tasks, those that it came to; the first [`OPERATION_IDS_MAX`] are noted.
+    pub ids: Vec<TaskId>,
     /// How many it came to.
     pub count: u64,
     /// Who asked for it.
@@ -202,6 +210,8 @@ fn tell(record: &Record) {
         action = record.action,
         queue = record.queue,
         task = record.task_id,
+        filter = record.filter,
+        tasks = record.ids.join(" "),
         count = record.count,
         who = record.who,
         from = record.from,

@@ -81,13 +81,16 @@ impl Inner {
         match admitted.identity {
             Identity::Fresh => {
                 self.stow(queue, admitted, Claim::Ours, context).await.map_err(|error| error.error(admitted))?;
-                Ok(Submitted { task: accepted(queue, admitted), key_expires_at: None })
+                Ok(Submitted { task: accepted(queue, admitted), key_expires_at: None, is_repeat: false })
             }
             Identity::Keyed | Identity::Ordinal | Identity::Named => {
-                Ok(match idempotency::submit(self, queue, admitted, sha256, context).await? {
-                    Keyed::Stored(until) => Submitted { task: accepted(queue, admitted), key_expires_at: Some(until) },
-                    Keyed::Repeat(task, until) => Submitted { task: *task, key_expires_at: Some(until) },
-                })
+                let keyed = idempotency::submit(self, queue, admitted, sha256, context).await?;
+                let is_repeat = matches!(keyed, Keyed::Repeat(..));
+                let (task, until) = match keyed {
+                    Keyed::Stored(until) => (accepted(queue, admitted), until),
+                    Keyed::Repeat(task, until) => (*task, until),
+                };
+                Ok(Submitted { task, key_expires_at: Some(until), is_repeat })
             }
         }
     }

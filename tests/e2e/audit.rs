@@ -41,10 +41,27 @@ async fn a_task_that_is_deleted_by_hand_is_named_lost_by_the_ledger_of_its_submi
     let words = String::from_utf8_lossy(&[words.stdout, words.stderr].concat()).into_owned();
     assert!(words.contains(&later) && words.contains("1 are lost"), "{words}");
 
+    let elsewhere = fleet.folder().join("elsewhere").display().to_string();
+    std::fs::write(&elsewhere, "other_01h455vb4pex5vsknk084sn02q\n").expect("written");
+    let words = fleet.command(&["audit", &elsewhere]).await;
+    let words = String::from_utf8_lossy(&words.stderr).into_owned();
+    assert!(words.contains("none of them is known at") && words.contains("WORKFLEET_PREFIX"), "{words}");
+
     assert_eq!(audit(&fleet, &["/nowhere"]).await.0, Some(2));
     assert_eq!(audit(&fleet, &["--queue", "probe"]).await.0, Some(2), "the queue has no ledger");
     std::fs::write(&ledger, "what is this\n").expect("written");
     assert_eq!(audit(&fleet, &[&ledger]).await.0, Some(2));
+}
+
+#[tokio::test]
+async fn a_task_whose_line_cannot_be_written_is_told_as_accepted() {
+    let fleet = Fleet::builder().workers("probe", 1).start().await;
+    let payload = fleet.logged(&Probe::echo("a")).to_string();
+    let output = fleet.command(&["submit", "probe", &payload, "--log", "/dev/full"]).await;
+    let (id, said) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert_eq!(output.status.code(), Some(6), "{id} {said}");
+    assert!(said.contains("was accepted") && said.contains("/dev/full"), "{said}");
+    fleet.completed(id.trim()).await;
 }
 
 #[tokio::test]

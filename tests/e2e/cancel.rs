@@ -29,7 +29,17 @@ async fn a_task_is_cancelled_over_rest_and_whoever_follows_it_is_told() {
     let nobody = path("probe_01h455vb4pex5vsknk084sn02q");
     fleet.http.delete(&nobody).send().await.expect_problem(404, "unknown_task");
     let expired = fleet.submit_with("?deadline=1s", &Probe::echo("too late")).await;
-    assert_eq!(fleet.ended(&expired).await["state"], "expired");
+    let end = fleet.ended(&expired).await;
+    assert_eq!((&end["state"], &end["attempt"], &end["started_at"]), (&json!("expired"), &json!(0), &Value::Null));
+    assert!(end["ended_at"].as_str() >= end["deadline"].as_str() && end["deadline"].is_string(), "{end:#}");
+    let shown = fleet.command(&["get", &expired]).await;
+    let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+    for (name, at) in [("deadline", &end["deadline"]), ("ended", &end["ended_at"])] {
+        // A person is spared the zeros at the end of a fraction.
+        let second = &at.as_str().expect("a time")[..19];
+        assert!(shown.lines().any(|line| line.starts_with(name) && line.contains(second)), "{shown}");
+    }
+    assert!(shown.lines().any(|line| line.starts_with("attempt") && line.contains("0 of ")), "{shown}");
     let conflict = fleet.http.delete(&path(&expired)).send().await.expect_problem(409, "conflict");
     assert!(conflict["detail"].as_str().is_some_and(|detail| detail.contains("expired")), "{conflict}");
 }

@@ -95,7 +95,7 @@ async fn the_same_calls_are_there_over_grpc() {
     let redrive = v1::RedriveRequest { id: first.clone(), payload, ..Default::default() };
     assert_eq!(grpc.redrive(redrive).await.expect("redriven").into_inner().id, first);
     fleet.completed(&first).await;
-    let all = v1::DropDeadManyRequest { queue: "probe".to_owned(), ids: vec![second, first], filter: None };
+    let all = v1::DropDeadManyRequest { queue: "probe".to_owned(), ids: vec![second, first], ..Default::default() };
     let dropped = grpc.drop_dead_many(all).await.expect("an answer").into_inner();
     assert_eq!((dropped.done, dropped.gone, dropped.problems.len()), (1, 1, 0));
 }
@@ -112,17 +112,36 @@ async fn a_person_lists_reads_redrives_and_drops() {
     };
     let list = told(&["dead", "list", "probe"], 0).await;
     assert!(list.contains(&first) && list.contains("bad_image") && list.lines().count() == 3, "{list}");
-    assert!(told(&["dead", "get", &first], 0).await.contains("bad_image in attempt 1 of 3"));
+    let letter = told(&["dead", "get", &first], 0).await;
+    let worker = fleet.dead_letter(&first).await.and_then(|letter| letter.result).expect("a result").worker;
+    assert!(letter.contains("bad_image in attempt 1 of 3") && letter.contains(&worker), "{worker}: {letter}");
+    let other = told(&["dead", "redrive", &first, "--run", "3"], 5).await;
+    assert!(other.contains("is of run 1, and not of run 3"), "{other}");
     let payload: Value = serde_json::from_str(&told(&["dead", "get", &first, "--payload"], 0).await).expect("JSON");
     assert_eq!(payload["echo"], "x");
-    told(&["dead", "redrive", &first, "--field", "fail_times=0"], 0).await;
+    told(&["dead", "redrive", &first, "--field", "fail_times=0", "--reason", "edited"], 0).await;
     fleet.completed(&first).await;
     told(&["dead", "redrive", &first], 5).await;
     assert!(told(&["dead", "drop", "--queue", "probe"], 2).await.contains("--all"));
     assert!(told(&["dead", "drop", "--queue", "probe", "--all"], 2).await.contains("--yes"));
-    let dropped = told(&["dead", "drop", "--queue", "probe", "--code", "bad_image", "--yes", "--json"], 0).await;
+    let dropped =
+        told(&["dead", "drop", "--queue", "probe", "--code", "bad_image", "--yes", "--json", "--reason", "old"], 0)
+            .await;
     let dropped: Value = serde_json::from_str(&dropped).expect("JSON");
     assert_eq!(dropped["done"], 1);
     assert!(fleet.dead_letter(&second).await.is_none());
-    assert!(told(&["dead", "list", "probe"], 0).await.contains("no such"));
+    assert!(told(&["dead", "list", "probe"], 0).await.contains("No dead letters in probe."));
+    assert!(told(&["dead", "list", "probe", "--code", "x"], 0).await.contains("meet these conditions"));
+    let log = async || {
+        let log = fleet.http.get("/v1/operations").send().await.expect(200).json();
+        log["operations"].as_array().filter(|log| log.len() == 2).cloned()
+    };
+    let log = eventually("both stand in the operators' log", log).await;
+    assert_eq!((&log[0]["action"], &log[0]["reason"]), (&json!("drop_many"), &json!("old")));
+    assert_eq!((&log[0]["filter"], &log[0]["ids"]), (&json!("code=bad_image"), &json!([second])));
+    assert_eq!((&log[1]["action"], &log[1]["reason"]), (&json!("redrive"), &json!("edited")));
+    let words = told(&["operations"], 0).await;
+    assert!(words.contains("code=bad_image") && words.contains(&second), "{words}");
+    let unknown = told(&["operations", "--queue", "nope"], 5).await;
+    assert!(unknown.contains("probe"), "the known queues are named: {unknown}");
 }

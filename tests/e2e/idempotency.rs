@@ -48,3 +48,27 @@ async fn many_at_once_with_one_key_make_one_task() {
     fleet.completed(&ids[0]).await;
     assert_eq!(fleet.runs_of(&ids[0]).len(), 1);
 }
+
+#[tokio::test]
+async fn whoever_repeats_the_key_of_a_cancelled_task_is_told_that_it_is_cancelled() {
+    let fleet = Fleet::builder().workers("probe", 0).start().await;
+    let payload = fleet.logged(&Probe::echo("once")).to_string();
+    let submitted = async |more: &[&str]| {
+        let output = fleet.command(&[&["submit", "probe", &payload, "--key", "order-17"], more].concat()).await;
+        assert!(output.status.success(), "{output:?}");
+        [output.stdout, output.stderr].map(|said| String::from_utf8_lossy(&said).trim().to_owned())
+    };
+    let [first, said] = submitted(&[]).await;
+    assert_eq!(said, "", "nothing is to be said of the first");
+    assert!(fleet.command(&["cancel", &first]).await.status.success());
+    let [second, said] = submitted(&[]).await;
+    assert_eq!(second, first);
+    assert!(said.contains("exists already, and is cancelled"), "{said}");
+    let [document, said] = submitted(&["--json"]).await;
+    let (document, said): (Value, Value) =
+        (serde_json::from_str(&document).expect("JSON"), serde_json::from_str(&said).expect("JSON"));
+    assert_eq!((&document["state"], &said["code"]), (&Value::from("cancelled"), &Value::from("repeated_key")));
+    let answer = submit(&fleet, "order-17", &Probe::echo("once")).await;
+    assert_eq!(answer.header("idempotency-key-repeated"), Some("true"));
+    assert_eq!(submit(&fleet, "order-18", &Probe::echo("once")).await.header("idempotency-key-repeated"), None);
+}

@@ -74,7 +74,8 @@ impl Inner {
         if self.read_result(queue, &entry.id).await?.is_some() && self.read_dead_letter(&entry.id).await?.is_some() {
             return Ok(Fate::RedriveUnfinished);
         }
-        let is_old = entry.submitted_at.is_some_and(|at| at.0 < kept_since_ms);
+        // It has not ended before it could start.
+        let is_old = entry.submitted_at.max(entry.not_before).is_some_and(|at| at.0 < kept_since_ms);
         Ok(if is_old { Fate::BeyondRetention } else { Fate::Lost })
     }
 

@@ -12,14 +12,14 @@ use workfleet_proto::id::{IdError, QueueName, TaskId};
 use workfleet_proto::settlement::Halted;
 use workfleet_proto::v1::State;
 
-use super::{halting, too_many};
+use super::{UNKNOWN, halting, if_unavailable, too_many};
 use crate::dispatcher::Inner;
 use crate::error::{ApiError, unavailable};
-use crate::halt::{Halting, Telling};
+use crate::halt::{Halting, Outcome, Telling};
 use crate::kinds::Queue;
 use crate::limits::{CANCEL_MANY_CONCURRENT_MAX, CANCEL_MANY_MAX, CANCEL_MANY_TIME_MAX, CANCEL_PROBLEMS_MAX};
 use crate::list::ListTasks;
-use crate::operations::{Action, Caller, Operation};
+use crate::operations::{self, Action, Caller, Operation};
 
 /// Which tasks of a queue are to end: these, or those that the filter finds.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -64,18 +64,28 @@ pub(super) async fn cancel(inner: &Inner, many: CancelMany, caller: Caller) -> R
     let queue = inner.connected()?.kinds.queue(&many.queue).await?;
     let (ids, next) = wanted(inner, &queue, &many).await?;
     let mut done = CancelledMany { next, ..CancelledMany::default() };
-    let halted = halt_all(inner, &queue, ids, &halting, &mut done).await;
+    let (halted, ids) = halt_all(inner, &queue, ids, &halting, &mut done).await;
+    if !ids.is_empty() {
+        let (action, count) = (Action::CancelMany, ids.len() as u64);
+        let (queue, filter, reason) = (queue.name.clone(), many.filter(), halting.reason.clone());
+        inner.operations.note(Operation { action, queue, task: None, filter, ids, count, caller, reason });
+    }
     if halted.is_empty() {
         return Ok(done);
     }
-    let count = u64::from(done.cancelled);
-    let (name, reason) = (queue.name.clone(), halting.reason.clone());
-    inner.operations.note(Operation { action: Action::CancelMany, queue: name, task: None, count, caller, reason });
     done.workers_unanswered = inner.tell(&queue, &halted, &halting).await?;
     Ok(done)
 }
 
 impl CancelMany {
+    /// For the operators' log; empty where ids are named.
+    fn filter(&self) -> String {
+        if !self.ids.is_empty() {
+            return String::new();
+        }
+        operations::words(&[("state", self.state.map(|state| state.word().to_owned()))], &self.labels)
+    }
+
     fn has_filter(&self) -> bool {
         self.has_condition() || self.limit.is_some() || self.cursor.is_some()
     }
@@ -135,37 +145,40 @@ fn ids(queue: &QueueName, texts: &[String]) -> Result<Vec<TaskId>, ApiError> {
     each_once.into_iter().map(read).collect()
 }
 
-/// Ends them, a bounded number at once; gives those whose workers are to be told.
+/// Ends them, a bounded number at once; gives those whose workers are to be told, and those of them that were not cancelled
+/// before.
 async fn halt_all(
     inner: &Inner,
     queue: &Queue,
     ids: Vec<TaskId>,
     halting: &Halting,
     done: &mut CancelledMany,
-) -> Vec<TaskId> {
+) -> (Vec<TaskId>, Vec<TaskId>) {
     let until = Instant::now() + CANCEL_MANY_TIME_MAX;
     let halts = ids.into_iter().map(|id| async move {
         if Instant::now() >= until {
             let detail = "the time of one call is over; cancel it again".to_owned();
             return (Err(unavailable(detail).task_id(&id)), id);
         }
-        (inner.halt(queue, &id, halting).await.map_err(|error| error.task_id(&id)), id)
+        let outcome = inner.halt(queue, &id, halting).await;
+        (outcome.map_err(|error| if_unavailable(error, UNKNOWN, &id).task_id(&id)), id)
     });
     let mut halts = stream::iter(halts).buffer_unordered(CANCEL_MANY_CONCURRENT_MAX);
-    let mut halted = Vec::new();
+    let (mut halted, mut new) = (Vec::new(), Vec::new());
     while let Some((outcome, id)) = halts.next().await {
-        match outcome.map(|outcome| outcome.halted) {
-            Ok(Halted::Halted) => {
+        match outcome {
+            Ok(Outcome { halted: Halted::Halted, is_new, .. }) => {
                 done.cancelled += 1;
+                new.extend(is_new.then(|| id.clone()));
                 halted.push(id);
             }
-            Ok(Halted::Ended(_)) => done.ended += 1,
-            Ok(Halted::Unknown) => done.unknown += 1,
+            Ok(Outcome { halted: Halted::Ended(_), .. }) => done.ended += 1,
+            Ok(Outcome { halted: Halted::Unknown, .. }) => done.unknown += 1,
             Err(error) if done.problems.len() < CANCEL_PROBLEMS_MAX => done.problems.push(error),
             Err(_) => {}
         }
     }
-    halted
+    (halted, new)
 }
 
 #[cfg(test)]

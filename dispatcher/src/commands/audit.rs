@@ -71,7 +71,7 @@ impl Audit {
         } else {
             show(&audited)?;
         }
-        self.verdict(&audited)
+        self.verdict(&audited, &config.address())
     }
 
     async fn audit(&self, broker: &Broker, mut ledgers: Vec<Lines>) -> Result<audit::Audit, Fault> {
@@ -81,13 +81,23 @@ impl Audit {
         Ok(Dispatcher::new(broker.clone()).audit(stream::iter(ledgers).flatten()).await?)
     }
 
-    fn verdict(&self, audited: &audit::Audit) -> Result<(), Fault> {
+    /// `address` is told where nothing is known: on a machine with two fleets, the default one is easily the wrong one.
+    fn verdict(&self, audited: &audit::Audit, address: &str) -> Result<(), Fault> {
         let letters = if self.letters_dropped { Letters::MayBeDropped } else { Letters::Kept };
         if !audited.accounts_for_all(letters) {
             let (lost, unreadable) = (audited.lost.len(), audited.unreadable.len());
             let letters = audited.failed_without_letter.len();
+            let hint = if audited.knows_none() {
+                format!(
+                    "; none of them is known at {address}: is that the broker where they were accepted (--nats), and the \
+                     fleet (WORKFLEET_PREFIX)?"
+                )
+            } else {
+                String::new()
+            };
             return Err(Fault::Found(format!(
-                "of {} accepted tasks, {lost} are lost, {unreadable} unreadable, {letters} failed without a dead letter",
+                "of {} accepted tasks, {lost} are lost, {unreadable} unreadable, {letters} failed without a dead \
+                 letter{hint}",
                 audited.total
             )));
         }
@@ -124,7 +134,7 @@ fn show(audited: &audit::Audit) -> Result<(), Fault> {
     ];
     // What is hardly ever there is shown when it is.
     let rare = [
-        ("beyond retention", audited.beyond_retention),
+        ("no longer kept", audited.beyond_retention),
         ("failed without a dead letter", audited.failed_without_letter.len() as u64),
         ("redrive unfinished", audited.redrive_unfinished.len() as u64),
         ("unreadable", audited.unreadable.len() as u64),
@@ -133,20 +143,26 @@ fn show(audited: &audit::Audit) -> Result<(), Fault> {
     ];
     let rows = counts.into_iter().chain(rare.into_iter().filter(|(_, count)| *count > 0));
     print::pairs(rows.map(|(name, count)| (name, count.to_string())).collect())?;
-    name("Lost", &audited.lost)?;
-    name("Failed without a dead letter", &audited.failed_without_letter)?;
-    name("Redrive unfinished; redrive again", &audited.redrive_unfinished)?;
-    name("Unreadable", &audited.unreadable)
+    name("Lost", &audited.lost, audited.lost.len() as u64)?;
+    let without = &audited.failed_without_letter;
+    name("Failed without a dead letter", without, without.len() as u64)?;
+    let unfinished = &audited.redrive_unfinished;
+    name("Redrive unfinished; redrive again", unfinished, unfinished.len() as u64)?;
+    name("Unreadable", &audited.unreadable, audited.unreadable.len() as u64)?;
+    let old = "No longer kept: submitted, or due, longer ago than results are kept, so nobody can tell";
+    name(old, &audited.no_longer_kept, audited.beyond_retention)
 }
 
-fn name(what: &str, ids: &[String]) -> Result<(), Fault> {
+/// The first of `count` ids, of which `ids` are known.
+fn name(what: &str, ids: &[String], count: u64) -> Result<(), Fault> {
     if ids.is_empty() {
         return Ok(());
     }
     print::line(&format!("\n{what}:"))?;
     ids.iter().take(IDS_SHOWN_MAX).try_for_each(|id| print::line(&format!("  {id}")))?;
-    let more = ids.len().saturating_sub(IDS_SHOWN_MAX);
-    if more > 0 { print::line(&format!("  and {more} more; --json names them all")) } else { Ok(()) }
+    let more = count.saturating_sub(IDS_SHOWN_MAX as u64);
+    let named = if count > ids.len() as u64 { "--json names more" } else { "--json names them all" };
+    if more > 0 { print::line(&format!("  and {more} more; {named}")) } else { Ok(()) }
 }
 
 impl From<AuditError> for Fault {

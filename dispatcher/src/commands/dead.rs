@@ -114,7 +114,12 @@ impl List {
         match (form, self.all, cursor) {
             (Form::Json, true, _) => Ok(()),
             (Form::Json, false, next) => print::json(&json!({ "dead": kept, "next": next })),
-            (Form::Words, _, _) if count == 0 => print::line("There is no such dead letter."),
+            (Form::Words, _, _) if count == 0 && self.which.is_all() => {
+                print::line(&format!("No dead letters in {}.", self.queue))
+            }
+            (Form::Words, _, _) if count == 0 => {
+                print::line(&format!("No dead letters in {} meet these conditions.", self.queue))
+            }
             (Form::Words, _, Some(next)) => print::line(&format!("\nThere may be more: --all, or --cursor {next}")),
             (Form::Words, _, None) => Ok(()),
         }

@@ -59,6 +59,9 @@ pub(crate) enum Fault {
     /// The broker, or a kind, stands against it.
     #[error("{0}")]
     Denied(String),
+    /// The task was accepted, and does not stand in the file that was to name it.
+    #[error("{0}")]
+    Unlogged(String),
     /// Whoever read our output has gone, as `head` does: no reason to complain.
     #[error("the reader of the output has gone")]
     PipeClosed,
@@ -77,6 +80,7 @@ impl Fault {
             Self::Unreachable(_) => 3,
             Self::TimedOut(_) => 4,
             Self::Denied(_) => 5,
+            Self::Unlogged(_) => 6,
             Self::Refused(problem) => match problem.status {
                 429 | 502 | 503 => 3,
                 504 => 4,
@@ -108,6 +112,7 @@ impl Fault {
             Self::Unreachable(_) => "unreachable",
             Self::TimedOut(_) => "not_ended",
             Self::Denied(_) => "denied",
+            Self::Unlogged(_) => "accepted_and_not_logged",
             Self::PipeClosed | Self::Output(_) => "output",
         };
         json!({ "code": code, "detail": self.to_string() })
@@ -123,6 +128,7 @@ impl Fault {
             | Self::Usage(_)
             | Self::TimedOut(_)
             | Self::Denied(_)
+            | Self::Unlogged(_)
             | Self::PipeClosed
             | Self::Output(_) => false,
         }

@@ -32,6 +32,7 @@ impl Log {
             id: fields.id.clone(),
             queue: fields.id.split('_').next().unwrap_or_default().to_owned(),
             submitted_at: fields.submitted_at.map(|at| UnixMs(at.as_millisecond())),
+            not_before: fields.not_before.map(|at| UnixMs(at.as_millisecond())),
             key,
         };
         let mut text = serde_json::to_vec(&line).expect("texts and numbers always serialize");
@@ -43,7 +44,10 @@ impl Log {
         let written = self.file.write_all(&text).and_then(|()| self.file.flush());
         written.map_err(|error| {
             let (id, path) = (&fields.id, self.path.display());
-            Fault::Output(std::io::Error::other(format!("{error}: {path} lacks {id}, which was accepted")))
+            Fault::Unlogged(format!(
+                "the task {id} was accepted and goes on, so do not submit it again; but its line could not be written to \
+                 {path}: {error}"
+            ))
         })
     }
 

@@ -5,7 +5,7 @@ use reqwest::Method;
 use serde::Deserialize as _;
 use serde_json::Value;
 use workfleet_dispatcher::limits::{LIST_TASKS_DEFAULT, LIST_TASKS_MAX};
-use workfleet_dispatcher::operations::OperationList;
+use workfleet_dispatcher::operations::{OperationList, OperationView};
 
 use super::fault::Fault;
 use super::print;
@@ -73,16 +73,30 @@ fn show(listed: &OperationList) -> Result<(), Fault> {
         return print::line("There is no such operation.");
     }
     let rows = listed.operations.iter().map(|operation| {
-        let task = operation.task_id.clone().unwrap_or_else(|| "-".to_owned());
-        let cells = [&operation.action, &operation.queue, &task, &operation.who, &operation.from, &operation.reason];
+        let (task, filter) = (tasks(operation), or_dash(&operation.filter));
+        let OperationView { action, queue, who, from, reason, .. } = operation;
         // One line for each, whatever somebody wrote.
-        let [action, queue, task, who, from, reason] =
-            cells.map(|cell| cell.replace(|character: char| character.is_control(), " "));
-        [operation.at.to_string(), action, queue, task, operation.count.to_string(), who, from, reason]
+        let [action, queue, task, filter, who, from, reason] = [action, queue, &task, &filter, who, from, reason]
+            .map(|cell| cell.replace(|character: char| character.is_control(), " "));
+        [operation.at.to_string(), action, queue, task, filter, operation.count.to_string(), who, from, reason]
     });
-    print::table(["AT", "ACTION", "QUEUE", "TASK", "COUNT", "WHO", "FROM", "REASON"], rows)?;
+    print::table(["AT", "ACTION", "QUEUE", "TASK", "FILTER", "COUNT", "WHO", "FROM", "REASON"], rows)?;
     match &listed.next {
         Some(next) => print::line(&format!("\nThere may be more: --cursor {next}")),
         None => Ok(()),
     }
+}
+
+/// Its task, or the first of many and how many more; --json names some more of them.
+fn tasks(operation: &OperationView) -> String {
+    match (&operation.task_id, operation.ids.first()) {
+        (Some(task), _) => task.clone(),
+        (None, Some(first)) if operation.count > 1 => format!("{first} and {} more", operation.count - 1),
+        (None, Some(first)) => first.clone(),
+        (None, None) => or_dash(""),
+    }
+}
+
+fn or_dash(text: &str) -> String {
+    if text.is_empty() { "-".to_owned() } else { text.to_owned() }
 }

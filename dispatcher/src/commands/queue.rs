@@ -157,10 +157,16 @@ impl Queue {
             Act::Purge(purge) => (Action::Purge, &purge.queue),
             Act::Retire(retire) => (Action::Retire, &retire.queue),
         };
+        let filter = match &self.act {
+            Act::Purge(purge) => purge.parts().into_iter().map(word).collect::<Vec<_>>().join(" "),
+            Act::Retire(_) => String::new(),
+        };
         let operation = Operation {
             action,
             queue: queue.clone(),
             task: None,
+            filter,
+            ids: Vec::new(),
             count: removal.messages,
             caller: Caller::new(&who(), "cli"),
             reason: self.how().reason.clone(),
@@ -169,6 +175,15 @@ impl Queue {
             let word = action.word();
             Fault::Unreachable(format!("the {word} of {queue} is done, and not in the operators' log: {error}"))
         })
+    }
+}
+
+/// As the options that ask for it are named.
+fn word(part: Part) -> &'static str {
+    match part {
+        Part::Waiting => "waiting",
+        Part::Dead => "dead",
+        Part::Results => "results",
     }
 }
 

@@ -123,7 +123,11 @@ impl Client {
 
     /// Sends a request whose answer is JSON.
     pub(crate) async fn json(&self, request: RequestBuilder) -> Result<Value, Fault> {
-        let response = self.send(request).await?;
+        self.document(self.send(request).await?).await
+    }
+
+    /// Reads an answer that is JSON.
+    pub(crate) async fn document(&self, response: Response) -> Result<Value, Fault> {
         response.json().await.map_err(|error| self.unreachable(&error))
     }
 

@@ -1,12 +1,13 @@
 //! `workfleet submit`: stores a task, and waits for its end if asked to.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write as _};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
 use humantime::format_duration;
 use reqwest::Method;
+use serde_json::json;
 
 use super::fault::Fault;
 use super::follow::follow;
@@ -86,9 +87,18 @@ impl Submit {
         if let Some(key) = &self.key {
             request = request.header("Idempotency-Key", key);
         }
-        let task = Task::read(client.json(request).await.map_err(|fault| self.payload.explain(fault))?)?;
-        if let Some(log) = log {
-            log.append(&task, self.key.clone())?;
+        let response = client.send(request).await.map_err(|fault| self.payload.explain(fault))?;
+        let is_repeat = response.headers().contains_key("idempotency-key-repeated");
+        let task = Task::read(client.document(response).await?)?;
+        if is_repeat {
+            self.tell_repeat(&task);
+        }
+        if let Some(log) = log
+            && let Err(fault) = log.append(&task, self.key.clone())
+        {
+            // Whoever takes it for refused submits it twice; with its id it can be looked for.
+            self.tell_stored(&task)?;
+            return Err(fault);
         }
         match self.wait {
             None => self.tell_stored(&task),
@@ -122,6 +132,18 @@ impl Submit {
     /// The id alone, so that a script can take it as it stands.
     fn tell_stored(&self, task: &Task) -> Result<(), Fault> {
         if self.remote.json { print::json(&task.document) } else { print::line(&task.fields.id) }
+    }
+
+    /// On the standard error, since nothing is wrong: but a task that has ended, say as cancelled, does not begin again.
+    fn tell_repeat(&self, task: &Task) {
+        let (id, state) = (&task.fields.id, &task.fields.state);
+        let detail = format!("the key was used before: the task {id} exists already, and is {state}");
+        let text = match self.remote.json {
+            true => json!({ "code": "repeated_key", "detail": detail, "task_id": id }).to_string(),
+            false => format!("workfleet: {detail}"),
+        };
+        // Where it cannot be written, the command is still what was asked for.
+        let _ = writeln!(std::io::stderr(), "{text}");
     }
 
     async fn tell_end(&self, client: &Client, id: &str, wait: Duration) -> Result<(), Fault> {

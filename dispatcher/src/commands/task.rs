@@ -32,6 +32,7 @@ pub(crate) struct Fields {
     pub(crate) not_before: Option<Timestamp>,
     pub(crate) started_at: Option<Timestamp>,
     pub(crate) ended_at: Option<Timestamp>,
+    pub(crate) deadline: Option<Timestamp>,
     pub(crate) progress: Option<Progress>,
     pub(crate) output: Option<Value>,
     /// Where the output is when it is too large to be shown.
@@ -67,6 +68,7 @@ pub(crate) struct Failure {
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct Attempt {
     pub(crate) attempt: u32,
+    pub(crate) ended_at: Option<Timestamp>,
     #[serde(default)]
     pub(crate) worker: Option<String>,
     #[serde(default)]
@@ -127,17 +129,14 @@ impl Task {
 
     /// All that a person wants to know, with long values cut.
     pub(crate) fn show(&self) -> Result<(), Fault> {
+        print::pairs(self.rows())
+    }
+
+    fn rows(&self) -> Vec<(&'static str, String)> {
         let fields = &self.fields;
         let mut rows = vec![("task", fields.id.clone()), ("state", fields.state.clone())];
         rows.push(("attempt", format!("{} of {}", fields.attempt, fields.attempts_max)));
-        rows.extend(fields.submitted_at.map(|at| ("submitted", at.to_string())));
-        rows.extend(fields.not_before.map(|at| ("not before", at.to_string())));
-        if let (Some(from), Some(to)) = (fields.submitted_at.max(fields.not_before), fields.started_at) {
-            rows.push(("waited", between(from, to)));
-        }
-        if let (Some(from), Some(to)) = (fields.started_at, fields.ended_at) {
-            rows.push(("ran", between(from, to)));
-        }
+        rows.extend(self.times());
         if let Some(progress) = fields.progress.as_ref().filter(|_| !self.has_ended()) {
             rows.push(("progress", format!("{} % {}", progress.percent, progress.message)));
         }
@@ -147,7 +146,9 @@ impl Task {
         rows.extend(fields.children.iter().map(|id| ("child", id.clone())));
         if let Some(failure) = &fields.failure {
             rows.push(("failure", failure.words()));
-            // A single attempt has failed as the task has.
+            // A single attempt has failed as the task has, and all that it adds is where it ran.
+            let only = failure.attempts.last().filter(|_| failure.attempts.len() == 1);
+            rows.extend(only.and_then(|only| only.worker.clone()).map(|worker| ("worker", worker)));
             let earlier = if failure.attempts.len() > 1 { failure.attempts.as_slice() } else { &[] };
             rows.extend(earlier.iter().map(|attempt| ("", attempt.words())));
         }
@@ -158,7 +159,30 @@ impl Task {
                 .as_ref()
                 .map(|blob| ("output", format!("large, in the blob {blob}: workfleet get {} --result", fields.id))),
         );
-        print::pairs(rows)
+        rows
+    }
+
+    /// When, and how long. A deadline is told after the end too: it says what the end was measured by.
+    fn times(&self) -> Vec<(&'static str, String)> {
+        let fields = &self.fields;
+        let named = [
+            ("submitted", fields.submitted_at),
+            ("not before", fields.not_before),
+            ("deadline", fields.deadline),
+            ("started", fields.started_at),
+            ("ended", fields.ended_at.filter(|_| self.has_ended())),
+        ];
+        let mut rows: Vec<_> = named.into_iter().filter_map(|(name, at)| Some((name, at?.to_string()))).collect();
+        if let (Some(from), Some(to)) = (fields.submitted_at.max(fields.not_before), fields.started_at) {
+            rows.push(("waited", between(from, to)));
+        }
+        // A retry that was ended while it waited has not run until then.
+        let attempts = fields.failure.iter().flat_map(|failure| &failure.attempts);
+        let last = attempts.last().filter(|last| last.attempt == fields.attempt).and_then(|last| last.ended_at);
+        if let (Some(from), Some(to)) = (fields.started_at, last.or(fields.ended_at)) {
+            rows.push(("ran", between(from, to)));
+        }
+        rows
     }
 }
 
@@ -217,6 +241,19 @@ mod tests {
     fn progress_is_told_until_the_end() {
         assert_eq!(task("running").line(), "running   attempt 2/5  40 % decoded bad_image: no image");
         assert_eq!(task("failed").line(), "failed    attempt 2/5 bad_image: no image");
+    }
+
+    #[test]
+    fn a_person_sees_when_it_must_end_and_when_it_has() {
+        let mut task = task("running");
+        task.fields.deadline = Some("2026-11-23T14:10:00Z".parse().expect("a time"));
+        task.fields.ended_at = Some("2026-11-23T14:00:01.5Z".parse().expect("a time"));
+        let row = |task: &Task, name| task.rows().into_iter().find(|row| row.0 == name).map(|row| row.1);
+        assert_eq!(row(&task, "deadline").as_deref(), Some("2026-11-23T14:10:00Z"));
+        assert_eq!(row(&task, "ended"), None, "an earlier attempt has");
+        task.fields.state = "failed".to_owned();
+        assert_eq!(row(&task, "ended").as_deref(), Some("2026-11-23T14:00:01.5Z"));
+        assert_eq!(row(&task, "started").as_deref(), Some("2026-11-23T14:00:00.123Z"));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use crate::admit::labels::{self, LABEL};
 use crate::error::ApiError;
 use crate::limits::{LIST_TASKS_DEFAULT, LIST_TASKS_MAX};
 use crate::list::{NoPlace, Place, Stage};
+use crate::operations;
 use crate::view::UnixMs;
 
 /// Which dead letters of a queue; all conditions together.
@@ -79,6 +80,13 @@ impl DeadFilter {
             }
         }
         Ok(filter)
+    }
+
+    /// For the operators' log.
+    pub(super) fn words(&self) -> String {
+        let time = |at: Option<UnixMs>| at.map(|at| at.to_string());
+        let others = [("code", self.code.clone()), ("before", time(self.before)), ("after", time(self.after))];
+        operations::words(&others, &self.labels)
     }
 
     /// Checks everything that does not depend on the queue.

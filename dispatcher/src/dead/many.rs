@@ -19,7 +19,7 @@ use crate::error::{ApiError, Code, unavailable};
 use crate::going_on::going_on;
 use crate::kinds::Queue;
 use crate::limits::{DEAD_AT_ONCE, DEAD_MANY_MAX, DEAD_MANY_TIME_MAX, DEAD_PROBLEMS_MAX};
-use crate::operations::{Action, Caller, Operation};
+use crate::operations::{self, Action, Caller, Operation};
 
 /// Many dead letters of a queue.
 #[derive(Debug, Clone)]
@@ -28,6 +28,8 @@ pub struct DeadMany {
     pub queue: String,
     /// Which.
     pub letters: Letters,
+    /// For people: in the operators' log; may be empty.
+    pub reason: String,
 }
 
 /// Which letters.
@@ -75,18 +77,23 @@ impl Dispatcher {
     }
 
     async fn each_of(&self, many: &DeadMany, act: Act, caller: Caller) -> Result<DeadManyView, ApiError> {
-        let inner = self.inner();
+        let (inner, reason) = (self.inner(), operations::reason(&many.reason)?);
         let _turn = inner.list_turn()?;
         let queue = inner.connected()?.kinds.queue(&many.queue).await?;
         let (ids, next) = inner.letters_of(&queue, &many.letters).await?;
-        let view = DeadManyView { next, ..Box::pin(inner.each(&queue, ids, act)).await };
+        let (view, ids) = Box::pin(inner.each(&queue, ids, act)).await;
+        let view = DeadManyView { next, ..view };
         if view.done > 0 {
             let action = match act {
                 Act::Redrive => Action::RedriveMany,
                 Act::Drop => Action::DropMany,
             };
+            let filter = match &many.letters {
+                Letters::Of(_) => String::new(),
+                Letters::Found(filter) => filter.words(),
+            };
             let (queue, count) = (queue.name.clone(), u64::from(view.done));
-            inner.operations.note(Operation { action, queue, task: None, count, caller, reason: String::new() });
+            inner.operations.note(Operation { action, queue, task: None, filter, ids, count, caller, reason });
         }
         Ok(view)
     }
@@ -104,7 +111,8 @@ impl Inner {
         }
     }
 
-    async fn each(&self, queue: &Queue, ids: Vec<TaskId>, act: Act) -> DeadManyView {
+    /// Also gives the ids of those that it was done to.
+    async fn each(&self, queue: &Queue, ids: Vec<TaskId>, act: Act) -> (DeadManyView, Vec<TaskId>) {
         let (until, is_full) = (Instant::now() + DEAD_MANY_TIME_MAX, AtomicBool::new(false));
         let is_full = &is_full;
         let came = futures::stream::iter(ids).map(|id| async move {
@@ -118,26 +126,29 @@ impl Inner {
             if came.as_ref().is_err_and(|error| error.code == Code::QueueFull) {
                 is_full.store(true, Ordering::Relaxed);
             }
-            came.map_err(|error| error.task_id(&id))
+            (came.map_err(|error| error.task_id(&id)), id)
         });
         let mut came = std::pin::pin!(came.buffer_unordered(DEAD_AT_ONCE));
-        let mut view = DeadManyView::default();
-        while let Some(one) = came.next().await {
+        let (mut view, mut done) = (DeadManyView::default(), Vec::new());
+        while let Some((one, id)) = came.next().await {
             match one {
-                Ok(Came::Done) => view.done += 1,
+                Ok(Came::Done) => {
+                    view.done += 1;
+                    done.push(id);
+                }
                 Ok(Came::Gone) => view.gone += 1,
                 Err(error) if view.problems.len() < DEAD_PROBLEMS_MAX => view.problems.push(error.problem()),
                 Err(_) => {}
             }
         }
-        view
+        (view, done)
     }
 
     async fn one(&self, queue: &Queue, id: &TaskId, act: Act) -> Result<Came, ApiError> {
         match act {
             Act::Redrive => Ok(match self.redrive(queue, id, &RedriveChanges::default()).await? {
                 Done::Redriven(_) => Came::Done,
-                Done::Before | Done::Gone => Came::Gone,
+                Done::Before | Done::Gone | Done::OtherRun(_) => Came::Gone,
             }),
             Act::Drop => Ok(if self.drop_letter(queue, id).await? { Came::Done } else { Came::Gone }),
         }

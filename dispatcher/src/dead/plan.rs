@@ -29,6 +29,8 @@ pub struct RedriveChanges {
     /// The run that the letter has to be of. A caller who heard no answer and asks again says so, or may redrive what the new
     /// run has left behind meanwhile.
     pub run: Option<u32>,
+    /// For people: in the operators' log; may be empty.
+    pub reason: String,
 }
 
 /// The task of the next run.

@@ -42,6 +42,8 @@ pub(super) enum Done {
     Before,
     /// There is no letter.
     Gone,
+    /// There is one, and it is of this run, which is not the one that was named.
+    OtherRun(u32),
 }
 
 impl Inner {
@@ -56,12 +58,13 @@ impl Inner {
             }
             Done::Before => Ok(Redrive { task: self.found(&queue, id).await?, is_accepted: false }),
             Done::Gone => Err(unknown_letter(id)),
+            Done::OtherRun(run) => Err(refuse::other_run(id, changes.run.unwrap_or_default(), run)),
         }
     }
 
     /// Redrives the task of one letter.
     pub(super) async fn redrive(&self, queue: &Queue, id: &TaskId, changes: &RedriveChanges) -> Result<Done, ApiError> {
-        let mut driving = Driving { inner: self, queue, id, changes, letter: None, prepared: None };
+        let mut driving = Driving { inner: self, queue, id, changes, letter: None, other_run: None, prepared: None };
         // On the heap: the machine's steps are large, and many of these run beside each other.
         let redriven = Box::pin(driving.drive()).await;
         driving.leave(redriven).await
@@ -93,6 +96,8 @@ struct Driving<'a> {
     changes: &'a RedriveChanges,
     /// As it was read last, with what is to become of it.
     letter: Option<(Letter, Plan)>,
+    /// The run of a letter that is not of the one that was named.
+    other_run: Option<u32>,
     prepared: Option<Prepared>,
 }
 
@@ -133,10 +138,10 @@ impl Driving<'_> {
     }
 
     async fn read_letter(&mut self) -> Result<RedriveReply, ApiError> {
-        let Some(letter) = self.inner.letter(self.id).await? else { return Ok(RedriveReply::Letter(None)) };
-        if self.changes.run.is_some_and(|run| run != letter.run()) {
-            return Ok(RedriveReply::Letter(None));
-        }
+        let letter = self.inner.letter(self.id).await?;
+        let is_other = |letter: &&Letter| self.changes.run.is_some_and(|run| run != letter.run());
+        self.other_run = letter.as_ref().filter(is_other).map(Letter::run);
+        let Some(letter) = letter.filter(|_| self.other_run.is_none()) else { return Ok(RedriveReply::Letter(None)) };
         let reply = RedriveReply::Letter(Some((letter.run(), letter.sequence)));
         if self.letter.as_ref().is_none_or(|(before, _)| before.sequence != letter.sequence) {
             let plan = self.inner.plan(self.queue, &letter, self.changes).await?;
@@ -216,7 +221,7 @@ impl Driving<'_> {
             Ok(Redriven::Redriven { .. }) => Ok(Done::Redriven(Box::new(self.view()?))),
             Ok(Redriven::Before(State::Failed)) => Err(refuse::failed_again(self.id)),
             Ok(Redriven::Before(_)) => Ok(Done::Before),
-            Ok(Redriven::NoLetter) => Ok(Done::Gone),
+            Ok(Redriven::NoLetter) => Ok(self.other_run.map_or(Done::Gone, Done::OtherRun)),
             Ok(Redriven::Conflict) => Err(refuse::conflict(self.id)),
             Ok(Redriven::Full) => Err(refuse::full(self.queue, self.id)),
             Err(error) => Err(error.task_id(self.id)),

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::paths::{answer, parameter, refuse};
 use super::{Members, reference};
+use crate::limits::REASON_CHARS_MAX;
 
 /// The paths.
 pub(super) fn paths() -> Members {
@@ -90,9 +91,10 @@ fn get() -> Value {
 fn delete() -> Value {
     let mut operation = json!({
         "operationId": "drop_dead", "tags": ["queues"], "summary": "Drop a dead letter; its task stays failed.",
+        "parameters": [parameter("reason")],
         "responses": { "204": { "description": "It is gone" } },
     });
-    refuse(&mut operation, &[404, 503]);
+    refuse(&mut operation, &[400, 404, 503]);
     operation
 }
 
@@ -104,6 +106,7 @@ fn redrive() -> Value {
             "deadline": { "type": ["string", "null"], "examples": ["10m", "2026-11-23T14:00:00Z"] },
             "attempts_max": { "type": ["integer", "null"], "minimum": 1 },
             "run": { "type": ["integer", "null"], "minimum": 1, "description": "Only a letter of this run: for who asks again." },
+            "reason": reason(),
         },
     });
     let mut operation = json!({
@@ -122,6 +125,10 @@ fn redrive() -> Value {
     operation
 }
 
+fn reason() -> Value {
+    json!({ "type": "string", "maxLength": REASON_CHARS_MAX, "description": "Why, for people: it stands in the operators' log." })
+}
+
 fn many(operation: &str, about: &str) -> Value {
     let body = json!({
         "type": "object", "additionalProperties": false,
@@ -129,6 +136,7 @@ fn many(operation: &str, about: &str) -> Value {
         "properties": {
             "ids": { "type": "array", "maxItems": 1_000, "items": { "type": "string" } },
             "filter": reference("schemas", "DeadFilter"),
+            "reason": reason(),
         },
     });
     let mut operation = json!({

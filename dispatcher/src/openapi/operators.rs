@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::paths::{answer, parameter, refuse};
 use super::{Members, reference};
-use crate::operations::Action;
+use crate::operations::{Action, OPERATION_IDS_MAX};
 
 /// Its path.
 pub(super) fn paths() -> Members {
@@ -24,6 +24,8 @@ pub(super) fn schemas() -> Members {
         "action": { "type": "string", "enum": actions() },
         "queue": { "type": "string", "description": "It may be gone." },
         "task_id": { "type": ["string", "null"], "description": "Where it was one task." },
+        "filter": { "type": "string", "description": "How many tasks were chosen, in one line; empty where they were named." },
+        "ids": { "type": "array", "maxItems": OPERATION_IDS_MAX, "items": { "type": "string" }, "description": "Of many tasks, the first that it came to." },
         "count": { "type": "integer", "minimum": 0, "description": "How many tasks, letters or messages it came to." },
         "who": { "type": "string" },
         "from": { "type": "string", "description": "The address of the connection, or `cli`." },
@@ -47,13 +49,13 @@ fn list() -> Value {
         "operationId": "list_operations", "tags": ["queues"], "summary": "What operators did, a page at a time.",
         "description": about,
         "parameters": [
-            query("queue", json!({ "type": "string" }), "Only in this queue."),
+            query("queue", json!({ "type": "string" }), "Only in this queue; one that is gone may be named as long as it has entries."),
             query("action", json!({ "type": "string", "enum": actions() }), "Only this."),
             parameter("limit"),
             parameter("cursor"),
         ],
         "responses": { "200": answer("A page", &reference("schemas", "OperationList")) },
     });
-    refuse(&mut operation, &[400, 503]);
+    refuse(&mut operation, &[400, 404, 503]);
     operation
 }

@@ -5,7 +5,7 @@ use workfleet_proto::limits::{LABELS_MAX, ORDERING_KEY_BYTES_MAX};
 
 use super::{Members, reference};
 use crate::error::Code;
-use crate::limits::{CANCEL_REASON_CHARS_MAX, LIST_TASKS_DEFAULT, LIST_TASKS_MAX};
+use crate::limits::{LIST_TASKS_DEFAULT, LIST_TASKS_MAX, REASON_CHARS_MAX};
 
 /// What the path names: with patterns, a generated client notices a wrong id before it asks, and so does who makes up
 /// requests from the document (`make api-test`).
@@ -91,6 +91,12 @@ fn time() -> Value {
     json!({ "type": ["string", "null"], "format": "date-time" })
 }
 
+fn time_of(about: &str) -> Value {
+    let mut time = time();
+    time["description"] = Value::from(about);
+    time
+}
+
 fn count(about: &str) -> Value {
     json!({ "type": "integer", "minimum": 0, "description": about })
 }
@@ -117,14 +123,14 @@ fn task() -> Value {
             "id": { "type": "string", "description": "`<queue>_<26 characters>`" },
             "queue": { "type": "string" },
             "state": reference("schemas", "State"),
-            "attempt": { "type": "integer", "minimum": 0 },
+            "attempt": count("The last attempt that a worker began; 0: none has."),
             "attempts_max": { "type": "integer", "minimum": 0 },
             "priority": text_or_null(),
-            "submitted_at": time(),
-            "not_before": time(),
-            "started_at": time(),
-            "ended_at": time(),
-            "deadline": time(),
+            "submitted_at": time_of("When it was accepted."),
+            "not_before": time_of("It does not start before: the submit's delay or time, or that of the next attempt."),
+            "started_at": time_of("When the last attempt began; null: none has."),
+            "ended_at": time_of("When its end was recorded; null: it has not ended."),
+            "deadline": time_of("It has to have ended by then, or it expires; null: it has no deadline."),
             "progress": or_null(reference("schemas", "Progress")),
             "output": { "type": ["object", "null"], "description": "The kind's output, once completed; null where it has more than 256 KiB." },
             "output_blob": { "type": ["string", "null"], "description": "Where the output is then: the id of a blob." },
@@ -227,7 +233,7 @@ pub(super) fn parameters() -> Value {
         "priority": query("priority", json!({ "type": "string", "pattern": "^[a-z]$" }), "A lane of the queue: `h`, `m` or `l`."),
         "ordering_key": query("ordering_key", json!({ "type": "string", "minLength": 1, "maxLength": ORDERING_KEY_BYTES_MAX }), "Tasks with one ordering key share a bucket."),
         "attempts_max": query("attempts_max", json!({ "type": "integer", "minimum": 1, "maximum": 1_000 }), "How often a handler may be started, the first time included."),
-        "reason": query("reason", json!({ "type": "string", "maxLength": CANCEL_REASON_CHARS_MAX }), "Why, for people: it stands in the task's failure and in the operators' log."),
+        "reason": query("reason", json!({ "type": "string", "maxLength": REASON_CHARS_MAX }), "Why, for people: it stands in the operators' log, and in the failure of a task that is cancelled."),
         "state": query("state", reference("schemas", "State"), "Only tasks in this state."),
         "label_wanted": query("label", json!({ "type": "array", "items": { "type": "string", "pattern": LABEL_PATTERN } }), "Only tasks with this label, `key:value`; several: with all of them."),
         "limit": query("limit", json!({ "type": "integer", "minimum": 1, "maximum": LIST_TASKS_MAX, "default": LIST_TASKS_DEFAULT }), "Most tasks of the page."),
@@ -246,6 +252,7 @@ pub(super) fn headers() -> Value {
     let header = |about: &str| json!({ "schema": { "type": "string" }, "description": about });
     json!({
         "Idempotency-Key-Expires": header("Until when the key is remembered; only with a key."),
+        "Idempotency-Key-Repeated": header("`true`: an earlier submit with this key had stored the task; it may have ended since."),
         "Location": header("Where the task, or the blob, is: `/v1/tasks/{id}`, `/v1/blobs/{id}`."),
         "Preference-Applied": header("`wait=N`, if that was honoured."),
         "Retry-After": header("Seconds after which to try again."),

@@ -74,6 +74,7 @@ fn submit(operation: &str, tag: &str, input: &Value, task: &Value) -> Value {
     let location = json!({
         "Location": reference("headers", "Location"),
         "Idempotency-Key-Expires": reference("headers", "Idempotency-Key-Expires"),
+        "Idempotency-Key-Repeated": reference("headers", "Idempotency-Key-Repeated"),
     });
     let mut waited = answer("The task ended within the time of `Prefer: wait=N`, completed or not", task);
     waited["headers"] = location.clone();

@@ -5,12 +5,13 @@
 
 use serde::{Deserialize, Serialize};
 use workfleet_link::batch::{self, BATCH_MESSAGES_MAX, Range};
-use workfleet_link::read::StoredMessage;
+use workfleet_link::read::{self, StoredMessage};
+use workfleet_proto::id::QueueName;
 use workfleet_proto::v1;
 
 use super::Action;
-use crate::dispatcher::Dispatcher;
-use crate::error::ApiError;
+use crate::dispatcher::{Dispatcher, Inner};
+use crate::error::{ApiError, Code};
 use crate::limits::{LIST_READ_BYTES_MAX, LIST_READS_MAX, LIST_TASKS_DEFAULT, LIST_TASKS_MAX};
 use crate::view::UnixMs;
 
@@ -47,6 +48,12 @@ pub struct OperationView {
     pub queue: String,
     /// To which task, where it was one.
     pub task_id: Option<String>,
+    /// How many tasks were chosen, in one line; empty where they were named.
+    #[serde(default)]
+    pub filter: String,
+    /// Of many tasks, the first [`OPERATION_IDS_MAX`](super::OPERATION_IDS_MAX) that it came to.
+    #[serde(default)]
+    pub ids: Vec<String>,
     /// How many it came to.
     pub count: u64,
     /// Who asked for it.
@@ -65,6 +72,10 @@ struct Stored {
     queue: String,
     #[serde(default)]
     task_id: Option<String>,
+    #[serde(default)]
+    filter: String,
+    #[serde(default)]
+    ids: Vec<String>,
     #[serde(default)]
     count: u64,
     #[serde(default)]
@@ -150,6 +161,9 @@ impl Dispatcher {
         let (limit, end) = (list.limit()?, list.end()?);
         list.check_action()?;
         let inner = self.inner().connected()?;
+        if let Some(queue) = &list.queue {
+            inner.must_have_been(queue).await?;
+        }
         let stream = inner.broker.names.operations_stream();
         let (first, beyond) = inner.bounds(&stream).await?;
         let mut end = end.unwrap_or(beyond).min(beyond);
@@ -183,17 +197,31 @@ impl Dispatcher {
     }
 }
 
+impl Inner {
+    /// A queue that is gone still has its entries; a name that neither is a queue nor has any is a mistake.
+    async fn must_have_been(&self, queue: &str) -> Result<(), ApiError> {
+        let unknown = match self.kinds.queue(queue).await {
+            Err(error) if error.code == Code::UnknownQueue => error,
+            known => return known.map(|_| ()),
+        };
+        let Ok(name) = queue.parse::<QueueName>() else { return Err(unknown) };
+        let names = &self.broker.names;
+        let last = read::last_on_subject(&self.broker, &names.operations_stream(), &names.operation(&name)).await?;
+        if last.is_some() { Ok(()) } else { Err(unknown) }
+    }
+}
+
 /// What cannot be read was not written by us.
 fn view(message: &StoredMessage) -> Option<OperationView> {
-    let Stored { at_ms, action, queue, task_id, count, who, from, reason } =
+    let Stored { at_ms, action, queue, task_id, filter, ids, count, who, from, reason } =
         serde_json::from_slice(&message.payload).ok()?;
-    Some(OperationView { at: UnixMs(at_ms), action, queue, task_id, count, who, from, reason })
+    Some(OperationView { at: UnixMs(at_ms), action, queue, task_id, filter, ids, count, who, from, reason })
 }
 
 impl From<OperationView> for v1::OperationView {
     fn from(view: OperationView) -> Self {
-        let OperationView { at, action, queue, task_id, count, who, from, reason } = view;
-        Self { at: Some(at.into()), action, queue, task_id, count, who, from, reason }
+        let OperationView { at, action, queue, task_id, filter, ids, count, who, from, reason } = view;
+        Self { at: Some(at.into()), action, queue, task_id, count, who, from, reason, filter, ids }
     }
 }
 

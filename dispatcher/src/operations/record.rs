@@ -4,7 +4,8 @@ use bytes::Bytes;
 use serde::Serialize;
 use workfleet_proto::id::QueueName;
 
-use super::{Operation, REASON_CHARS_MAX};
+use super::{FILTER_CHARS_MAX, OPERATION_IDS_MAX, Operation};
+use crate::limits::REASON_CHARS_MAX;
 
 /// What is stored of an operation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -14,6 +15,10 @@ pub(super) struct Record {
     pub(super) queue: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) task_id: Option<String>,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub(super) filter: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) ids: Vec<String>,
     pub(super) count: u64,
     pub(super) who: String,
     pub(super) from: String,
@@ -29,6 +34,8 @@ impl Record {
             action: operation.action.word(),
             queue: operation.queue.to_string(),
             task_id: operation.task.map(|task| task.to_string()),
+            filter: clip(&operation.filter, FILTER_CHARS_MAX),
+            ids: operation.ids.iter().take(OPERATION_IDS_MAX).map(ToString::to_string).collect(),
             count: operation.count,
             who: operation.caller.who,
             from: operation.caller.from,
@@ -55,7 +62,7 @@ pub(super) fn clip(text: &str, chars_max: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::super::{Action, Caller, Operation};
-    use super::{Record, clip};
+    use super::{OPERATION_IDS_MAX, Record, clip};
 
     #[test]
     fn a_caller_cannot_begin_a_line_of_its_own_nor_fill_the_log() {
@@ -70,13 +77,16 @@ mod tests {
             action: Action::CancelMany,
             queue: "mail".parse().expect("a name"),
             task: None,
+            filter: "label=tier:\ngold".to_owned(),
+            ids: vec!["mail_01h455vb4pex5vsknk084sn02q".parse().expect("an id"); OPERATION_IDS_MAX + 1],
             count: 3,
             caller: Caller::new("ops\n", "10.0.0.7"),
             reason: "wrong\tbatch".to_owned(),
         };
         let json: serde_json::Value = serde_json::from_slice(&Record::new(operation, 5).bytes()).expect("JSON");
         let wanted = serde_json::json!({
-            "at_ms": 5, "action": "cancel_many", "queue": "mail", "count": 3,
+            "at_ms": 5, "action": "cancel_many", "queue": "mail", "filter": "label=tier:\\ngold",
+            "ids": vec!["mail_01h455vb4pex5vsknk084sn02q"; OPERATION_IDS_MAX], "count": 3,
             "who": "ops\\n", "from": "10.0.0.7", "reason": "wrong\\tbatch",
         });
         assert_eq!(json, wanted);

@@ -5,6 +5,7 @@ use workfleet_dispatcher::audit::{Audit, Letters};
 use workfleet_dispatcher::ledger::{self, LedgerFile};
 use workfleet_dispatcher::{Options, TaskView};
 use workfleet_link::pipeline::{Pipeline, Publish};
+use workfleet_link::read;
 use workfleet_link::time::{now_ms, rfc3339_ms};
 use workfleet_proto::id::{QueueName, TaskId};
 use workfleet_proto::names::Lane;
@@ -95,18 +96,33 @@ async fn what_may_be_gone_by_right_is_not_called_lost() {
         lines(1..4, 1_000) + &lines([4], hour_ms + 60_000) + &lines([5], hour_ms - 60_000) + "nonsense\n{\"id\"";
     let audited = audit(&place, &ledger).await;
     assert_eq!((audited.lost.clone(), audited.beyond_retention), (ids([5]), 1));
+    assert_eq!((audited.no_longer_kept.clone(), audited.knows_none()), (ids([4]), false));
     assert_eq!((audited.failed, audited.failed_without_letter.clone()), (3, ids([1])));
     assert_eq!(audited.redrive_unfinished, ids([3]));
     assert_eq!((audited.unreadable_lines.clone(), audited.torn_lines), (vec!["ledger:6".to_owned()], 1));
 
-    let elsewhere = "other_01h455vb4pex5vsknk084sn02q\n";
-    assert_eq!(audit(&place, elsewhere).await.lost, ["other_01h455vb4pex5vsknk084sn02q"]);
+    let elsewhere = audit(&place, &(lines([4], 2 * hour_ms) + "other_01h455vb4pex5vsknk084sn02q\n")).await;
+    assert_eq!((elsewhere.lost.len(), elsewhere.beyond_retention, elsewhere.knows_none()), (1, 1, true));
+    assert!(!audit(&place, "").await.knows_none(), "there is nothing to know");
     let fill = Pipeline::start(place.dispatcher.broker());
     let garbled = Publish::new(place.dispatcher.broker().names.task(&id(9), Lane::DEFAULT), "not a task".into());
     fill.publish(garbled).await.expect("stored");
     let unreadable = audit(&place, &lines([9], 0)).await;
     assert_eq!(unreadable.unreadable, ids([9]));
     assert!(!unreadable.accounts_for_all(Letters::MayBeDropped));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_submitted_long_ago_for_later_is_judged_by_when_it_could_end() {
+    let place = Place::start("retention = \"1h\"").await;
+    let (submitted, hour_ms) = (rfc3339_ms(now_ms() - 36_000_000), 3_600_000);
+    let line = |number, not_before_ms| {
+        let (id, at) = (id(number), rfc3339_ms(not_before_ms));
+        format!("{{\"id\":\"{id}\",\"submitted_at\":\"{submitted}\",\"not_before\":\"{at}\"}}\n")
+    };
+    let ledger = line(1, now_ms() - 60_000) + &line(2, now_ms() + hour_ms) + &line(3, now_ms() - 2 * hour_ms);
+    let audited = audit(&place, &ledger).await;
+    assert_eq!((audited.lost, audited.no_longer_kept), (ids([1, 2]), ids([3])));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -148,6 +164,13 @@ async fn a_queue_with_a_ledger_writes_down_what_it_accepts_once() {
     let (first, keyed) = (submit(1, None).await, submit(2, Some("once")).await);
     assert_eq!(submit(2, Some("once")).await.id, keyed.id);
     assert_eq!(place.messages("ACCEPTED_thumbnail").await, 2);
+    let late = Options { delay: Some(std::time::Duration::from_secs(3_600)), ..Options::default() };
+    let late = place.dispatcher.submit(wide(3, None, late)).await.expect("accepted").task;
+    let broker = place.dispatcher.broker();
+    let subject = broker.names.accepted(&late.id.parse().expect("an id"));
+    let line = read::last_on_subject(broker, "ACCEPTED_thumbnail", &subject).await.expect("an answer");
+    let line: serde_json::Value = serde_json::from_slice(&line.expect("a line").payload).expect("JSON");
+    assert_eq!(line["not_before"], serde_json::json!(late.not_before.expect("a time").to_string()));
 
     let queue: QueueName = "thumbnail".parse().expect("a name");
     let audit = async || {
@@ -155,7 +178,7 @@ async fn a_queue_with_a_ledger_writes_down_what_it_accepts_once() {
         place.dispatcher.audit(ledger).await.expect("an audit")
     };
     let audited = audit().await;
-    assert_eq!((audited.total, audited.waiting), (2, 2));
+    assert_eq!((audited.total, audited.waiting, audited.scheduled), (3, 2, 1));
     let id: TaskId = first.id.parse().expect("an id");
     let subject = place.dispatcher.broker().names.task(&id, Lane::DEFAULT);
     delete(&place, "TASKS_thumbnail", &subject).await;

@@ -57,6 +57,21 @@ async fn a_task_that_waits_is_cancelled_while_every_worker_is_down_and_whoever_w
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_cancel_at_a_frozen_broker_says_that_nobody_knows_and_may_be_repeated() {
+    let place = Place::start("").await;
+    let id = submitted(&place, Options::default()).await;
+    // Its queue is known, as it is to any dispatcher that works.
+    place.dispatcher.get(&id).await.expect("known");
+    place.signal_broker("STOP");
+    let unclear = refused(&place, &id).await;
+    place.signal_broker("CONT");
+    assert_eq!((unclear.code, unclear.task_id.as_ref()), (Code::BrokerUnavailable, Some(&id)));
+    assert!(unclear.detail.contains("not known whether") && unclear.detail.contains("is safe"), "{unclear}");
+    let again = async || place.dispatcher.cancel(&id, "", &caller()).await.ok();
+    assert_eq!(eventually("the broker answers again", again).await.task.state.0, State::Cancelled);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_scheduled_task_never_starts() {
     let place = Place::start("").await;
     let id = submitted(&place, Options { delay: Some(Duration::from_secs(2)), ..with_deadline() }).await;

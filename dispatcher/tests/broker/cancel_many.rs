@@ -2,12 +2,25 @@
 
 use std::time::Duration;
 
+use workfleet_dispatcher::operations::{ListOperations, OPERATION_IDS_MAX, OperationView};
 use workfleet_dispatcher::{CancelMany, Options};
 use workfleet_proto::id::TaskId;
 use workfleet_proto::v1::State;
 
 use crate::halting::{DELAY, FakeWorker, RESULTS, TASKS, caller, recorded, submitted};
 use crate::place::{Place, eventually};
+
+/// The operators' log, newest first, once there are so many.
+async fn logged(place: &Place, count: usize) -> Vec<OperationView> {
+    let all = ListOperations::default();
+    let log = async || {
+        let log = place.dispatcher.operations(&all, |_| true).await.expect("a page").operations;
+        (log.len() >= count).then_some(log)
+    };
+    let log = eventually("each call stands in the operators' log", log).await;
+    assert_eq!(log.len(), count, "{log:?}");
+    log
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn many_are_cancelled_by_label_and_state_a_page_at_a_time() {
@@ -44,8 +57,11 @@ async fn many_are_cancelled_by_label_and_state_a_page_at_a_time() {
     let rest = place.dispatcher.cancel_many(all, &caller()).await.expect("done");
     assert_eq!((rest.cancelled, rest.next), (10, None), "those that are scheduled, and no end");
     assert_eq!((place.messages(TASKS).await, place.messages(DELAY).await), (30, 0));
-    let log = async || (place.messages("OPERATIONS").await == 3).then_some(());
-    eventually("each call stands in the operators' log", log).await;
+    let log = logged(&place, 3).await;
+    let told: Vec<_> = log.iter().rev().map(|one| (one.filter.as_str(), one.count, one.ids.len())).collect();
+    let by_state = "state=queued label=tier:gold";
+    assert_eq!(told, [(by_state, 20, 20), (by_state, 10, 10), ("label=tier:gold", 10, 10)]);
+    assert!(log[0].ids.iter().all(|id| id.starts_with("thumbnail_")), "{:?}", log[0].ids);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -65,4 +81,15 @@ async fn many_are_cancelled_by_their_ids_and_each_is_accounted_for() {
     assert_eq!(place.info(RESULTS).await["state"]["messages"].as_u64(), Some(50));
     let again = place.dispatcher.cancel_many(many, &caller()).await.expect("done");
     assert_eq!((again.cancelled, again.ended, again.unknown), (49, 1, 1));
+    // Nor is one that cancels nothing anew worth an entry where it is of one task.
+    let last = submitted(&place, Options::default()).await;
+    for _ in 0..2 {
+        place.dispatcher.cancel(&last, "", &caller()).await.expect("cancelled");
+    }
+    let witness = submitted(&place, Options::default()).await;
+    place.dispatcher.cancel(&witness, "", &caller()).await.expect("cancelled");
+    let log = logged(&place, 3).await;
+    let told: Vec<_> = log.iter().map(|one| (one.action.as_str(), one.count, one.ids.len())).collect();
+    assert_eq!(told, [("cancel", 1, 0), ("cancel", 1, 0), ("cancel_many", 49, OPERATION_IDS_MAX)]);
+    assert_eq!((log[0].task_id.as_deref(), log[2].filter.as_str()), (Some(witness.as_str()), ""));
 }

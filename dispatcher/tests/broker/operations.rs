@@ -1,5 +1,6 @@
 //! The operators' log, written and read.
 
+use workfleet_dispatcher::Code;
 use workfleet_dispatcher::operations::{self, Action, Caller, ListOperations, Operation, OperationView};
 use workfleet_proto::id::QueueName;
 
@@ -8,7 +9,8 @@ use crate::place::Place;
 async fn record(place: &Place, action: Action, queue: &str, count: u64) {
     let queue: QueueName = queue.parse().expect("a name");
     let caller = Caller::new("ada@desk", "cli");
-    let operation = Operation { action, queue, task: None, count, caller, reason: "because".to_owned() };
+    let (filter, reason) = ("waiting".to_owned(), "because".to_owned());
+    let operation = Operation { action, queue, task: None, filter, ids: Vec::new(), count, caller, reason };
     operations::record(place.dispatcher.broker(), operation).await.expect("recorded");
 }
 
@@ -35,6 +37,12 @@ async fn what_operators_did_is_listed_newest_first_in_the_queues_that_one_may_op
     let place = Place::start("").await;
     let all = ListOperations::default();
     assert_eq!(pages(&place, all.clone(), |_| true).await, (Vec::new(), 1), "nothing was done yet");
+    let of_queue = |queue: &str| ListOperations { queue: Some(queue.to_owned()), ..ListOperations::default() };
+    for unknown in ["gone", "Gone!"] {
+        let refused = place.dispatcher.operations(&of_queue(unknown), |_| true).await.expect_err("no such queue");
+        assert_eq!(refused.code, Code::UnknownQueue);
+    }
+    assert_eq!(pages(&place, of_queue("thumbnail"), |_| true).await.0, Vec::<u64>::new(), "a queue without entries");
     for count in 0..30 {
         let (action, queue) = if count % 3 == 0 { (Action::Purge, "mail") } else { (Action::Retire, "gone") };
         record(&place, action, queue, count).await;
@@ -53,9 +61,10 @@ async fn what_operators_did_is_listed_newest_first_in_the_queues_that_one_may_op
     }
     assert_eq!(pages(&place, all.clone(), |queue| queue == "mail").await.0, of_mail, "of the others nothing is told");
 
+    assert_eq!(pages(&place, of_queue("gone"), |_| true).await.0.len(), 20, "its entries outlive a queue");
     let page = place.dispatcher.operations(&all, |_| true).await.expect("a page");
-    let OperationView { who, from, reason, queue, action, .. } = &page.operations[0];
-    assert_eq!([who, from, reason, queue, action], ["ada@desk", "cli", "because", "gone", "retire"]);
+    let OperationView { who, from, reason, queue, action, filter, .. } = &page.operations[0];
+    assert_eq!([who, from, reason, queue, action, filter], ["ada@desk", "cli", "because", "gone", "retire", "waiting"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

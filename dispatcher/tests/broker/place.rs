@@ -87,6 +87,13 @@ impl Place {
         self.nats.wait().expect("it ends");
     }
 
+    /// `STOP`: it keeps its connections and answers nothing. `CONT`: it goes on.
+    pub(crate) fn signal_broker(&self, signal: &str) {
+        let pid = self.nats.id().to_string();
+        let sent = Command::new("kill").args(["-s", signal, &pid]).status().expect("kill is there");
+        assert!(sent.success(), "{signal}");
+    }
+
     /// Starts the broker again with what it had stored.
     pub(crate) async fn start_broker(&mut self) {
         self.nats = start_nats(self.folder.path(), Some(self.port)).await.0;

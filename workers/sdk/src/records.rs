@@ -57,12 +57,20 @@ impl Ran<'_> {
         v1::Result { failure: Some(failure), attempts, ..self.result(State::Failed) }
     }
 
-    /// The record of a task whose deadline passed.
+    /// The record of a task whose deadline passed. Where no handler was started, the attempt that this delivery would have
+    /// been did not begin, and the one before it was the last: as dispatchers record it, which expire a task that waits.
     pub(crate) fn expired(&self) -> v1::Result {
         let message = "its deadline passed before it ended".to_owned();
         let failure = Failure { code: code::EXPIRED.to_owned(), message };
         let attempts = self.attempts(&failure);
-        v1::Result { failure: Some(failure), attempts, ..self.result(State::Expired) }
+        let mut record = self.result(State::Expired);
+        if self.started_at_ms.is_none() {
+            record.attempt = self.held.attempt().saturating_sub(1).min(self.held.attempts_max());
+            // When an attempt began that left nothing, nobody knows.
+            let last = attempts.last().map(|attempt| attempt.started_at_ms);
+            record.started_at_ms = last.filter(|started_at_ms| *started_at_ms > 0);
+        }
+        v1::Result { failure: Some(failure), attempts, ..record }
     }
 
     fn result(&self, state: State) -> v1::Result {
@@ -306,6 +314,21 @@ mod tests {
         let wait = |ended_at_ms, seconds| ran(ended_at_ms).before_deadline(Duration::from_secs(seconds));
         assert_eq!((wait(2_000, 2), wait(2_000, 60)), (Duration::from_secs(2), Duration::from_secs(3)));
         assert_eq!(wait(9_000, 60), Duration::ZERO);
+    }
+
+    #[test]
+    fn an_attempt_that_was_not_begun_before_the_deadline_is_not_counted() {
+        let mut held = held();
+        let expired = |held: &crate::task::Held, started_at_ms| {
+            let record = Ran { held, worker: "w", started_at_ms, ended_at_ms: 9, children: Vec::new() }.expired();
+            (record.attempt, record.started_at_ms, record.attempts.len())
+        };
+        assert_eq!(expired(&held, Some(7)), (3, Some(7), 2));
+        assert_eq!(expired(&held, None), (2, None, 1), "when the one that was lost began, nobody knows");
+        held.copy.generation = Generation::FIRST;
+        held.delivered.generation = Generation::FIRST;
+        held.delivered.deliveries = 1;
+        assert_eq!(expired(&held, None), (0, None, 0));
     }
 
     #[test]

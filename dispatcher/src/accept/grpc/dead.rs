@@ -35,7 +35,7 @@ pub(super) async fn redrive(door: &Door, request: v1::RedriveRequest) -> Result<
 pub(super) async fn redrive_many(door: &Door, request: v1::RedriveManyRequest) -> Result<v1::DeadManyReply, ApiError> {
     let dispatcher = door.open(Action::Operate, &request.queue)?;
     let letters = letters(request.ids, request.filter.map(filter).transpose()?)?;
-    let many = DeadMany { queue: request.queue, letters };
+    let many = DeadMany { queue: request.queue, letters, reason: request.reason };
     Ok(dispatcher.redrive_many(&many, door.caller()).await?.into())
 }
 
@@ -43,14 +43,14 @@ pub(super) async fn drop_one(door: &Door, request: v1::DropDeadRequest) -> Resul
     let dispatcher = door.open(Action::Operate, queue_of(&request.id))?;
     let id = task_id(&request.id)?;
     note_task(id.as_str());
-    dispatcher.drop_dead(&id, door.caller()).await?;
+    dispatcher.drop_dead(&id, &request.reason, door.caller()).await?;
     Ok(v1::DropDeadReply {})
 }
 
 pub(super) async fn drop_many(door: &Door, request: v1::DropDeadManyRequest) -> Result<v1::DeadManyReply, ApiError> {
     let dispatcher = door.open(Action::Operate, &request.queue)?;
     let letters = letters(request.ids, request.filter.map(filter).transpose()?)?;
-    let many = DeadMany { queue: request.queue, letters };
+    let many = DeadMany { queue: request.queue, letters, reason: request.reason };
     Ok(dispatcher.drop_dead_many(&many, door.caller()).await?.into())
 }
 
@@ -61,7 +61,8 @@ pub(in crate::accept) fn changes(request: v1::RedriveRequest) -> Result<RedriveC
         RedrivePayload::Json(text) => Payload::Json(text.into()),
     });
     let deadline = request.deadline.map(|at| time("deadline", at).map(Deadline::At)).transpose()?;
-    Ok(RedriveChanges { payload, deadline, attempts_max: request.attempts_max, run: request.run })
+    let v1::RedriveRequest { attempts_max, run, reason, .. } = request;
+    Ok(RedriveChanges { payload, deadline, attempts_max, run, reason })
 }
 
 /// These, or those that the filter finds. One of the two has to be said: nothing at all is a mistake too easily made, and

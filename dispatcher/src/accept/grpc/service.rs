@@ -17,6 +17,7 @@ use crate::dispatcher::Submitted;
 use crate::error::ApiError;
 
 const KEY_EXPIRES_AT: &str = "workfleet-key-expires-at";
+const KEY_REPEATED: &str = "workfleet-key-repeated";
 
 /// A dispatcher behind gRPC.
 pub(super) struct Service {
@@ -267,8 +268,11 @@ pub(super) fn queue_of(id: &str) -> &str {
 }
 
 fn stored(submitted: Submitted) -> Response<v1::Task> {
-    let expires_at = submitted.key_expires_at;
+    let (expires_at, is_repeat) = (submitted.key_expires_at, submitted.is_repeat);
     let mut response = Response::new(submitted.task.into());
+    if is_repeat {
+        response.metadata_mut().insert(KEY_REPEATED, MetadataValue::from_static("true"));
+    }
     if let Some(value) = expires_at.and_then(|time| MetadataValue::try_from(time.to_string()).ok()) {
         response.metadata_mut().insert(KEY_EXPIRES_AT, value);
     }

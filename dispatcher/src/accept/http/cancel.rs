@@ -56,7 +56,8 @@ pub(super) async fn cancel_many(
     Ok(answer::view::<CancelledManyView, v1::CancelManyReply>(status, accepted(&headers), done.into()))
 }
 
-fn reason(query: &QueryPairs) -> Result<&str, ApiError> {
+/// The one option of what is ended: why.
+pub(super) fn reason(query: &QueryPairs) -> Result<&str, ApiError> {
     let mut reason = None;
     for (name, value) in query.iter() {
         if name != "reason" {

@@ -13,6 +13,7 @@ use workfleet_proto::limits::PAYLOAD_BYTES_MAX;
 use workfleet_proto::v1;
 
 use super::body::Unread;
+use super::cancel::reason;
 use super::object::{self, Object};
 use super::parts::{QueryPairs, QueuePath, accepted};
 use super::tasks::note_task;
@@ -72,11 +73,12 @@ pub(super) async fn read(State(edge): State<Edge>, path: LetterPath, headers: He
 pub(super) async fn delete(
     State(edge): State<Edge>,
     path: LetterPath,
+    query: QueryPairs,
     Extension(caller): Extension<Caller>,
 ) -> Result<Response, ApiError> {
     path.plain()?;
     note_task(path.id.as_str());
-    edge.dispatcher.drop_dead(&path.id, caller).await?;
+    edge.dispatcher.drop_dead(&path.id, reason(&query)?, caller).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
@@ -153,6 +155,8 @@ struct RedriveBody<'a> {
     attempts_max: Option<u32>,
     #[serde(default)]
     run: Option<u32>,
+    #[serde(default)]
+    reason: String,
 }
 
 /// As JSON, or as a `workfleet.v1.RedriveRequest`.
@@ -171,7 +175,8 @@ fn changes(id: &TaskId, body: Payload) -> Result<RedriveChanges, ApiError> {
     let options = Options::from_pairs(body.deadline.iter().map(|deadline| ("deadline", deadline.as_str())))?;
     // A part of the text that is there already.
     let payload = body.payload.map(|payload| Payload::Json(text.slice_ref(payload.get().as_bytes())));
-    Ok(RedriveChanges { payload, deadline: options.deadline, attempts_max: body.attempts_max, run: body.run })
+    let RedriveBody { attempts_max, run, reason, .. } = body;
+    Ok(RedriveChanges { payload, deadline: options.deadline, attempts_max, run, reason })
 }
 
 /// The body of what is done to many.
@@ -182,6 +187,8 @@ struct ManyBody {
     ids: Vec<String>,
     #[serde(default)]
     filter: Option<Object<FilterBody>>,
+    #[serde(default)]
+    reason: String,
 }
 
 #[derive(Deserialize)]
@@ -201,9 +208,9 @@ async fn many(edge: &Edge, queue: String, body: Unread) -> Result<DeadMany, ApiE
     let (body, _held) = body.payload(PAYLOAD_BYTES_MAX, &edge.dispatcher.inner().large).await?;
     match body {
         Payload::Json(text) => {
-            let ManyBody { ids, filter } = object::body(&text)?;
+            let ManyBody { ids, filter, reason } = object::body(&text)?;
             let filter = filter.map(|Object(filter)| filter.read()).transpose()?;
-            Ok(DeadMany { queue, letters: messages::letters(ids, filter)? })
+            Ok(DeadMany { queue, letters: messages::letters(ids, filter)?, reason })
         }
         Payload::Protobuf(bytes) => {
             let request = v1::RedriveManyRequest::decode(bytes).map_err(|error| no_message(&error))?;
@@ -211,7 +218,7 @@ async fn many(edge: &Edge, queue: String, body: Unread) -> Result<DeadMany, ApiE
                 return Err(ApiError::invalid_option("queue", "the path names another queue"));
             }
             let filter = request.filter.map(messages::filter).transpose()?;
-            Ok(DeadMany { queue, letters: messages::letters(request.ids, filter)? })
+            Ok(DeadMany { queue, letters: messages::letters(request.ids, filter)?, reason: request.reason })
         }
     }
 }

@@ -49,6 +49,9 @@ pub(super) async fn submit(
     if let Some(until) = submitted.key_expires_at {
         answer::add(&mut answer, "idempotency-key-expires", &until.to_string());
     }
+    if submitted.is_repeat {
+        answer::add(&mut answer, "idempotency-key-repeated", "true");
+    }
     Ok(answer)
 }
 

@@ -56,7 +56,7 @@ pub(super) struct Redrive {
 #[command(after_help = "\
 Examples:
   workfleet dead drop thumbnail_01jd7zk2v0e6tr4y8m3q5x9abc
-  workfleet dead drop --queue thumbnail --before 2026-11-01T00:00:00Z")]
+  workfleet dead drop --queue thumbnail --before 2026-11-01T00:00:00Z --reason 'too old'")]
 pub(super) struct Drop {
     #[command(flatten)]
     letters: Letters,
@@ -81,6 +81,9 @@ struct Letters {
     /// Do not ask
     #[arg(long)]
     yes: bool,
+    /// Why; it stands in the operators' log
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
+    reason: String,
 }
 
 impl Redrive {
@@ -116,6 +119,7 @@ impl Redrive {
         body.extend(self.deadline.as_ref().map(|deadline| ("deadline".to_owned(), json!(deadline))));
         body.extend(self.attempts_max.map(|attempts| ("attempts_max".to_owned(), json!(attempts))));
         body.extend(self.run.map(|run| ("run".to_owned(), json!(run))));
+        body.extend(self.letters.reason().map(|reason| ("reason".to_owned(), json!(reason))));
         Ok(Value::Object(body))
     }
 }
@@ -128,8 +132,8 @@ impl Drop {
         }
         self.letters.check()?;
         for id in &self.letters.ids {
-            let dropped =
-                client.send(client.request(Method::DELETE, &["v1", "queues", queue_of(id)?, "dead", id])).await?;
+            let request = client.request(Method::DELETE, &["v1", "queues", queue_of(id)?, "dead", id]);
+            let dropped = client.send(request.query(&self.letters.reason().map(|reason| [("reason", reason)]))).await?;
             debug_assert_eq!(dropped.status(), StatusCode::NO_CONTENT);
             if self.remote.json { print::json_line(&json!({ "dropped": id }))? } else { print::line(id)? }
         }
@@ -138,6 +142,11 @@ impl Drop {
 }
 
 impl Letters {
+    /// Only where there is one: an older dispatcher refuses a body with names that it does not know.
+    fn reason(&self) -> Option<&str> {
+        Some(self.reason.as_str()).filter(|reason| !reason.is_empty())
+    }
+
     /// Conditions say nothing about tasks that are named.
     fn check(&self) -> Result<(), Fault> {
         if self.which.is_all() {
@@ -161,7 +170,11 @@ impl Letters {
         let path = format!("dead:{act}");
         loop {
             let request = client.request(Method::POST, &["v1", "queues", queue, &path]);
-            let mut answer = client.json(request.json(&json!({ "filter": filter }))).await?;
+            let mut body = json!({ "filter": filter });
+            if let Some(reason) = self.reason() {
+                body["reason"] = json!(reason);
+            }
+            let mut answer = client.json(request.json(&body)).await?;
             done += answer["done"].as_u64().unwrap_or(0);
             gone += answer["gone"].as_u64().unwrap_or(0);
             if let Value::Array(more) = answer["problems"].take() {

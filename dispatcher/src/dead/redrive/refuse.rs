@@ -17,6 +17,13 @@ pub(super) fn failed_again(id: &TaskId) -> ApiError {
     ApiError::new(Code::Conflict, detail).task_id(id)
 }
 
+pub(super) fn other_run(id: &TaskId, asked: u32, run: u32) -> ApiError {
+    let since = if run > asked { ": the task was redriven, and has failed again" } else { "" };
+    let detail =
+        format!("the dead letter of {id} is of run {run}, and not of run {asked}{since}; look at the letter first");
+    ApiError::new(Code::UnknownDeadLetter, detail).task_id(id)
+}
+
 pub(super) fn conflict(id: &TaskId) -> ApiError {
     let detail = format!(
         "{id} is being redriven with another payload, or with other options; if that redrive broke off, repeat it as it was, \

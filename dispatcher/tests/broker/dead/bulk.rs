@@ -1,20 +1,21 @@
 //! Many letters in one call, and letters that are dropped.
 
 use prost::Message as _;
+use workfleet_dispatcher::operations::ListOperations;
 use workfleet_dispatcher::{DeadFilter, DeadMany, DeadManyView, Letters, RedriveChanges};
 use workfleet_link::pipeline::Publish;
 use workfleet_proto::v1::{Failure, State};
 
 use super::graves::{dies, is_dead, letter, marked, operator, queued, recorded, store};
 use crate::fill::id;
-use crate::place::Place;
+use crate::place::{Place, eventually};
 
 fn found(filter: DeadFilter) -> DeadMany {
-    DeadMany { queue: "thumbnail".to_owned(), letters: Letters::Found(filter) }
+    DeadMany { queue: "thumbnail".to_owned(), letters: Letters::Found(filter), reason: "a test".to_owned() }
 }
 
 fn of(ids: &[String]) -> DeadMany {
-    DeadMany { queue: "thumbnail".to_owned(), letters: Letters::Of(ids.to_vec()) }
+    DeadMany { queue: "thumbnail".to_owned(), letters: Letters::Of(ids.to_vec()), reason: String::new() }
 }
 
 async fn redriven(place: &Place, many: &DeadMany) -> DeadManyView {
@@ -46,6 +47,19 @@ async fn all_that_a_filter_finds_are_redriven_page_by_page_and_no_others() {
     }
     assert_eq!((done, filter.cursor), (25, None));
     assert_eq!((place.messages("TASKS_thumbnail").await, place.messages("DEAD_thumbnail").await), (25, 25));
+    let all = ListOperations::default();
+    let log = async || {
+        let log = place.dispatcher.operations(&all, |_| true).await.expect("a page").operations;
+        (log.iter().map(|one| one.count).sum::<u64>() == 25).then_some(log)
+    };
+    let log = eventually("each call stands in the operators' log", log).await;
+    for one in &log {
+        let told = [&one.action, &one.filter, &one.reason].map(String::as_str);
+        assert_eq!((told, one.ids.len() as u64), (["redrive_many", "code=timed_out", "a test"], one.count));
+    }
+    let wordy = DeadMany { reason: "x".repeat(513), ..found(DeadFilter::default()) };
+    let refused = place.dispatcher.redrive_many(&wordy, operator()).await.expect_err("too long");
+    assert_eq!(refused.field.as_deref(), Some("reason"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -83,9 +97,9 @@ async fn letters_are_dropped_one_or_many_and_their_tasks_stay_failed() {
     for number in 0..5 {
         dies(&place, &letter(number)).await;
     }
-    place.dispatcher.drop_dead(&id(0), operator()).await.expect("dropped");
+    place.dispatcher.drop_dead(&id(0), "", operator()).await.expect("dropped");
     assert_eq!(
-        place.dispatcher.drop_dead(&id(0), operator()).await.expect_err("gone").code.name(),
+        place.dispatcher.drop_dead(&id(0), "", operator()).await.expect_err("gone").code.name(),
         "unknown_dead_letter"
     );
     assert!(!is_dead(&place, &id(0)).await && is_dead(&place, &id(1)).await);
@@ -100,14 +114,14 @@ async fn a_letter_that_is_dropped_in_the_midst_of_its_redrive_leaves_no_task_tha
     let place = Place::start("").await;
     let (marked_only, published) = (dies(&place, &letter(1)).await, dies(&place, &letter(2)).await);
     marked(&place, &marked_only, 2, [0; 32]).await;
-    place.dispatcher.drop_dead(&marked_only, operator()).await.expect("dropped");
+    place.dispatcher.drop_dead(&marked_only, "", operator()).await.expect("dropped");
     let (end, _) = recorded(&place, &marked_only).await.expect("an end");
     assert_eq!((end.state(), end.run), (State::Cancelled, 2));
     assert_eq!(place.dispatcher.get(&marked_only).await.expect("known").state.0.word(), "cancelled");
     place.dispatcher.redrive(&published, &RedriveChanges::default(), operator()).await.expect("redriven");
     let again = Publish::new(place.dispatcher.broker().names.dead(&published), letter(2).encode_to_vec().into());
     store(&place, again).await;
-    place.dispatcher.drop_dead(&published, operator()).await.expect("dropped");
+    place.dispatcher.drop_dead(&published, "", operator()).await.expect("dropped");
     assert!(queued(&place, &published).await.is_some(), "its run goes on");
     assert_eq!(recorded(&place, &published).await.expect("a mark").0.state(), State::Queued);
 }

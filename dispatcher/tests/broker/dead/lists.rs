@@ -100,7 +100,7 @@ async fn what_cannot_be_shown_as_json_is_still_read_and_what_is_no_letter_can_on
     store(&place, Publish::new(subject, vec![0xff; 9].into())).await;
     assert_eq!(listed(&place, DeadFilter::default()).await, named([1]));
     assert_eq!(place.dispatcher.dead_letter(&id(2)).await.expect_err("no letter").code.name(), "internal");
-    place.dispatcher.drop_dead(&id(2), super::graves::operator()).await.expect("dropped");
+    place.dispatcher.drop_dead(&id(2), "", super::graves::operator()).await.expect("dropped");
     assert_eq!(place.messages("DEAD_thumbnail").await, 1);
     let _: DeadLetter = garbled;
 }

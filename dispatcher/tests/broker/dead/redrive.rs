@@ -20,7 +20,8 @@ use super::graves::{dies, is_dead, letter, lies, marked, operator, queued, recor
 use crate::fill::Fill;
 use crate::place::Place;
 
-const AS_IT_WAS: RedriveChanges = RedriveChanges { payload: None, deadline: None, attempts_max: None, run: None };
+const AS_IT_WAS: RedriveChanges =
+    RedriveChanges { payload: None, deadline: None, attempts_max: None, run: None, reason: String::new() };
 
 fn wide(width_px: u32) -> RedriveChanges {
     let payload = Payload::Json(Bytes::from(format!("{{\"width_px\":{width_px}}}")));
@@ -56,7 +57,9 @@ async fn a_redriven_task_is_queued_as_its_next_run_and_its_letter_is_gone() {
     assert_eq!(refused(&place, &dead, &AS_IT_WAS).await, "unknown_dead_letter");
     let other = dies(&place, &letter(7)).await;
     let of_another_run = RedriveChanges { run: Some(2), ..AS_IT_WAS };
-    assert_eq!(refused(&place, &other, &of_another_run).await, "unknown_dead_letter");
+    let error = place.dispatcher.redrive(&other, &of_another_run, operator()).await.expect_err("another run's");
+    assert_eq!(error.code.name(), "unknown_dead_letter");
+    assert!(error.detail.contains("is of run 1, and not of run 2"), "{error}");
     assert!(is_dead(&place, &other).await);
     assert_eq!(place.messages("TASKS_thumbnail").await, 1);
 }
@@ -133,7 +136,8 @@ async fn a_letter_beside_a_later_end_is_a_leftover() {
 async fn redrives_that_race_make_one_run() {
     let place = Place::start("").await;
     let dead = dies(&place, &letter(640)).await;
-    let racers = (0..8).map(|_| place.dispatcher.redrive(&dead, &AS_IT_WAS, operator()));
+    let as_it_was = AS_IT_WAS;
+    let racers = (0..8).map(|_| place.dispatcher.redrive(&dead, &as_it_was, operator()));
     let came = futures::future::join_all(racers).await;
     let wrong: Vec<_> = came.iter().filter_map(|came| came.as_ref().err()).map(|error| error.code.name()).collect();
     assert!(wrong.iter().all(|code| *code == "unknown_dead_letter"), "{wrong:?}");
@@ -254,7 +258,7 @@ async fn what_is_done_is_noted_with_who_did_it() {
     let place = Place::start("").await;
     let (one, two) = (dies(&place, &letter(1)).await, dies(&place, &letter(2)).await);
     redriven(&place, &one, &AS_IT_WAS).await;
-    place.dispatcher.drop_dead(&two, operator()).await.expect("dropped");
+    place.dispatcher.drop_dead(&two, "", operator()).await.expect("dropped");
     crate::place::eventually("both are stored", async || (place.messages("OPERATIONS").await == 2).then_some(())).await;
     let broker = place.dispatcher.broker();
     let last = read::last_on_subject(broker, "OPERATIONS", "wf.operation.thumbnail").await.expect("an answer");

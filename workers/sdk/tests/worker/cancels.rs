@@ -268,7 +268,8 @@ async fn a_retry_that_would_come_after_the_deadline_expires_at_it_with_the_last_
     let due_ms = eventually("it waits", async || fleet.scheduled_for(&id).await).await;
     assert!(due_ms <= deadline_ms, "{due_ms} {deadline_ms}");
     let record = fleet.ended(&id).await;
-    assert_eq!((record.state(), record.attempts.len()), (State::Expired, 1));
+    assert_eq!((record.state(), record.attempt, record.attempts.len()), (State::Expired, 1, 1));
+    assert_eq!(record.started_at_ms, Some(record.attempts[0].started_at_ms), "the last that was begun");
     assert_eq!(record.attempts[0].code, "no_route");
     assert!(record.ended_at_ms >= deadline_ms);
     fleet.emptied().await;

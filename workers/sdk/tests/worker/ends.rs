@@ -8,6 +8,7 @@ use async_nats::HeaderMap;
 use prost::Message as _;
 use tower::ServiceExt as _;
 use tower::layer::layer_fn;
+use workfleet_link::time::now_ms;
 use workfleet_proto::kinds::thumbnail::{ThumbnailReply, ThumbnailRequest};
 use workfleet_proto::settlement::Generation;
 use workfleet_proto::v1::{Envelope, State};
@@ -271,5 +272,19 @@ async fn a_wait_that_the_handler_asks_for_is_kept() {
     let record = fleet.ended(&fleet.submit(task(1)).await).await;
     let waited_ms = record.started_at_ms.expect("started") - record.attempts[0].ended_at_ms;
     assert!((900..2_500).contains(&waited_ms), "{waited_ms} ms");
+    worker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_that_is_past_its_deadline_when_it_is_taken_has_begun_no_attempt() {
+    let fleet = Fleet::start().await;
+    let envelope = Envelope { deadline_ms: Some(now_ms() - 1), ..fleet.envelope() };
+    let id = fleet.publish("m", fleet.headers(), envelope).await;
+    let handler = async |_: Context, _: ThumbnailRequest| Err(TaskError::permanent("begun", "nobody wants it"));
+    let worker = fleet.worker(1, handler).await;
+    let record = fleet.ended(&id).await;
+    assert_eq!((record.state(), record.attempt, record.started_at_ms), (State::Expired, 0, None));
+    assert_eq!(record.attempts.len(), 0);
+    fleet.emptied().await;
     worker.stop().await;
 }
