@@ -16,6 +16,7 @@ mod follow;
 mod get;
 mod log;
 mod operations;
+mod pages;
 mod payload;
 mod print;
 mod progress;

@@ -10,6 +10,7 @@
 //! move from one stage to the next while somebody pages may be seen twice, and those that move against the reading
 //! order may be missed; what stays where it is is seen once.
 
+pub(crate) mod asked;
 mod backwards;
 mod cursor;
 mod ended;
@@ -18,7 +19,7 @@ mod stage;
 mod waiting;
 mod wanted;
 
-pub(crate) use cursor::{NoPlace, Place};
+pub(crate) use cursor::Place;
 pub(crate) use stage::Stage;
 pub use wanted::ListTasks;
 pub(crate) use wanted::unknown_state;

@@ -128,6 +128,15 @@ impl Room {
         tokio::time::timeout(ROOM_CHECK_TIMEOUT, check).await.unwrap_or_else(|_| Err(silent(queue)))
     }
 
+    /// Whether the queue has room for one more deadline, which a task that it has already is given.
+    ///
+    /// # Errors
+    /// When it has none, or the broker does not answer.
+    pub(crate) async fn check_deadline(&self, queue: &Queue) -> Result<(), ApiError> {
+        let check = self.check_bound(queue, Bound::Deadlines, 0);
+        tokio::time::timeout(ROOM_CHECK_TIMEOUT, check).await.unwrap_or_else(|_| Err(silent(queue)))
+    }
+
     async fn check_bound(&self, queue: &Queue, bound: Bound, bytes: u64) -> Result<(), ApiError> {
         let counter = self.counter(queue, bound);
         let left = match counter.take(bytes) {

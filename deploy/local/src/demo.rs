@@ -168,7 +168,8 @@ fn pointers(addresses: &Addresses, id: &str, trace_id: &str) -> String {
         "REST    http://{http}\ngRPC    http://{grpc}\nNATS    nats://{nats}\n\
          \x20 curl http://{http}/v1/tasks/{id}\n  curl http://{http}/v1/queues\n\
 {SUBMIT}    http://{http}/v1/queues/thumbnail/tasks\n\
-         For the commands of `workfleet`:\n  export WORKFLEET_URL=http://{http} WORKFLEET_NATS_URL=nats://{nats}\n"
+         For the commands of `workfleet`:\n  {}\n",
+        addresses.exports()
     );
     match jaeger {
         Some(jaeger) => {

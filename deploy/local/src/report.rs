@@ -14,6 +14,8 @@ pub(crate) struct Report {
     http: String,
     grpc: String,
     nats: String,
+    /// Where NATS tells its settings.
+    nats_monitor: String,
     jaeger: Option<String>,
     /// Every mail that the fleet sends, as files.
     mails: Option<String>,
@@ -44,6 +46,7 @@ impl Report {
             http: format!("http://{}", addresses.http),
             grpc: format!("http://{}", addresses.grpc),
             nats: format!("nats://{}", addresses.nats),
+            nats_monitor: format!("http://{}", addresses.nats_monitor),
             jaeger: addresses.jaeger.map(|jaeger| format!("http://{}", jaeger.query)),
             mails: received(&addresses.mail_sink),
             webhook_receiver: receiver.map(|receiver| format!("http://{}", receiver.address)),
@@ -72,6 +75,7 @@ mod tests {
     fn the_file_is_what_scripts_were_promised() {
         let addresses = Addresses {
             nats: "127.0.0.1:4222".parse().unwrap(),
+            nats_monitor: "127.0.0.1:8222".parse().unwrap(),
             http: "127.0.0.1:8080".parse().unwrap(),
             grpc: "127.0.0.1:8081".parse().unwrap(),
             jaeger: None,
@@ -96,7 +100,7 @@ mod tests {
             written,
             serde_json::json!({
                 "http": "http://127.0.0.1:8080", "grpc": "http://127.0.0.1:8081", "nats": "nats://127.0.0.1:4222",
-                "jaeger": null, "mails": null, "webhook_receiver": "http://127.0.0.1:8082",
+                "nats_monitor": "http://127.0.0.1:8222", "jaeger": null, "mails": null, "webhook_receiver": "http://127.0.0.1:8082",
                 "webhooks": "/data/webhooks.jsonl", "data": "/data",
                 "processes": [
                     {"role": "nats", "kind": null, "pid": 6, "admin": null},

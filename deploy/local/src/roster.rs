@@ -19,6 +19,7 @@ use sinks::Sinks;
 
 /// The usual ports.
 const NATS_PORT: u16 = 4222;
+const NATS_MONITOR_PORT: u16 = 8222;
 const HTTP_PORT: u16 = 8080;
 const GRPC_PORT: u16 = 8081;
 const JAEGER_OTLP_PORT: u16 = 4317;
@@ -26,7 +27,7 @@ const JAEGER_QUERY_PORT: u16 = 16686;
 const MAIL_PORT: u16 = 2525;
 const WEBHOOK_PORT: u16 = 8082;
 const USUAL_PORTS: &[u16] =
-    &[NATS_PORT, HTTP_PORT, GRPC_PORT, JAEGER_OTLP_PORT, JAEGER_QUERY_PORT, MAIL_PORT, WEBHOOK_PORT];
+    &[NATS_PORT, NATS_MONITOR_PORT, HTTP_PORT, GRPC_PORT, JAEGER_OTLP_PORT, JAEGER_QUERY_PORT, MAIL_PORT, WEBHOOK_PORT];
 /// Where spans go, by the standard of OpenTelemetry.
 const OTLP_ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
 /// Jaeger's configuration; written to the fleet's folder, so that the program needs no checkout beside it.
@@ -36,6 +37,8 @@ const JAEGER_CONFIG: &str = include_str!("../jaeger/jaeger.yaml");
 #[derive(Debug, Clone)]
 pub(crate) struct Addresses {
     pub(crate) nats: SocketAddr,
+    /// Where NATS tells its settings, without which `workfleet doctor` has no grade.
+    pub(crate) nats_monitor: SocketAddr,
     pub(crate) http: SocketAddr,
     pub(crate) grpc: SocketAddr,
     pub(crate) jaeger: Option<JaegerAddresses>,
@@ -43,6 +46,17 @@ pub(crate) struct Addresses {
     pub(crate) mail_sink: Option<SinkAddress>,
     /// A receiver for webhooks; `None` without a worker that delivers any.
     pub(crate) webhook_receiver: Option<SinkAddress>,
+}
+
+impl Addresses {
+    /// What a shell has to be told for the commands of `workfleet`.
+    pub(crate) fn exports(&self) -> String {
+        let Self { http, nats, nats_monitor, .. } = self;
+        format!(
+            "export WORKFLEET_URL=http://{http} WORKFLEET_NATS_URL=nats://{nats} \
+             WORKFLEET_NATS_MONITOR_URL=http://{nats_monitor}"
+        )
+    }
 }
 
 /// Where Jaeger is, if it is.
@@ -85,6 +99,7 @@ impl Roster {
         let mut ports = Ports::for_usual(USUAL_PORTS);
         let mut take = |what, usual| ports.take(what, usual, terminal);
         let nats = take("NATS", NATS_PORT)?;
+        let nats_monitor = take("NATS's monitoring", NATS_MONITOR_PORT)?;
         let http = take("the dispatcher's REST", HTTP_PORT)?;
         let grpc = take("the dispatcher's gRPC", GRPC_PORT)?;
         let jaeger = match programs.jaeger {
@@ -107,19 +122,22 @@ impl Roster {
         if let (Some(jaeger), true, None) = (jaeger, telemetry.is_empty(), std::env::var_os(OTLP_ENDPOINT)) {
             telemetry.push((OTLP_ENDPOINT, format!("http://{}", jaeger.otlp).into()));
         }
-        let addresses = Addresses { nats, http, grpc, jaeger, mail_sink, webhook_receiver };
+        let addresses = Addresses { nats, nats_monitor, http, grpc, jaeger, mail_sink, webhook_receiver };
         let (folder, nats_store, sinks) = (data.run(), data.nats(), Sinks::new(&data.run())?);
         Ok(Self { programs, addresses, queues_file, folder, nats_store, sinks, telemetry, _ports: ports })
     }
 
     pub(crate) fn nats(&self) -> Program {
-        let address = self.addresses.nats;
-        let words: [OsString; 9] = [
+        let (address, monitor) = (self.addresses.nats, self.addresses.nats_monitor);
+        let words: [OsString; 11] = [
             "--jetstream".into(),
             "--addr".into(),
             address.ip().to_string().into(),
             "--port".into(),
             address.port().to_string().into(),
+            // On the same address: this port asks nobody for a key.
+            "--http_port".into(),
+            monitor.port().to_string().into(),
             "--store_dir".into(),
             self.nats_store.clone().into(),
             "--ports_file_dir".into(),

@@ -70,7 +70,7 @@ pub(crate) fn prepare(plan: Plan, terminal: &Terminal) -> Result<(Fleet, Command
 }
 
 fn welcome(addresses: &Addresses, data: &Path) -> String {
-    let Addresses { nats, http, grpc, jaeger, mail_sink, webhook_receiver } = addresses;
+    let Addresses { nats, http, grpc, jaeger, mail_sink, webhook_receiver, .. } = addresses;
     let mut text = format!(
         "\nThe fleet is up. Ctrl-C drains it.\n\
          \x20 REST    http://{http}\n  gRPC    http://{grpc}\n  NATS    nats://{nats}\n"
@@ -86,8 +86,5 @@ fn welcome(addresses: &Addresses, data: &Path) -> String {
         text += &format!("  hooks   http://{address}, a receiver that checks signatures and writes to {file}\n");
     }
     let logs = data.join("logs");
-    text + &format!(
-        "  logs    {}\nFor the commands of `workfleet`:\n  export WORKFLEET_URL=http://{http} WORKFLEET_NATS_URL=nats://{nats}\n",
-        logs.display()
-    )
+    text + &format!("  logs    {}\nFor the commands of `workfleet`:\n  {}\n", logs.display(), addresses.exports())
 }

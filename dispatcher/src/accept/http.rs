@@ -11,6 +11,7 @@ mod events;
 #[cfg(feature = "fuzz")]
 pub(crate) mod fuzz;
 mod guard;
+mod message;
 mod object;
 mod observe;
 mod operations;

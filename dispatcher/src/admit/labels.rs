@@ -46,6 +46,11 @@ pub(crate) fn check_all(labels: &BTreeMap<String, String>) -> Result<(), ApiErro
     labels.iter().try_for_each(|(key, value)| check(key, value))
 }
 
+/// Whether somebody's labels, which `get` reads, have all that are wanted.
+pub(crate) fn has_all<'a>(wanted: &BTreeMap<String, String>, get: impl Fn(&str) -> Option<&'a String>) -> bool {
+    wanted.iter().all(|(key, value)| get(key) == Some(value))
+}
+
 fn check_count(labels: &BTreeMap<String, String>) -> Result<(), ApiError> {
     if labels.len() > LABELS_MAX {
         let detail = format!("a task may have {LABELS_MAX} labels at most");

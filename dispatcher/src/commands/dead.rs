@@ -4,12 +4,11 @@ mod act;
 mod which;
 
 use clap::{Args, Subcommand};
-use reqwest::Method;
-use serde_json::{Value, json};
 
 use super::fault::{Fault, Form};
+use super::pages::{self, Pages};
 use super::print;
-use super::remote::{Client, Remote};
+use super::remote::Remote;
 use super::task::Task;
 use which::Which;
 
@@ -40,15 +39,8 @@ struct List {
     queue: String,
     #[command(flatten)]
     which: Which,
-    /// Most letters to list
-    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..=1_000))]
-    limit: u64,
-    /// List every letter; with --json one in a line
-    #[arg(long, conflicts_with = "limit")]
-    all: bool,
-    /// Begin where an earlier list ended, at its `next`
-    #[arg(long)]
-    cursor: Option<String>,
+    #[command(flatten)]
+    pages: Pages,
     #[command(flatten)]
     remote: Remote,
 }
@@ -94,81 +86,32 @@ impl List {
     async fn run(self) -> Result<(), Fault> {
         let client = self.remote.client()?;
         let form = if self.remote.json { Form::Json } else { Form::Words };
-        let (mut count, mut kept, mut cursor) = (0, Vec::new(), self.cursor.clone());
-        // A page may be short, or empty, and have a next one.
-        loop {
-            let missing = if self.all { 1_000 } else { self.limit - count };
-            let (letters, next) = self.page(&client, missing, cursor.as_deref()).await?;
-            let is_first = count == 0;
-            count += letters.len() as u64;
-            match (form, self.all) {
-                (Form::Json, true) => letters.iter().try_for_each(print::json_line)?,
-                (Form::Json, false) => kept.extend(letters),
-                (Form::Words, _) => rows(letters, is_first)?,
-            }
-            cursor = next;
-            if cursor.is_none() || (!self.all && count >= self.limit) {
-                break;
-            }
-        }
-        match (form, self.all, cursor) {
-            (Form::Json, true, _) => Ok(()),
-            (Form::Json, false, next) => print::json(&json!({ "dead": kept, "next": next })),
-            (Form::Words, _, _) if count == 0 && self.which.is_all() => {
-                print::line(&format!("No dead letters in {}.", self.queue))
-            }
-            (Form::Words, _, _) if count == 0 => {
-                print::line(&format!("No dead letters in {} meet these conditions.", self.queue))
-            }
-            (Form::Words, _, Some(next)) => print::line(&format!("\nThere may be more: --all, or --cursor {next}")),
-            (Form::Words, _, None) => Ok(()),
-        }
-    }
-
-    async fn page(
-        &self,
-        client: &Client,
-        limit: u64,
-        cursor: Option<&str>,
-    ) -> Result<(Vec<Value>, Option<String>), Fault> {
-        let mut query = self.which.query();
-        query.push(("limit", limit.to_string()));
-        query.extend(cursor.map(|cursor| ("cursor", cursor.to_owned())));
-        let request = client.request(Method::GET, &["v1", "queues", &self.queue, "dead"]).query(&query);
-        let mut document = client.json(request).await?;
-        let next = document["next"].as_str().map(ToOwned::to_owned);
-        match document["dead"].take() {
-            Value::Array(letters) => Ok((letters, next)),
-            _ => Err(Fault::Unreachable("the answer is not a list of dead letters; is this a dispatcher?".to_owned())),
-        }
+        let none = match self.which.is_all() {
+            true => format!("No dead letters in {}.", self.queue),
+            false => format!("No dead letters in {} meet these conditions.", self.queue),
+        };
+        let list = pages::List {
+            path: &["v1", "queues", &self.queue, "dead"],
+            query: self.which.query(),
+            name: "dead",
+            each: "dead letter",
+            head: format!("{:<20}  {:<3}  {:<7}  FAILURE", "DIED", "RUN", "ATTEMPT"),
+            row,
+            none,
+        };
+        self.pages.list(&client, &list, form).await
     }
 }
 
-/// A row for each letter. Columns have their own widths, since a later page must fit under the first.
-fn rows(letters: Vec<Value>, with_head: bool) -> Result<(), Fault> {
-    for (at, document) in letters.into_iter().enumerate() {
-        let row = row(document)?;
-        if with_head && at == 0 {
-            let width = row.split(' ').next().unwrap_or_default().len();
-            let head = format!("{:<width$}  {:<20}  {:<3}  {:<7}  FAILURE", "TASK", "DIED", "RUN", "ATTEMPT");
-            print::line(&head)?;
-        }
-        print::line(row.trim_end())?;
-    }
-    Ok(())
-}
-
-fn row(document: Value) -> Result<String, Fault> {
-    let task = Task::read(document)?;
+fn row(task: &Task) -> String {
     let fields = &task.fields;
     let died = task.document["dead_at"].as_str().and_then(|at| at.parse::<jiff::Timestamp>().ok());
     let died = died.map_or_else(|| "-".to_owned(), |at| format!("{at:.0}"));
     let attempt = format!("{}/{}", fields.attempt, fields.attempts_max);
     let run = task.document["run"].as_u64().unwrap_or(1);
     let failure = fields.failure.as_ref().map(|failure| format!("{}: {}", failure.code, failure.message));
-    // One line for each letter, whatever a handler has said.
-    let failure = failure.unwrap_or_default().replace(|c: char| c.is_control(), " ");
-    Ok(format!("{}  {died:<20}  {run:<3}  {attempt:<7}  {failure}", fields.id))
+    let failure = pages::one_line(&failure.unwrap_or_default());
+    format!("{}  {died:<20}  {run:<3}  {attempt:<7}  {failure}", fields.id)
 }
 
 impl Get {
@@ -197,7 +140,7 @@ impl Get {
 
 #[cfg(test)]
 mod tests {
-    use super::row;
+    use super::{Task, row};
     use serde_json::json;
 
     #[test]
@@ -206,6 +149,9 @@ mod tests {
             "id": "a_1", "state": "failed", "attempt": 2, "attempts_max": 5, "dead_at": "2026-11-23T14:00:00.123Z",
             "run": 3, "failure": {"code": "bad_image", "message": "no\nimage"},
         });
-        assert_eq!(row(document).expect("a row"), "a_1  2026-11-23T14:00:00Z  3    2/5      bad_image: no image");
+        assert_eq!(
+            row(&Task::read(document).expect("a task")),
+            "a_1  2026-11-23T14:00:00Z  3    2/5      bad_image: no image"
+        );
     }
 }

@@ -17,6 +17,8 @@ use super::fault::{Fault, Form};
 use super::print;
 use super::provision::{connect, explained};
 
+/// The monitoring port as NATS's own pages have it.
+const MONITOR_PORT: u16 = 8222;
 /// How long a monitoring port may take.
 const MONITOR_TIMEOUT: Duration = Duration::from_secs(5);
 /// Largest answer of one that is read, in bytes.
@@ -31,7 +33,7 @@ const SERVERS_SUBJECT: &str = "$SYS.REQ.SERVER.PING.VARZ";
 ///
 /// Compares streams and consumers with what `provision` wants, and bounds with what is used. When a server writes to its
 /// disk is told by its monitoring port and to the account of the system alone: without --monitor and --system-*, the grade
-/// is unknown. Changes nothing.
+/// is unknown, unless the broker is on this machine and has the usual monitoring port, 8222. Changes nothing.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Grades:
@@ -47,8 +49,8 @@ Examples:
   workfleet doctor --monitor http://127.0.0.1:8222
   workfleet doctor --system-nkey-file credentials/sys.nk --require A --json | jq -r .grade")]
 pub(crate) struct Doctor {
-    /// The monitoring port of a server; may be given again, once for each
-    #[arg(long, value_name = "URL", num_args = 1..)]
+    /// The monitoring port of a server; may be given again, once for each, or several with commas
+    #[arg(long, value_name = "URL", num_args = 1.., value_delimiter = ',', env = "WORKFLEET_NATS_MONITOR_URL")]
     monitor: Vec<Url>,
     /// The seed of a user of the account of the system, as the role sys has it
     #[arg(long, value_name = "FILE", env = "WORKFLEET_SYSTEM_NKEY_FILE", hide_env_values = true)]
@@ -78,6 +80,9 @@ impl Doctor {
         let mut servers = self.monitored(&config).await?;
         servers.extend(self.of_system(&config, form).await?);
         let broker = connect(&config, form).await?;
+        if servers.is_empty() {
+            servers.extend(beside(&broker, &config).await);
+        }
         let examined = doctor::examine(&broker, servers).await;
         let refusal = broker.refusal();
         broker.close().await;
@@ -129,6 +134,16 @@ impl Doctor {
         broker.close().await;
         servers
     }
+}
+
+/// The broker, from the usual monitoring port of its machine where that is this one and nobody has named another. Whoever
+/// answers there is believed only where it is the server that we speak to.
+async fn beside(broker: &Broker, config: &BrokerConfig) -> Option<Server> {
+    let address = config.url.strip_prefix("nats://")?;
+    let mut url = Url::parse(&format!("http://{address}")).ok().filter(is_loopback)?;
+    url.set_username("").and_then(|()| url.set_password(None)).and_then(|()| url.set_port(Some(MONITOR_PORT))).ok()?;
+    let server = Server::read(&varz(&url, config).await.ok()?)?;
+    (server.id == broker.client.server_info().server_id).then_some(server)
 }
 
 async fn varz(url: &Url, config: &BrokerConfig) -> Result<Value, Fault> {

@@ -6,8 +6,9 @@ use super::letter::Letter;
 use crate::admit;
 use crate::admit::labels::{self, LABEL};
 use crate::error::ApiError;
-use crate::limits::{LIST_TASKS_DEFAULT, LIST_TASKS_MAX};
-use crate::list::{NoPlace, Place, Stage};
+use crate::limits::LIST_TASKS_DEFAULT;
+use crate::list::asked::{self, Asked};
+use crate::list::{Place, Stage};
 use crate::operations;
 use crate::view::UnixMs;
 
@@ -55,31 +56,13 @@ impl DeadFilter {
     /// When a name is unknown or comes twice, or a value cannot be read.
     pub fn from_pairs<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<Self, ApiError> {
         let mut filter = Self::default();
-        for (name, value) in pairs {
-            let again = match name {
-                "code" => filter.code.replace(value.to_owned()).is_some(),
-                LABEL => {
-                    labels::add(&mut filter.labels, value)?;
-                    false
-                }
-                "before" => filter.before.replace(admit::time(name, value)?).is_some(),
-                "after" => filter.after.replace(admit::time(name, value)?).is_some(),
-                "limit" => {
-                    let limit = value.parse().map_err(|_| ApiError::invalid_option(name, "not a whole number"))?;
-                    filter.limit.replace(limit).is_some()
-                }
-                "cursor" => filter.cursor.replace(value.to_owned()).is_some(),
-                other => {
-                    let known = Self::NAMES.map(ToOwned::to_owned).to_vec();
-                    let shown: String = other.chars().take(80).collect();
-                    return Err(ApiError::invalid_option(&shown, "there is no such option").known(known));
-                }
-            };
-            if again {
-                return Err(ApiError::invalid_option(name, "the option is given twice"));
-            }
-        }
-        Ok(filter)
+        let Asked { labels, limit, cursor } = asked::read(pairs, &Self::NAMES, |name, value| match name {
+            "code" => Ok(Some(filter.code.replace(value.to_owned()).is_some())),
+            "before" => Ok(Some(filter.before.replace(admit::time(name, value)?).is_some())),
+            "after" => Ok(Some(filter.after.replace(admit::time(name, value)?).is_some())),
+            _ => Ok(None),
+        })?;
+        Ok(Self { labels, limit, cursor, ..filter })
     }
 
     /// For the operators' log.
@@ -91,15 +74,9 @@ impl DeadFilter {
 
     /// Checks everything that does not depend on the queue.
     pub(super) fn read(&self, limit_default: usize) -> Result<Wanted, ApiError> {
-        let limit = self.limit.map_or(limit_default, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
-        if !(1..=LIST_TASKS_MAX).contains(&limit) {
-            let detail = format!("limit is {limit}, but must be from 1 to {LIST_TASKS_MAX}");
-            return Err(ApiError::invalid_option("limit", detail));
-        }
+        let limit = asked::limit(self.limit, limit_default)?;
         labels::check_all(&self.labels)?;
-        let wrong = |error: NoPlace| ApiError::invalid_option("cursor", error.to_string());
-        let place: Option<Place> = self.cursor.as_deref().map(str::parse).transpose().map_err(wrong)?;
-        let place = place.unwrap_or(Place::before(Stage::Dead));
+        let place = asked::place(self.cursor.as_deref())?.unwrap_or(Place::before(Stage::Dead));
         if place.stage != Stage::Dead {
             return Err(ApiError::invalid_option("cursor", "the cursor was given by another list"));
         }
@@ -119,7 +96,7 @@ impl Wanted {
         let Self { filter, .. } = self;
         let code = letter.result.failure.as_ref().map(|failure| failure.code.as_str());
         filter.code.as_deref().is_none_or(|wanted| code == Some(wanted))
-            && filter.labels.iter().all(|(key, value)| letter.result.labels.get(key) == Some(value))
+            && labels::has_all(&filter.labels, |key| letter.result.labels.get(key))
             && filter.before.is_none_or(|before| letter.dead_at_ms < before.0)
             && filter.after.is_none_or(|after| letter.dead_at_ms >= after.0)
     }

@@ -64,7 +64,16 @@ impl Inner {
 
     /// Redrives the task of one letter.
     pub(super) async fn redrive(&self, queue: &Queue, id: &TaskId, changes: &RedriveChanges) -> Result<Done, ApiError> {
-        let mut driving = Driving { inner: self, queue, id, changes, letter: None, other_run: None, prepared: None };
+        let mut driving = Driving {
+            inner: self,
+            queue,
+            id,
+            changes,
+            letter: None,
+            other_run: None,
+            has_timer: false,
+            prepared: None,
+        };
         // On the heap: the machine's steps are large, and many of these run beside each other.
         let redriven = Box::pin(driving.drive()).await;
         driving.leave(redriven).await
@@ -98,6 +107,8 @@ struct Driving<'a> {
     letter: Option<(Letter, Plan)>,
     /// The run of a letter that is not of the one that was named.
     other_run: Option<u32>,
+    /// Whether there is a timer, whose place that of the new run takes.
+    has_timer: bool,
     prepared: Option<Prepared>,
 }
 
@@ -165,7 +176,8 @@ impl Driving<'_> {
     }
 
     async fn store_mark(&mut self, expected: u64, run: u32) -> Result<RedriveReply, ApiError> {
-        // Whatever may be refused is done before anything is marked.
+        // Whatever may be refused is done before anything is marked. So what another redrive has marked had its room.
+        self.check_timer_room().await?;
         self.prepare().await?;
         let (letter, plan) = self.letter()?;
         let message = message::mark(&self.inner.broker.names, letter, plan, expected, run);

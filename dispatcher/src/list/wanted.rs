@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use workfleet_proto::lifecycle::STATES;
 use workfleet_proto::v1::State;
 
-use super::cursor::{NoPlace, Place};
-use crate::admit::labels::{self, LABEL};
+use super::asked::{self, Asked};
+use super::cursor::Place;
+use crate::admit::labels;
 use crate::error::{ApiError, Code};
-use crate::limits::{LIST_TASKS_DEFAULT, LIST_TASKS_MAX};
+use crate::limits::LIST_TASKS_DEFAULT;
 use crate::view::TaskView;
 
 /// A question for a page of a queue's tasks.
@@ -50,30 +51,12 @@ impl ListTasks {
         queue: String,
         pairs: impl IntoIterator<Item = (&'a str, &'a str)>,
     ) -> Result<Self, ApiError> {
-        let mut list = Self { queue, ..Self::default() };
-        for (name, value) in pairs {
-            let again = match name {
-                "state" => list.state.replace(state(value)?).is_some(),
-                LABEL => {
-                    labels::add(&mut list.labels, value)?;
-                    false
-                }
-                "limit" => {
-                    let limit = value.parse().map_err(|_| ApiError::invalid_option(name, "not a whole number"))?;
-                    list.limit.replace(limit).is_some()
-                }
-                "cursor" => list.cursor.replace(value.to_owned()).is_some(),
-                other => {
-                    let known = Self::NAMES.map(ToOwned::to_owned).to_vec();
-                    let shown: String = other.chars().take(80).collect();
-                    return Err(ApiError::invalid_option(&shown, "there is no such option").known(known));
-                }
-            };
-            if again {
-                return Err(ApiError::invalid_option(name, "the option is given twice"));
-            }
-        }
-        Ok(list)
+        let mut wanted = None;
+        let Asked { labels, limit, cursor } = asked::read(pairs, &Self::NAMES, |name, value| match name {
+            "state" => Ok(Some(wanted.replace(state(value)?).is_some())),
+            _ => Ok(None),
+        })?;
+        Ok(Self { queue, state: wanted, labels, limit, cursor })
     }
 
     /// The same for tests/fuzz.
@@ -87,14 +70,9 @@ impl ListTasks {
         if self.state == Some(State::Unspecified) {
             return Err(unknown_state("unspecified"));
         }
-        let limit = self.limit.map_or(LIST_TASKS_DEFAULT, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
-        if !(1..=LIST_TASKS_MAX).contains(&limit) {
-            let detail = format!("limit is {limit}, but must be from 1 to {LIST_TASKS_MAX}");
-            return Err(ApiError::invalid_option("limit", detail));
-        }
+        let limit = asked::limit(self.limit, LIST_TASKS_DEFAULT)?;
         labels::check_all(&self.labels)?;
-        let wrong = |error: NoPlace| ApiError::invalid_option("cursor", error.to_string());
-        let place = self.cursor.as_deref().map(str::parse).transpose().map_err(wrong)?;
+        let place = asked::place(self.cursor.as_deref())?;
         Ok(Wanted { state: self.state, labels: self.labels.clone(), limit, place })
     }
 }
@@ -107,7 +85,7 @@ impl Wanted {
 
     /// Whether a task with these labels may be in the list.
     pub(super) fn has_labels<'a>(&self, get: impl Fn(&str) -> Option<&'a String>) -> bool {
-        self.labels.iter().all(|(key, value)| get(key) == Some(value))
+        labels::has_all(&self.labels, get)
     }
 
     /// Whether a task is to be in the list.

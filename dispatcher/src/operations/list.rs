@@ -12,7 +12,8 @@ use workfleet_proto::v1;
 use super::Action;
 use crate::dispatcher::{Dispatcher, Inner};
 use crate::error::{ApiError, Code};
-use crate::limits::{LIST_READ_BYTES_MAX, LIST_READS_MAX, LIST_TASKS_DEFAULT, LIST_TASKS_MAX};
+use crate::limits::{LIST_READ_BYTES_MAX, LIST_READS_MAX, LIST_TASKS_DEFAULT};
+use crate::list::asked::{self, Asked};
 use crate::view::UnixMs;
 
 /// A question for a page of the operators' log.
@@ -96,35 +97,12 @@ impl ListOperations {
     /// When a name is unknown or comes twice, or a value cannot be read.
     pub fn from_pairs<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<Self, ApiError> {
         let mut list = Self::default();
-        for (name, value) in pairs {
-            let again = match name {
-                "queue" => list.queue.replace(value.to_owned()).is_some(),
-                "action" => list.action.replace(value.to_owned()).is_some(),
-                "limit" => {
-                    let limit = value.parse().map_err(|_| ApiError::invalid_option(name, "not a whole number"))?;
-                    list.limit.replace(limit).is_some()
-                }
-                "cursor" => list.cursor.replace(value.to_owned()).is_some(),
-                other => {
-                    let shown: String = other.chars().take(80).collect();
-                    let known = Self::NAMES.map(ToOwned::to_owned).to_vec();
-                    return Err(ApiError::invalid_option(&shown, "there is no such option").known(known));
-                }
-            };
-            if again {
-                return Err(ApiError::invalid_option(name, "the option is given twice"));
-            }
-        }
-        Ok(list)
-    }
-
-    fn limit(&self) -> Result<usize, ApiError> {
-        let limit = self.limit.map_or(LIST_TASKS_DEFAULT, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
-        if (1..=LIST_TASKS_MAX).contains(&limit) {
-            return Ok(limit);
-        }
-        let detail = format!("limit is {limit}, but must be from 1 to {LIST_TASKS_MAX}");
-        Err(ApiError::invalid_option("limit", detail))
+        let Asked { limit, cursor, .. } = asked::read(pairs, &Self::NAMES, |name, value| match name {
+            "queue" => Ok(Some(list.queue.replace(value.to_owned()).is_some())),
+            "action" => Ok(Some(list.action.replace(value.to_owned()).is_some())),
+            _ => Ok(None),
+        })?;
+        Ok(Self { limit, cursor, ..list })
     }
 
     fn check_action(&self) -> Result<(), ApiError> {
@@ -158,7 +136,7 @@ impl Dispatcher {
         list: &ListOperations,
         may_see: impl Fn(&str) -> bool + Send,
     ) -> Result<OperationList, ApiError> {
-        let (limit, end) = (list.limit()?, list.end()?);
+        let (limit, end) = (asked::limit(list.limit, LIST_TASKS_DEFAULT)?, list.end()?);
         list.check_action()?;
         let inner = self.inner().connected()?;
         if let Some(queue) = &list.queue {
@@ -246,7 +224,7 @@ mod tests {
     fn a_question_that_cannot_be_understood_is_refused_by_its_field() {
         let read = |pairs: &[(&str, &str)]| {
             let list = ListOperations::from_pairs(pairs.iter().copied())?;
-            list.check_action().and(list.limit().map(|_| ())).and(list.end().map(|_| list))
+            list.check_action().and(asked::limit(list.limit, 50).map(|_| ())).and(list.end().map(|_| list))
         };
         assert!(read(&[("queue", "mail"), ("action", "purge"), ("limit", "1000"), ("cursor", "5")]).is_ok());
         for (name, value) in [("action", "burn"), ("limit", "0"), ("limit", "x"), ("cursor", "q1"), ("color", "red")] {

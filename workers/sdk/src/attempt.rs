@@ -1,4 +1,10 @@
 //! The way of one delivery: look, judge, run, settle; its lease kept from the first line to the last.
+//!
+//! A task that must run alone and finds another one that does, or waits to, is handed back, and no count ends that: to wait
+//! beside the other is what it must not do, and where else it could wait there is nothing but the queue. It is bounded by
+//! what the others have. While one holds the place, the process asks for nothing, so what comes is what it had asked for
+//! before, a slot's worth at most; and whoever holds the place starts an attempt, of which it has `attempts_max`, or gives
+//! it up after a minute, three times at most for each (`docs/decisions/0014`).
 
 mod halted;
 mod run;

@@ -123,6 +123,23 @@ fn a_fleet_has_all_three_workers_and_an_outside_of_its_own() {
 }
 
 #[test]
+fn the_doctor_grades_a_fleet_with_nothing_but_what_the_fleet_said() {
+    let mut up = Up::start(&["--scale", "thumbnail=0,webhook=0,email=0"]);
+    let words = || std::fs::read_to_string(up.folder.path().join("words")).unwrap();
+    let exports = until("the fleet says what to export", || {
+        words().lines().find_map(|line| Some(line.trim().strip_prefix("export ")?.to_owned()))
+    });
+    let mut command = Command::new(Path::new(LOCAL).with_file_name("workfleet"));
+    command.args(["doctor", "--json"]).envs(exports.split(' ').map(|pair| pair.split_once('=').unwrap()));
+    let output = command.output().unwrap();
+    let said: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(output.status.success(), "{said}");
+    assert_eq!((&said["grade"], &said["servers"][0]["sync"]), (&Value::from("D"), &Value::from("2m")), "{said}");
+    let monitor = up.report()["nats_monitor"].as_str().unwrap().to_owned();
+    assert!(monitor.starts_with("http://127.0.0.1:") && exports.contains(&monitor), "{monitor}: {exports}");
+}
+
+#[test]
 fn nothing_is_left_of_a_fleet_whose_supervisor_is_killed() {
     let mut up = Up::start(&[]);
     assert_eq!(up.workers().len(), 2);

@@ -5,20 +5,20 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use bytes::Bytes;
-use prost::Message as _;
 use serde::Deserialize;
 use workfleet_proto::v1;
 
 use super::Edge;
 use super::answer;
 use super::body::Unread;
+use super::message;
 use super::object::{self, Object};
 use super::parts::{IdPath, QueryPairs, QueuePath, accepted};
 use super::tasks::note_task;
 use crate::accept::grpc::request;
 use crate::admit::Payload;
 use crate::cancel::CancelMany;
-use crate::error::{ApiError, Code};
+use crate::error::ApiError;
 use crate::limits::CANCEL_MANY_BYTES_MAX;
 use crate::operations::Caller;
 use crate::view::{CancelledManyView, CancelledView, StateWord};
@@ -34,7 +34,7 @@ pub(super) async fn cancel(
     note_task(id.as_str());
     let reason = reason(&query)?;
     let cancelled = edge.dispatcher.cancel(&id, reason, &caller).await?;
-    let status = if cancelled.workers_unanswered == 0 { StatusCode::OK } else { StatusCode::ACCEPTED };
+    let status = status(cancelled.workers_unanswered);
     Ok(answer::view::<CancelledView, v1::CancelReply>(status, accepted(&headers), cancelled.into()))
 }
 
@@ -52,8 +52,13 @@ pub(super) async fn cancel_many(
         Payload::Protobuf(bytes) => of_message(queue, bytes)?,
     };
     let done = edge.dispatcher.cancel_many(many, &caller).await?;
-    let status = if done.workers_unanswered == 0 { StatusCode::OK } else { StatusCode::ACCEPTED };
+    let status = status(done.workers_unanswered);
     Ok(answer::view::<CancelledManyView, v1::CancelManyReply>(status, accepted(&headers), done.into()))
+}
+
+/// 200 once all workers have confirmed, 202 where so many have not.
+fn status(workers_unanswered: u32) -> StatusCode {
+    if workers_unanswered == 0 { StatusCode::OK } else { StatusCode::ACCEPTED }
 }
 
 /// The one option of what is ended: why.
@@ -104,13 +109,9 @@ impl Asked {
 
 /// The path names the queue: that is what the caller's permissions are about.
 fn of_message(queue: String, bytes: Bytes) -> Result<CancelMany, ApiError> {
-    let message = v1::CancelManyRequest::decode(bytes).map_err(|error| {
-        ApiError::new(Code::InvalidPayload, format!("the body is no workfleet.v1.CancelManyRequest: {error}"))
-    })?;
-    if !message.queue.is_empty() && message.queue != queue {
-        return Err(ApiError::invalid_option("queue", "the path is that of another queue"));
-    }
-    Ok(CancelMany { queue, ..request::cancel_many(message)? })
+    let asked: v1::CancelManyRequest = message::read("CancelManyRequest", bytes)?;
+    message::agrees("queue", &asked.queue, &queue)?;
+    Ok(CancelMany { queue, ..request::cancel_many(asked)? })
 }
 
 #[cfg(test)]

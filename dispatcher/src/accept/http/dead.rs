@@ -5,7 +5,6 @@ use axum::extract::{FromRequestParts, Path, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
-use prost::Message as _;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use workfleet_proto::id::TaskId;
@@ -14,13 +13,14 @@ use workfleet_proto::v1;
 
 use super::body::Unread;
 use super::cancel::reason;
+use super::message;
 use super::object::{self, Object};
 use super::parts::{QueryPairs, QueuePath, accepted};
 use super::tasks::note_task;
 use super::{Edge, answer};
 use crate::accept::grpc::dead as messages;
 use crate::admit::{Options, Payload};
-use crate::dead::{DeadFilter, DeadMany, ListDead, RedriveChanges, unknown_letter};
+use crate::dead::{DeadFilter, DeadMany, DeadManyView, ListDead, RedriveChanges, unknown_letter};
 use crate::error::{ApiError, Code};
 use crate::operations::Caller;
 
@@ -119,8 +119,7 @@ pub(super) async fn redrive_many(
     body: Unread,
 ) -> Result<Response, ApiError> {
     let many = many(&edge, queue, body).await?;
-    let view = edge.dispatcher.redrive_many(&many, caller).await?;
-    Ok(answer::view::<_, v1::DeadManyReply>(StatusCode::OK, accepted(&headers), view))
+    Ok(came_of_many(&headers, edge.dispatcher.redrive_many(&many, caller).await?))
 }
 
 /// `POST /v1/queues/{queue}/dead:drop`
@@ -132,8 +131,12 @@ pub(super) async fn drop_many(
     body: Unread,
 ) -> Result<Response, ApiError> {
     let many = many(&edge, queue, body).await?;
-    let view = edge.dispatcher.drop_dead_many(&many, caller).await?;
-    Ok(answer::view::<_, v1::DeadManyReply>(StatusCode::OK, accepted(&headers), view))
+    Ok(came_of_many(&headers, edge.dispatcher.drop_dead_many(&many, caller).await?))
+}
+
+/// 200 also where some could not be done: each says so for itself.
+fn came_of_many(headers: &HeaderMap, view: DeadManyView) -> Response {
+    answer::view::<_, v1::DeadManyReply>(StatusCode::OK, accepted(headers), view)
 }
 
 impl LetterPath {
@@ -164,10 +167,8 @@ fn changes(id: &TaskId, body: Payload) -> Result<RedriveChanges, ApiError> {
     let text = match body {
         Payload::Json(text) => text,
         Payload::Protobuf(bytes) => {
-            let request = v1::RedriveRequest::decode(bytes).map_err(|error| no_message(&error))?;
-            if !request.id.is_empty() && request.id != id.as_str() {
-                return Err(ApiError::invalid_option("id", "the path names another task"));
-            }
+            let request: v1::RedriveRequest = message::read("RedriveRequest", bytes)?;
+            message::agrees("id", &request.id, id.as_str())?;
             return messages::changes(request);
         }
     };
@@ -213,10 +214,8 @@ async fn many(edge: &Edge, queue: String, body: Unread) -> Result<DeadMany, ApiE
             Ok(DeadMany { queue, letters: messages::letters(ids, filter)?, reason })
         }
         Payload::Protobuf(bytes) => {
-            let request = v1::RedriveManyRequest::decode(bytes).map_err(|error| no_message(&error))?;
-            if !request.queue.is_empty() && request.queue != queue {
-                return Err(ApiError::invalid_option("queue", "the path names another queue"));
-            }
+            let request: v1::RedriveManyRequest = message::read("RedriveManyRequest", bytes)?;
+            message::agrees("queue", &request.queue, &queue)?;
             let filter = request.filter.map(messages::filter).transpose()?;
             Ok(DeadMany { queue, letters: messages::letters(request.ids, filter)?, reason: request.reason })
         }
@@ -231,10 +230,6 @@ impl FilterBody {
         let Self { code, labels, limit, cursor, .. } = self;
         Ok(DeadFilter { code, labels, before, after, limit, cursor })
     }
-}
-
-fn no_message(error: &prost::DecodeError) -> ApiError {
-    ApiError::new(Code::InvalidPayload, format!("the body is not the call's message: {error}"))
 }
 
 #[cfg(test)]

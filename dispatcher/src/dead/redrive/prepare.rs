@@ -67,7 +67,7 @@ impl Driving<'_> {
     }
 
     /// The sequence of the task's timer, where the new run has one.
-    pub(super) async fn read_timer(&self) -> Result<RedriveReply, ApiError> {
+    pub(super) async fn read_timer(&mut self) -> Result<RedriveReply, ApiError> {
         let (_, plan) = self.letter()?;
         if plan.envelope.deadline_ms.is_none() {
             return Ok(RedriveReply::Timer(0));
@@ -75,7 +75,17 @@ impl Driving<'_> {
         let names = &self.inner.broker.names;
         let (stream, subject) = (names.delay_stream(&self.queue.name), names.delay_deadline(self.id));
         let there = read::last_on_subject(&self.inner.broker, &stream, &subject).await?;
+        self.has_timer = there.is_some();
         Ok(RedriveReply::Timer(there.map_or(0, |there| there.sequence)))
+    }
+
+    /// Refuses a deadline for which the queue has no room. One that takes another's place needs none.
+    pub(super) async fn check_timer_room(&self) -> Result<(), ApiError> {
+        let (_, plan) = self.letter()?;
+        if plan.envelope.deadline_ms.is_none() || self.has_timer {
+            return Ok(());
+        }
+        self.inner.room.check_deadline(self.queue).await.map_err(refuse::no_room)
     }
 
     /// The timer before the task, as with a submit.

@@ -44,3 +44,12 @@ pub(in crate::dead) fn full(queue: &Queue, id: &TaskId) -> ApiError {
     let detail = format!("the queue {} is full; the dead letter is still there", queue.name);
     ApiError::new(Code::QueueFull, detail).retry_after_ms(QUEUE_FULL_RETRY_AFTER_MS).task_id(id)
 }
+
+/// The same refusal as that of a submit, for a letter that is still there.
+pub(super) fn no_room(error: ApiError) -> ApiError {
+    let said = ApiError::new(error.code, format!("{}; the dead letter is still there", error.detail));
+    match error.retry_after_ms {
+        Some(retry_after_ms) => said.retry_after_ms(retry_after_ms),
+        None => said,
+    }
+}

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use prost::Message as _;
 use sha2::{Digest as _, Sha256};
 use workfleet_dispatcher::view::UnixMs;
-use workfleet_dispatcher::{Deadline, Payload, RedriveChanges, Sweep, SweepAction, SweepPace};
+use workfleet_dispatcher::{Code, Deadline, Payload, RedriveChanges, Sweep, SweepAction, SweepPace};
 use workfleet_link::blobs;
 use workfleet_link::pipeline::Publish;
 use workfleet_link::read;
@@ -185,6 +185,36 @@ async fn a_deadline_is_kept_until_it_has_passed_and_may_be_another() {
     assert_eq!(refused(&place, &dead, &past).await, "invalid_option");
     let soon = RedriveChanges { deadline: Some(Deadline::In(Duration::from_secs(60))), ..AS_IT_WAS };
     redriven(&place, &dead, &soon).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deadline_for_which_there_is_no_room_is_refused_and_the_letter_stays() {
+    let place = Place::start("deadlines_max = 1").await;
+    let within =
+        |hours: u64| RedriveChanges { deadline: Some(Deadline::In(Duration::from_secs(hours * 3_600))), ..AS_IT_WAS };
+    let (first, second) = (dies(&place, &letter(1)).await, dies(&place, &letter(2)).await);
+    redriven(&place, &first, &within(1)).await;
+    let full = place.dispatcher.redrive(&second, &within(1), operator()).await.expect_err("full");
+    assert!(full.code == Code::QueueFull && full.detail.contains("deadlines_max"), "{full}");
+    assert!(full.detail.ends_with("the dead letter is still there") && full.retry_after_ms.is_some(), "{full}");
+    assert!(is_dead(&place, &second).await);
+    assert_eq!(recorded(&place, &second).await.expect("a result").0.state(), State::Failed, "nothing was begun");
+    // It fails again before its deadline: the next one takes the place of that.
+    place
+        .dispatcher
+        .broker()
+        .jetstream
+        .get_stream("TASKS_thumbnail")
+        .await
+        .expect("one")
+        .purge()
+        .await
+        .expect("purged");
+    let mut again = letter(1);
+    again.result.as_mut().expect("one").run = 2;
+    dies(&place, &again).await;
+    assert_eq!(redriven(&place, &first, &within(2)).await, "queued");
+    assert_eq!(redriven(&place, &second, &AS_IT_WAS).await, "queued", "without a deadline there is room");
 }
 
 fn large(width_px: u32) -> Bytes {

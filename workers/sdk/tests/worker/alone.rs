@@ -24,6 +24,11 @@ const TIMEOUT_MS: i64 = 120_000;
 /// Where a task stands that could not run alone three times.
 const HANDED_BACK: Generation = Generation { run: 1, attempt: 3, back: 3 };
 
+/// How long nothing may move that is watched for coming back.
+const WATCHED: Duration = Duration::from_secs(5);
+/// Slots of a worker that had asked for as many tasks before one of them took all slots.
+const SLOTS: u32 = 4;
+
 #[derive(Clone)]
 struct Gate {
     started: Arc<AtomicU32>,
@@ -98,6 +103,32 @@ async fn a_task_that_was_handed_back_often_keeps_its_place_until_it_can_run_alon
     }
     let (before, after) = (fleet.ended(&alone).await, fleet.ended(&backlog).await);
     assert!(before.ended_at_ms <= after.started_at_ms.expect("it ran"), "the backlog waits for it");
+    worker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_that_meets_another_lone_one_is_handed_back_no_more_often_than_the_worker_had_asked() {
+    let (fleet, gate) = (fleet().await, Gate::new());
+    let worker = fleet.worker(SLOTS, gate.clone()).await;
+    let neighbour = submit(&fleet, LONG).await;
+    eventually("the neighbour starts", async || (gate.started() == 1).then_some(())).await;
+    let first = submit_alone(&fleet).await;
+    taken(&fleet, 2).await;
+    let second = submit_alone(&fleet).await;
+    let back = async || fleet.copies(&second).await.iter().map(|copy| copy.back).max();
+    let is_back = async || back().await.filter(|back| *back > HANDED_BACK.back);
+    eventually("the second is handed back", is_back).await;
+    let start = Instant::now();
+    while start.elapsed() < WATCHED {
+        let back = back().await.unwrap_or_default();
+        assert!(back <= HANDED_BACK.back + SLOTS, "handed back again and again: {back}");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    assert_eq!(gate.started(), 1, "the first still waits for the neighbour");
+    gate.open.send_replace(true);
+    for id in [&neighbour, &first, &second] {
+        assert_eq!(fleet.ended(id).await.state(), State::Completed);
+    }
     worker.stop().await;
 }
 
