@@ -27,10 +27,10 @@ const PAUSE: Duration = Duration::from_secs(2);
 const GROWTH_BYTES_MAX: u64 = 256 << 20;
 /// Longest way of a submit that the broker does not answer: what its queue is (twice up to 5 s, before its body and after),
 /// whether there is room (5 s), an acknowledgement (5 s); and some time for a machine that is busy.
-const ANSWER_TIME_MAX: Duration = Duration::from_secs(25);
+const ANSWER_TIME_MAX: Duration = Duration::from_secs(40);
 /// How long the calm ones may take, at most: until what was left on the link has gone over it.
 const CALM_TIME_MAX: Duration = Duration::from_secs(60);
-const STALLED_TIME: Duration = Duration::from_secs(10);
+const STALLED_TIME: Duration = Duration::from_secs(6);
 const SLOW_TIME: Duration = Duration::from_secs(5);
 /// 16 KiB in each: 64 KiB a second.
 const SLOW_PAUSE: Duration = Duration::from_millis(250);
