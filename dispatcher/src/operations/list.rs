@@ -190,7 +190,7 @@ impl From<v1::ListOperationsRequest> for ListOperations {
 
 #[cfg(test)]
 mod tests {
-    use super::ListOperations;
+    use super::{ListOperations, asked};
 
     #[test]
     fn a_question_that_cannot_be_understood_is_refused_by_its_field() {
