@@ -11,7 +11,7 @@ mod file;
 mod stream;
 
 pub use file::{LedgerFile, Read};
-pub use stream::of_queue;
+pub use stream::{of_queue, queues};
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -96,6 +96,9 @@ pub enum LedgerError {
         /// The queue.
         queue: String,
     },
+    /// No queue writes one.
+    #[error("no queue has a ledger: set `ledger = true` for one in the queues file and provision it, or name a file")]
+    NoLedgers,
     /// The broker.
     #[error(transparent)]
     Stream(#[from] ReadError),

@@ -48,7 +48,9 @@ async fn a_task_that_is_deleted_by_hand_is_named_lost_by_the_ledger_of_its_submi
     assert!(words.contains("none of them is known at") && words.contains("WORKFLEET_PREFIX"), "{words}");
 
     assert_eq!(audit(&fleet, &["/nowhere"]).await.0, Some(2));
-    assert_eq!(audit(&fleet, &["--queue", "probe"]).await.0, Some(2), "the queue has no ledger");
+    for none in [&["--queue", "probe"][..], &["--ledgers"]] {
+        assert_eq!(audit(&fleet, none).await.0, Some(2), "the queue has no ledger");
+    }
     std::fs::write(&ledger, "what is this\n").expect("written");
     assert_eq!(audit(&fleet, &[&ledger]).await.0, Some(2));
 }
@@ -72,7 +74,7 @@ async fn a_fleet_with_keys_keeps_a_ledger_and_audits_it() {
     let (code, audited) = audit(&fleet, &["--queue", "probe"]).await;
     assert_eq!((code, &audited["completed"]), (Some(0), &json!(1)), "{audited:#}");
     let mut command = tokio::process::Command::new(workfleet_tests::program("workfleet"));
-    command.args(["audit", "--queue", "probe"]).env("WORKFLEET_NATS_URL", fleet.nats.url());
+    command.args(["audit", "--ledgers"]).env("WORKFLEET_NATS_URL", fleet.nats.url());
     command.envs(fleet.nats.keys().expect("keys").variables("audit"));
     let output = command.kill_on_drop(true).output().await.expect("the program starts");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

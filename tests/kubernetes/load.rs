@@ -162,6 +162,11 @@ impl Report {
         Ok(self)
     }
 
+    /// How many have ended in this state.
+    pub(crate) fn ended_as(&self, state: &str) -> usize {
+        self.ended.iter().filter(|ended| ended.task["state"] == state).count()
+    }
+
     /// For the table.
     pub(crate) fn words(&self) -> String {
         let attempts: BTreeMap<u64, usize> = self.ended.iter().fold(BTreeMap::new(), |mut seen, ended| {

@@ -16,6 +16,8 @@ mod load;
 
 mod manifests;
 
+mod operator;
+
 mod pods;
 
 #[path = "scenarios/images.rs"]
@@ -42,6 +44,9 @@ mod keda;
 #[path = "scenarios/refusals.rs"]
 mod refusals;
 
+#[path = "scenarios/operate.rs"]
+mod operate;
+
 mod table;
 
 mod traces;
@@ -56,9 +61,9 @@ use manifests::{Manifests, Overlay};
 use table::{Row, table};
 
 /// Scenarios of `overlays/local`, in the order in which they are tried.
-const LOCAL: [&str; 8] = ["a", "i", "f", "b", "c", "d", "e", "g"];
+const LOCAL: [&str; 9] = ["a", "i", "f", "b", "c", "d", "e", "j", "g"];
 /// Those of `overlays/production`.
-const PRODUCTION: [&str; 1] = ["h"];
+const PRODUCTION: [&str; 2] = ["h", "k"];
 
 #[tokio::test]
 #[ignore = "needs a cluster: `make k8s-test KUBECONFIG=...`"]
@@ -99,7 +104,7 @@ async fn run(rows: &mut Vec<Row>) -> Result<()> {
             continue;
         }
         if overlay == Overlay::Production && !cluster::has_keda().await {
-            rows.push(Row::skipped("h", "production overlay", "the cluster has no KEDA, which the overlay needs"));
+            rows.push(Row::skipped("h, k", "production overlay", "the cluster has no KEDA, which the overlay needs"));
             continue;
         }
         let mut cluster = Cluster::start(&manifests, overlay).await?;
@@ -132,6 +137,8 @@ async fn scenario(name: &str, cluster: &mut Cluster, manifests: &Manifests) -> R
         "g" => keda::run(cluster, manifests).await,
         "h" => broker::three(cluster).await,
         "i" => refusals::run(cluster, manifests).await,
+        "j" => operate::run(cluster, manifests).await,
+        "k" => operate::production(cluster).await,
         other => anyhow::bail!("there is no scenario {other}"),
     }
 }

@@ -23,7 +23,13 @@ timeout = "1m"
 drain = "5s"
 scale_to_zero = true
 # Streams reserve their sizes on the servers' volumes.
-queue = { tasks_bytes_max = 268_435_456, results_bytes_max = 268_435_456, blobs_bytes_max = 536_870_912 }
+queue.tasks_bytes_max = 268_435_456
+queue.results_bytes_max = 268_435_456
+queue.blobs_bytes_max = 536_870_912
+# An audit looks at every task of a run. The alerts go nowhere: what is tried is that they are submitted.
+queue.ledger = true
+queue.accepted_bytes_max = 67_108_864
+queue.dead_alert = { queue = "webhook", url = "https://ops.example/hook", per_minute = 10 }
 "#;
 
 /// Two cores have to do: what pods ask for is for a real cluster, and so is where they have to be.
@@ -125,9 +131,14 @@ impl Manifests {
 
     /// A file of an overlay's credentials, such as `tokens/app.token`, `nats/<role>.nk` or `tls/ca.crt`.
     pub(crate) fn credential(&self, overlay: Overlay, file: &str) -> Result<String> {
-        let path = self.root().join("overlays").join(overlay.base()).join("credentials").join(file);
+        let path = self.credential_file(overlay, file);
         let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
         Ok(text.trim().to_owned())
+    }
+
+    /// Where that file is.
+    pub(crate) fn credential_file(&self, overlay: Overlay, file: &str) -> PathBuf {
+        self.root().join("overlays").join(overlay.base()).join("credentials").join(file)
     }
 
     fn root(&self) -> PathBuf {

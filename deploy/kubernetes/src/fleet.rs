@@ -17,8 +17,8 @@ use toml::Table;
 pub const DISPATCHER_STOP_S: u64 = 10;
 /// Memory that the events of one queue reserve at a server.
 pub const EVENTS_BYTES_MAX: u64 = 64 << 20;
-/// Disk that the streams all queues share reserve at a server: dead letters, and four buckets.
-pub const SHARED_BYTES_MAX: u64 = (1 << 30) + 4 * (256 << 20);
+/// Disk that the streams all queues share reserve at a server: the operators' log, and four buckets.
+pub const SHARED_BYTES_MAX: u64 = (64 << 20) + 4 * (256 << 20);
 
 /// All of the file.
 #[derive(Debug, Clone)]
@@ -194,11 +194,16 @@ impl Fleet {
         if mistakes.is_empty() { Ok(fleet) } else { Err(mistakes) }
     }
 
-    /// Every NATS role of the fleet, in the order provision, dispatcher, workers.
+    /// Every NATS role that has pods, in the order provision, dispatcher, workers, audit. The keys of the others stay on the
+    /// machine that made them.
     #[must_use]
     pub fn roles(&self) -> Vec<String> {
         let workers = self.workers.iter().map(|worker| format!("worker-{}", worker.name));
-        ["provision".to_owned(), "dispatcher".to_owned()].into_iter().chain(workers).collect()
+        ["provision".to_owned(), "dispatcher".to_owned()]
+            .into_iter()
+            .chain(workers)
+            .chain(["audit".to_owned()])
+            .collect()
     }
 }
 

@@ -53,11 +53,15 @@ fn written(value: &Value) -> String {
     match value {
         Value::String(text) => serde_json::Value::from(text.as_str()).to_string(),
         Value::Array(values) => format!("[{}]", values.iter().map(written).collect::<Vec<_>>().join(", ")),
+        Value::Table(table) => {
+            let pairs = table.iter().map(|(key, value)| format!("{key} = {}", written(value)));
+            format!("{{ {} }}", pairs.collect::<Vec<_>>().join(", "))
+        }
         Value::Integer(number) => number.to_string(),
         Value::Float(number) => number.to_string(),
         Value::Boolean(switch) => switch.to_string(),
-        // The dispatcher's reader refuses these, and says which key it is.
-        Value::Datetime(_) | Value::Table(_) => "{}".to_owned(),
+        // The dispatcher's reader refuses it, and says which key it is.
+        Value::Datetime(_) => "{}".to_owned(),
     }
 }
 
@@ -82,6 +86,8 @@ pub(crate) fn check(fleet: &Fleet, site: &Site) -> Result<u64, Vec<String>> {
         settings.tasks_bytes_max
             + settings.scheduled_bytes_max
             + settings.results_bytes_max
+            + settings.dead_bytes_max
+            + if settings.ledger { settings.accepted_bytes_max } else { 0 }
             + 2 * settings.blobs_bytes_max
     });
     Ok(u64::try_from(taken.sum::<i64>()).unwrap_or_default())

@@ -23,8 +23,8 @@ const IDS_SHOWN_MAX: usize = 20;
 /// Look where every task of a ledger is, and name those that are lost
 ///
 /// A ledger is what `workfleet submit --log FILE` writes: a line of JSON with the id of each task that was accepted, or
-/// the id alone. With --queue it is the one that dispatchers keep of a queue whose settings say `ledger = true`. Speaks to
-/// the broker itself, and changes nothing.
+/// the id alone. With --queue it is the one that dispatchers keep of a queue whose settings say `ledger = true`, with
+/// --ledgers all of those. Speaks to the broker itself, and changes nothing.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Exit codes: 0, each task is accounted for; 1, some are lost, unreadable, or failed without a dead letter; 2, the ledger
@@ -32,14 +32,18 @@ cannot be read, or has lines that name no task; 3, the broker does not answer.
 
 Examples:
   workfleet audit accepted.ndjson
-  workfleet audit --queue thumbnail --json | jq '.lost'")]
+  workfleet audit --queue thumbnail --json | jq '.lost'
+  workfleet audit --ledgers")]
 pub(crate) struct Audit {
     /// Ledgers; - is the standard input
-    #[arg(required_unless_present = "queues", value_name = "FILE")]
+    #[arg(required_unless_present_any = ["queues", "ledgers"], value_name = "FILE")]
     files: Vec<PathBuf>,
     /// The ledger of this queue; may be given again
     #[arg(long = "queue", value_name = "QUEUE")]
     queues: Vec<QueueName>,
+    /// The ledgers of all queues that keep one
+    #[arg(long, conflicts_with = "queues")]
+    ledgers: bool,
     /// Failed tasks may lack their dead letters: they were dropped on purpose
     #[arg(long)]
     letters_dropped: bool,
@@ -75,7 +79,8 @@ impl Audit {
     }
 
     async fn audit(&self, broker: &Broker, mut ledgers: Vec<Lines>) -> Result<audit::Audit, Fault> {
-        for queue in &self.queues {
+        let every = if self.ledgers { ledger::queues(broker).await.map_err(AuditError::from)? } else { Vec::new() };
+        for queue in self.queues.iter().chain(&every) {
             ledgers.push(ledger::of_queue(broker, queue).await.map_err(AuditError::from)?.boxed());
         }
         Ok(Dispatcher::new(broker.clone()).audit(stream::iter(ledgers).flatten()).await?)
@@ -169,7 +174,8 @@ impl From<AuditError> for Fault {
     fn from(error: AuditError) -> Self {
         match error {
             AuditError::Broker(_) | AuditError::Ledger(LedgerError::Stream(_)) => Self::Unreachable(error.to_string()),
-            AuditError::TooLong | AuditError::Ledger(LedgerError::File { .. } | LedgerError::NoLedger { .. }) => {
+            AuditError::TooLong
+            | AuditError::Ledger(LedgerError::File { .. } | LedgerError::NoLedger { .. } | LedgerError::NoLedgers) => {
                 Self::Usage(error.to_string())
             }
         }

@@ -9,12 +9,12 @@ use futures::Stream;
 use futures::stream::try_unfold;
 use workfleet_link::batch::{self, BATCH_MESSAGES_MAX, Range};
 use workfleet_link::broker::Broker;
-use workfleet_link::read::{ReadError, StoredMessage};
+use workfleet_link::read::{self, ReadError, StoredMessage};
 use workfleet_proto::id::QueueName;
 
 use super::{LedgerError, Line, Read};
 use crate::ask;
-use crate::limits::LIST_READ_BYTES_MAX;
+use crate::limits::{LIST_READ_BYTES_MAX, QUEUES_LISTED_MAX};
 
 /// Where the reading stands.
 struct Place {
@@ -54,6 +54,24 @@ pub async fn of_queue(
             place.read_on().await?;
         }
     }))
+}
+
+/// The queues that keep one.
+///
+/// # Errors
+/// When none does, or the broker does not answer.
+pub async fn queues(broker: &Broker) -> Result<Vec<QueueName>, LedgerError> {
+    let bucket = broker.names.queues_bucket();
+    let prefix = format!("$KV.{bucket}.");
+    let keys = ask::subjects(broker, &format!("KV_{bucket}"), &format!("{prefix}>"), QUEUES_LISTED_MAX).await?;
+    let mut queues = Vec::new();
+    for name in keys.iter().filter_map(|key| key.strip_prefix(&prefix)?.parse::<QueueName>().ok()) {
+        let settings = read::queue_settings(broker, &name).await?;
+        if settings.is_some_and(|settings| settings.ledger) {
+            queues.push(name);
+        }
+    }
+    if queues.is_empty() { Err(LedgerError::NoLedgers) } else { Ok(queues) }
 }
 
 impl Place {

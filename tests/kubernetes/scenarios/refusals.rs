@@ -11,9 +11,15 @@ use crate::kubectl::{Forwarding, list};
 use crate::manifests::{Manifests, Overlay};
 use crate::table::Row;
 
-const ROLE: &str = "worker-thumbnail";
-/// What a worker of `thumbnail` may never publish to.
-const PUBLISHES: [&str; 10] = [
+/// A role, what it may never publish to, and what it may never hear. All of them may read the stream `TASKS_thumbnail`.
+struct Role {
+    name: &'static str,
+    publishes: &'static [&'static str],
+    subscribes: &'static [&'static str],
+}
+
+const WORKER: Role = Role { name: "worker-thumbnail", publishes: &WORKER_PUBLISHES, subscribes: &WORKER_SUBSCRIBES };
+const WORKER_PUBLISHES: [&str; 10] = [
     // Another queue's tasks, results and blobs.
     "$JS.API.CONSUMER.MSG.NEXT.TASKS_probe.WORK_m",
     "$JS.API.STREAM.MSG.GET.RESULTS_probe",
@@ -28,8 +34,23 @@ const PUBLISHES: [&str; 10] = [
     "wf.task.thumbnail.q.m.thumbnail_x",
     "wf.submit.probe",
 ];
-/// What it may never hear.
-const SUBSCRIBES: [&str; 4] = ["wf.task.>", "wf.done.>", "_INBOX_dispatcher.>", "$JS.EVENT.>"];
+const WORKER_SUBSCRIBES: [&str; 4] = ["wf.task.>", "wf.done.>", "_INBOX_dispatcher.>", "$JS.EVENT.>"];
+/// Whoever looks changes nothing.
+const AUDIT: Role = Role { name: "audit", publishes: &AUDIT_PUBLISHES, subscribes: &AUDIT_SUBSCRIBES };
+const AUDIT_PUBLISHES: [&str; 10] = [
+    "wf.task.thumbnail.q.m.thumbnail_x",
+    "wf.result.thumbnail.q.thumbnail_x",
+    "wf.submit.thumbnail",
+    "wf.cancel.thumbnail",
+    "$KV.QUEUES.thumbnail",
+    "$JS.API.STREAM.PURGE.TASKS_thumbnail",
+    "$JS.API.STREAM.MSG.DELETE.TASKS_thumbnail",
+    "$JS.API.STREAM.DELETE.DEAD_thumbnail",
+    "$JS.API.CONSUMER.MSG.NEXT.TASKS_thumbnail.WORK_m",
+    // Blobs are nobody's business but their queue's.
+    "$JS.API.DIRECT.GET.OBJ_IN_thumbnail",
+];
+const AUDIT_SUBSCRIBES: [&str; 3] = ["wf.task.>", "wf.done.>", "_INBOX_dispatcher.>"];
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(10);
 const LOOK_PAUSE: Duration = Duration::from_millis(50);
 
@@ -44,48 +65,48 @@ pub(crate) async fn run(cluster: &Cluster, manifests: &Manifests) -> Result<Vec<
     broker.stop().await;
     let Err(bare) = bare else { anyhow::bail!("the broker lets in a client without a key") };
     ensure!(bare.to_string().contains("authorization"), "without a key: {bare}");
-    // One that was cut off by the server may end the forwarding.
-    let broker = Forwarding::start(&forward).await?;
-    let tried = refused(broker.port, manifests.credential(Overlay::Local, &format!("nats/{ROLE}.nk"))?).await;
-    broker.stop().await;
-    tried?;
-    Ok(vec![
-        Row::passed(
+    let mut rows = Vec::new();
+    for role in [WORKER, AUDIT] {
+        // One that was cut off by the server may end the forwarding.
+        let broker = Forwarding::start(&forward).await?;
+        let seed = manifests.credential(Overlay::Local, &format!("nats/{}.nk", role.name))?;
+        let tried = refused(broker.port, &role, seed).await;
+        broker.stop().await;
+        tried.with_context(|| role.name)?;
+        let (publishes, subscribes) = (role.publishes.len(), role.subscribes.len());
+        rows.push(Row::passed(
             "i",
-            format!("the key of {ROLE} on the cluster's NATS"),
-            format!(
-                "{} publishes and {} subscriptions refused, no login without a key",
-                PUBLISHES.len(),
-                SUBSCRIBES.len()
-            ),
-            "all refused, its own stream read",
-        ),
-        restricted(cluster).await?,
-    ])
+            format!("the key of {} on the cluster's NATS", role.name),
+            format!("{publishes} publishes and {subscribes} subscriptions refused, no login without a key"),
+            "all refused, a stream that it may read is read",
+        ));
+    }
+    rows.push(restricted(cluster).await?);
+    Ok(rows)
 }
 
-async fn refused(port: u16, seed: String) -> Result<()> {
+async fn refused(port: u16, role: &Role, seed: String) -> Result<()> {
     let address = format!("nats://127.0.0.1:{port}");
-    let (client, said) = login(&address, seed).await?;
+    let (client, said) = login(&address, role, seed).await?;
     // First what it may do, or the refusals below would prove nothing.
     let own = client.request("$JS.API.STREAM.MSG.GET.TASKS_thumbnail", r#"{"seq":1}"#.into());
     tokio::time::timeout(ANSWER_TIME_MAX, own).await.context("its own stream")?.context("its own stream")?;
-    for subject in PUBLISHES {
+    for subject in role.publishes.iter().copied() {
         client.publish(subject, "{}".into()).await?;
         denied(&said, "Publish", subject).await?;
     }
-    for subject in SUBSCRIBES {
+    for subject in role.subscribes.iter().copied() {
         let _subscription = client.subscribe(subject).await?;
         denied(&said, "Subscription", subject).await?;
     }
     Ok(())
 }
 
-async fn login(address: &str, seed: String) -> Result<(Client, Said)> {
+async fn login(address: &str, role: &Role, seed: String) -> Result<(Client, Said)> {
     let said = Said::default();
     let hears = Arc::clone(&said);
     let options = ConnectOptions::with_nkey(seed)
-        .custom_inbox_prefix(format!("_INBOX_{ROLE}"))
+        .custom_inbox_prefix(format!("_INBOX_{}", role.name))
         .ignore_discovered_servers()
         .event_callback(move |event| {
             if let Event::ServerError(error) = event {
@@ -93,7 +114,7 @@ async fn login(address: &str, seed: String) -> Result<(Client, Said)> {
             }
             std::future::ready(())
         });
-    Ok((options.connect(address).await.context("the worker's key logs in")?, said))
+    Ok((options.connect(address).await.context("the role's key logs in")?, said))
 }
 
 /// Waits until the server has refused exactly this.

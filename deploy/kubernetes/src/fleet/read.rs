@@ -124,7 +124,7 @@ fn room(place: &str, site: &Site, taken: u64, queues: usize) -> Vec<String> {
         mistakes.push(format!(
             "{place}.nats.volume: the streams take up to {} MiB, and {STORE_PERCENT} % of {} is {} MiB; make it {}Gi or more \
              (docs/kubernetes.md says how, where it is in use), or lower tasks_bytes_max, scheduled_bytes_max, \
-             results_bytes_max or blobs_bytes_max (which counts twice) under [{place}.queue] or under [worker.<name>.queue]",
+             results_bytes_max, dead_bytes_max, accepted_bytes_max or blobs_bytes_max (which counts twice) under [{place}.queue] or under [worker.<name>.queue]",
             taken >> 20,
             site.nats_volume.text,
             store >> 20,

@@ -27,7 +27,10 @@ fn the_file_that_is_shipped_has_no_mistakes_and_defaults_reach_every_worker() {
     let thumbnail = &fleet.workers[1];
     assert_eq!((thumbnail.slots, thumbnail.timeout_s, thumbnail.drain_s), (4, 60, 60), "of [defaults]");
     assert_eq!((fleet.workers[2].slots, fleet.workers[2].timeout_s), (16, 30), "its own");
-    assert_eq!(fleet.roles(), ["provision", "dispatcher", "worker-email", "worker-thumbnail", "worker-webhook"]);
+    assert_eq!(
+        fleet.roles(),
+        ["provision", "dispatcher", "worker-email", "worker-thumbnail", "worker-webhook", "audit"]
+    );
 }
 
 #[test]
@@ -130,13 +133,26 @@ fn a_file_that_is_not_there_is_told_with_what_to_do() {
 fn streams_have_to_fit_the_volume_and_the_memory() {
     let small = mistakes("volume = \"20Gi\"", "volume = \"5Gi\"");
     assert!(
-        small.contains("base.nats.volume: the streams take up to 6848 MiB, and 90 % of 5Gi is 4608 MiB"),
+        small.contains("base.nats.volume: the streams take up to 6656 MiB, and 90 % of 5Gi is 4608 MiB"),
         "{small}"
     );
     assert!(small.contains("make it 8Gi or more") && small.contains("under [base.queue]"), "{small}");
     assert_eq!(Fleet::parse(&shipped().replacen("\"20Gi\"", "\"8Gi\"", 1), dir()).map(|_| ()), Ok(()), "as it says");
     let memory = mistakes("cpu = \"250m\", memory = \"1Gi\"", "cpu = \"250m\", memory = \"256Mi\"");
     assert!(memory.contains("base.nats.memory: events of 3 queues reserve 256 MiB"), "{memory}");
+}
+
+#[test]
+fn a_ledger_and_an_alert_of_dead_letters_reach_the_queues_file_and_the_volume() {
+    let more = "queue.ledger = true\nqueue.accepted_bytes_max = 1_073_741_824\n\
+                queue.dead_alert = { queue = \"webhook\", url = \"https://ops.example/hook\", per_minute = 5 }\n";
+    let text = shipped().replacen("[worker.email]\n", &format!("[worker.email]\n{more}"), 1);
+    let fleet = Fleet::parse(&text, dir()).expect("the dispatcher reads it");
+    let queues = crate::queues::text(&fleet, &fleet.base);
+    let line = "dead_alert = { per_minute = 5, queue = \"webhook\", url = \"https://ops.example/hook\" }";
+    assert!(queues.contains(line), "{queues}");
+    let small = Fleet::parse(&text.replacen("\"20Gi\"", "\"5Gi\"", 1), dir()).expect_err("it has no room").join("\n");
+    assert!(small.contains("take up to 7680 MiB"), "a GiB more than without: {small}");
 }
 
 #[test]

@@ -157,6 +157,9 @@ fn a_broker_that_does_not_fit_is_noticed() {
     let storage = "/spec/volumeClaimTemplates/0/spec/resources/requests/storage";
     let small = Broken::build("local").set("StatefulSet", "nats", storage, json!("5Gi"));
     small.noticed_by(rules::numbers::broker, "streams may take");
+    let args = "/spec/jobTemplate/spec/template/spec/containers/0/args";
+    let hasty = Broken::build("production").set("CronJob", "doctor", args, json!(["doctor"]));
+    hasty.noticed_by(rules::numbers::broker, "asks 0 servers, and there are 3");
 }
 
 #[test]
@@ -186,6 +189,7 @@ fn a_name_that_leads_nowhere_is_noticed() {
         Broken::build("production").without(kind, name).noticed_by(rules::references::mistakes, word);
     };
     production("Secret", "nats-key-worker-email", "no Secret \"nats-key-worker-email-");
+    production("Secret", "nats-key-audit", "no Secret \"nats-key-audit-");
     production("Secret", "tls-jaeger", "no Secret \"tls-jaeger");
     production("Secret", "nats-auth", "no Secret \"nats-auth");
     production("Secret", "webhook-secrets", "no Secret \"webhook-secrets\"");

@@ -44,10 +44,12 @@ impl Objects {
     }
 
     pub(crate) fn pods(&self) -> Vec<Pod<'_>> {
-        let makers = ["Deployment", "StatefulSet", "DaemonSet", "Job"];
+        let makers = ["Deployment", "StatefulSet", "DaemonSet", "Job", "CronJob"];
         let made = self.0.iter().filter(|object| makers.contains(&text(&object["kind"])));
         made.map(|object| {
-            let template = &object["spec"]["template"];
+            // What a CronJob makes are Jobs, and those make pods.
+            let job = &object["spec"]["jobTemplate"];
+            let template = if job.is_null() { &object["spec"]["template"] } else { &job["spec"]["template"] };
             Pod {
                 owner: label(object),
                 object,
@@ -71,6 +73,11 @@ impl Objects {
 }
 
 impl Pod<'_> {
+    /// Whether it runs until it is done.
+    pub(crate) fn ends(&self) -> bool {
+        ["Job", "CronJob"].contains(&text(&self.object["kind"]))
+    }
+
     pub(crate) fn containers(&self) -> impl Iterator<Item = &Value> {
         list(&self.spec["initContainers"]).iter().chain(list(&self.spec["containers"]))
     }

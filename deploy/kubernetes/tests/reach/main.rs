@@ -38,7 +38,7 @@ fn address(text: &str) -> End {
 }
 
 fn fleet() -> Vec<(String, End)> {
-    let roles = ["dispatcher", "provision", "nats", "jaeger", "otel-collector"];
+    let roles = ["dispatcher", "provision", "audit", "nats", "jaeger", "otel-collector"];
     let queues = ["thumbnail", "webhook", "email"];
     let roles = roles.into_iter().map(|role| (role.to_owned(), pod(role)));
     roles.chain(queues.into_iter().map(|queue| (format!("worker-{queue}"), worker(queue)))).collect()
@@ -62,6 +62,8 @@ fn everybody_reaches_what_they_need() {
             allowed(&guest("workfleet.dev/metrics"), &end, "TCP/9090", &format!("Prometheus -> {name}"));
         }
     }
+    allowed(&pod("audit"), &pod("nats"), "TCP/4222", "an audit -> NATS");
+    allowed(&pod("audit"), &pod("nats"), "TCP/8222", "the doctor -> NATS's monitoring port");
     allowed(&pod("nats"), &pod("nats"), "TCP/6222", "a route");
     allowed(&pod("otel-collector"), &pod("jaeger"), "TCP/4317", "the collector -> Jaeger");
     allowed(&keda(), &pod("dispatcher"), "TCP/8080", "KEDA -> the dispatcher");
@@ -91,6 +93,8 @@ fn nobody_reaches_anything_else() {
         }
         if name != "nats" {
             refused(&end, &pod("nats"), "TCP/6222", &format!("{name} as a route"));
+        }
+        if name != "nats" && name != "audit" {
             refused(&end, &pod("nats"), "TCP/8222", &format!("{name} -> NATS's monitoring port"));
         }
         refused(&end, &pod("dispatcher"), "TCP/8080", &format!("{name} -> the dispatcher"));

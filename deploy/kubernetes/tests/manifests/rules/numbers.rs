@@ -116,6 +116,12 @@ pub(crate) fn broker(objects: &Objects) -> Vec<String> {
     if store == 0 || store >= volume {
         mistakes.push(format!("{}: streams may take {store} of {volume} bytes", label(nats)));
     }
+    let doctor = objects.find("CronJob", "doctor").unwrap_or(&Value::Null);
+    let asked = &doctor["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"][0]["args"];
+    let asked = list(asked).iter().filter(|argument| text(argument).starts_with("--monitor=")).count() as u64;
+    if asked != servers {
+        mistakes.push(format!("doctor: asks {asked} servers, and there are {servers}"));
+    }
     mistakes
 }
 

@@ -83,7 +83,7 @@ pub(crate) fn namespace(objects: &Objects) -> Vec<String> {
 pub(crate) fn resources_and_probes(objects: &Objects) -> Vec<String> {
     let mut mistakes = Vec::new();
     for pod in objects.pods() {
-        let is_job = pod.object["kind"] == "Job";
+        let is_job = pod.ends();
         for container in pod.containers() {
             let name = format!("{}: container {}", pod.owner, text(&container["name"]));
             let wanted = ["/requests/cpu", "/requests/memory", "/limits/memory"];

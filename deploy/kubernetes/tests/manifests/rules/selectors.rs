@@ -9,7 +9,7 @@ use crate::objects::{Objects, Pod, label, labels, list, text};
 pub(crate) fn mistakes(objects: &Objects) -> Vec<String> {
     let pods = objects.pods();
     let mut mistakes = Vec::new();
-    for pod in pods.iter().filter(|pod| pod.object["kind"] != "Job") {
+    for pod in pods.iter().filter(|pod| !pod.ends()) {
         let selector = &pod.object["spec"]["selector"];
         if !matches(selector, &pod.labels) {
             mistakes.push(format!("{}: does not select its own pods", pod.owner));
