@@ -69,7 +69,7 @@ impl Inner {
 
     /// Whether a copy of this run, or of a later one, is anywhere. More than once in the order in which copies travel: one
     /// that moves against it, as a retry does, is missed by the first pass.
-    pub(super) async fn has_copy(&self, queue: &Queue, id: &TaskId, run: u32) -> Result<bool, ApiError> {
+    pub(crate) async fn has_copy(&self, queue: &Queue, id: &TaskId, run: u32) -> Result<bool, ApiError> {
         let names = &self.broker.names;
         let (delay, tasks) = (names.delay_stream(&queue.name), names.tasks_stream(&queue.name));
         let due = queue.lanes.iter().map(|lane| (&delay, names.delay_due(id, *lane)));

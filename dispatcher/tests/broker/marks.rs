@@ -1,0 +1,72 @@
+//! Marks of redrives of which neither a letter nor a copy is left: no task is lost beside one.
+
+use std::time::Duration;
+
+use workfleet_dispatcher::{Code, Deadline, Options};
+use workfleet_link::pipeline::Publish;
+use workfleet_link::read;
+use workfleet_proto::id::TaskId;
+
+use crate::dead::graves::{marked, queued, recorded, store};
+use crate::place::{Place, wide};
+
+fn of_key(key: &str) -> TaskId {
+    TaskId::keyed(&"thumbnail".parse().expect("a name"), key, None)
+}
+
+/// Keeps the record of a key whose task no stream remembers.
+async fn keyed(place: &Place, key: &str) -> TaskId {
+    let broker = place.dispatcher.broker();
+    place.dispatcher.submit(wide(1, Some("another"), Options::default())).await.expect("stored");
+    let record = read::last_on_subject(broker, "RESULTS_thumbnail", &broker.names.key(&of_key("another"))).await;
+    let record = record.expect("an answer").expect("a record").payload;
+    store(place, Publish::new(broker.names.key(&of_key(key)), record)).await;
+    of_key(key)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_of_which_a_mark_alone_is_left_is_stored_as_the_run_of_that_mark() {
+    let place = Place::start("").await;
+    for id in [keyed(&place, "kept").await, of_key("forgotten")] {
+        marked(&place, &id, 2, [0; 32]).await;
+        let (_, sequence) = recorded(&place, &id).await.expect("a mark");
+        let key = if id == of_key("forgotten") { "forgotten" } else { "kept" };
+        let task = place.dispatcher.submit(wide(1, Some(key), Options::default())).await.expect("accepted").task;
+        assert_eq!((task.id.as_str(), task.state.0.word()), (id.as_str(), "queued"));
+        let copy = queued(&place, &id).await.expect("a copy");
+        assert_eq!((copy.headers.generation.run, copy.headers.result_sequence), (2, sequence), "{key}");
+        assert_eq!(copy.message_id, format!("{id}/2/1"), "as a redrive that is slow would publish it");
+        assert_eq!(recorded(&place, &id).await.expect("the mark").1, sequence);
+        let repeat = place.dispatcher.submit(wide(1, Some(key), Options::default())).await.expect("told").task;
+        assert_eq!(repeat.state.0.word(), "queued");
+    }
+    assert_eq!(place.messages("TASKS_thumbnail").await, 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_is_gone_on_with_has_the_deadline_of_its_submit() {
+    let place = Place::start("").await;
+    let id = of_key("timed");
+    marked(&place, &id, 2, [0; 32]).await;
+    let options = Options { deadline: Some(Deadline::In(Duration::from_secs(3_600))), ..Options::default() };
+    place.dispatcher.submit(wide(1, Some("timed"), options)).await.expect("accepted");
+    let copy = queued(&place, &id).await.expect("a copy");
+    assert!(copy.envelope.deadline_ms.is_some());
+    assert!(recorded(&place, &id).await.is_none(), "the mark has another, and whoever expires the run goes by it");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_of_a_run_before_the_mark_is_not_the_task() {
+    let place = Place::start("").await;
+    place.dispatcher.submit(wide(1, Some("order-1"), Options::default())).await.expect("stored");
+    let id = of_key("order-1");
+    marked(&place, &id, 2, [0; 32]).await;
+    // A worker drops it, so to answer with it would be to lose the task.
+    let refused = place.dispatcher.submit(wide(1, Some("order-1"), Options::default())).await.expect_err("in the way");
+    assert_eq!((refused.code, refused.retry_after_ms.is_some()), (Code::BrokerUnavailable, true));
+    assert_eq!(place.dispatcher.get(&id).await.expect_err("it will not run").code, Code::UnknownTask);
+    let stream = place.dispatcher.broker().jetstream.get_stream("TASKS_thumbnail").await.expect("a stream");
+    stream.purge().await.expect("as a worker that drops it");
+    let task = place.dispatcher.submit(wide(1, Some("order-1"), Options::default())).await.expect("accepted").task;
+    assert_eq!((task.id.as_str(), queued(&place, &id).await.expect("a copy").headers.generation.run), (id.as_str(), 2));
+}
