@@ -2,13 +2,16 @@
 
 use std::time::Duration;
 
-use workfleet_dispatcher::{Code, Deadline, Options};
+use workfleet_dispatcher::streams::Part;
+use workfleet_dispatcher::{Code, Deadline, Options, RedriveChanges};
 use workfleet_link::pipeline::Publish;
 use workfleet_link::read;
 use workfleet_proto::id::TaskId;
+use workfleet_proto::v1::State;
 
-use crate::dead::graves::{marked, queued, recorded, store};
+use crate::dead::graves::{dies, letter, marked, operator, queued, recorded, store};
 use crate::place::{Place, wide};
+use crate::removal::purged;
 
 fn of_key(key: &str) -> TaskId {
     TaskId::keyed(&"thumbnail".parse().expect("a name"), key, None)
@@ -69,4 +72,19 @@ async fn a_copy_of_a_run_before_the_mark_is_not_the_task() {
     stream.purge().await.expect("as a worker that drops it");
     let task = place.dispatcher.submit(wide(1, Some("order-1"), Options::default())).await.expect("accepted").task;
     assert_eq!((task.id.as_str(), queued(&place, &id).await.expect("a copy").headers.generation.run), (id.as_str(), 2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_purge_takes_the_marks_that_it_leaves_nothing_of() {
+    let place = Place::start("").await;
+    let (redriven, marked_only, failed) =
+        (dies(&place, &letter(1)).await, dies(&place, &letter(2)).await, dies(&place, &letter(3)).await);
+    place.dispatcher.redrive(&redriven, &RedriveChanges::default(), operator()).await.expect("redriven");
+    marked(&place, &marked_only, 2, [0; 32]).await;
+    purged(&place, "thumbnail", &[Part::Waiting]).await;
+    assert!(recorded(&place, &redriven).await.is_none(), "its copy has gone");
+    assert!(recorded(&place, &marked_only).await.is_some(), "its letter is there");
+    purged(&place, "thumbnail", &[Part::Dead]).await;
+    assert!(recorded(&place, &marked_only).await.is_none(), "its letter has gone");
+    assert_eq!(recorded(&place, &failed).await.expect("a result").0.state(), State::Failed, "an end stays");
 }
