@@ -61,7 +61,8 @@ impl Inner {
 
     /// Redrives the task of one letter.
     pub(super) async fn redrive(&self, queue: &Queue, id: &TaskId, changes: &RedriveChanges) -> Result<Done, ApiError> {
-        let mut driving = Driving { inner: self, queue, id, changes, letter: None, prepared: None };
+        let mut driving =
+            Driving { inner: self, queue, id, changes, letter: None, prepared: None, may_have_marked: false };
         // On the heap: the machine's steps are large, and many of these run beside each other.
         let redriven = Box::pin(driving.drive()).await;
         driving.leave(redriven).await
@@ -94,6 +95,8 @@ struct Driving<'a> {
     /// As it was read last, with what is to become of it.
     letter: Option<(Letter, Plan)>,
     prepared: Option<Prepared>,
+    /// Whether a mark of its own may be stored.
+    may_have_marked: bool,
 }
 
 impl Driving<'_> {
@@ -162,6 +165,7 @@ impl Driving<'_> {
     async fn store_mark(&mut self, expected: u64, run: u32) -> Result<RedriveReply, ApiError> {
         // Whatever may be refused is done before anything is marked.
         self.prepare().await?;
+        self.may_have_marked = true;
         let (letter, plan) = self.letter()?;
         let message = message::mark(&self.inner.broker.names, letter, plan, expected, run);
         let stream = self.inner.broker.names.results_stream(&self.queue.name);
@@ -212,7 +216,7 @@ impl Driving<'_> {
 
     /// What came of it, for the caller.
     async fn leave(mut self, redriven: Result<Redriven, ApiError>) -> Result<Done, ApiError> {
-        let done = match redriven {
+        let done = match self.without_orphan(redriven).await {
             Ok(Redriven::Redriven { .. }) => Ok(Done::Redriven(Box::new(self.view()?))),
             Ok(Redriven::Before(State::Failed)) => Err(refuse::failed_again(self.id)),
             Ok(Redriven::Before(_)) => Ok(Done::Before),
@@ -226,6 +230,23 @@ impl Driving<'_> {
         }
         self.discard().await;
         done
+    }
+
+    /// Somebody may have dropped the letter while the mark was stored. Where the task was not published then, its run is ended
+    /// here: who dropped the letter may have looked before the mark was there. Nobody is told that the letter is there where it
+    /// is not.
+    async fn without_orphan(&self, redriven: Result<Redriven, ApiError>) -> Result<Redriven, ApiError> {
+        match &redriven {
+            Ok(Redriven::Full) => {}
+            Err(_) if self.may_have_marked => {}
+            _ => return redriven,
+        }
+        match self.inner.end_abandoned(self.queue, self.id).await {
+            Ok(true) => redriven,
+            Ok(false) => Ok(Redriven::NoLetter),
+            // What went wrong first is what the caller can do something about; a full queue promises a letter.
+            Err(error) => redriven.and(Err(error)),
+        }
     }
 
     fn view(&self) -> Result<TaskView, ApiError> {

@@ -9,7 +9,7 @@ use workfleet_link::read;
 use workfleet_proto::id::TaskId;
 use workfleet_proto::v1::State;
 
-use crate::dead::graves::{dies, letter, marked, operator, queued, recorded, store};
+use crate::dead::graves::{dies, is_dead, letter, marked, operator, queued, recorded, store};
 use crate::place::{Place, wide};
 use crate::removal::purged;
 
@@ -87,4 +87,23 @@ async fn a_purge_takes_the_marks_that_it_leaves_nothing_of() {
     purged(&place, "thumbnail", &[Part::Dead]).await;
     assert!(recorded(&place, &marked_only).await.is_none(), "its letter has gone");
     assert_eq!(recorded(&place, &failed).await.expect("a result").0.state(), State::Failed, "an end stays");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_drop_that_races_a_redrive_leaves_an_end_or_the_letter() {
+    let place = Place::start("tasks_max = 1").await;
+    place.dispatcher.submit(wide(1, None, Options::default())).await.expect("it is full now");
+    for number in 100..160 {
+        let dead = dies(&place, &letter(number)).await;
+        let as_it_was = RedriveChanges::default();
+        let late = Duration::from_micros((number - 100) * 70);
+        let (redriven, dropped) = tokio::join!(place.dispatcher.redrive(&dead, &as_it_was, operator()), async {
+            tokio::time::sleep(late).await;
+            place.dispatcher.drop_dead(&dead, operator()).await
+        });
+        let has_end = recorded(&place, &dead).await.is_some_and(|(record, _)| record.state().is_end());
+        assert!(has_end || is_dead(&place, &dead).await, "{number}: {redriven:?} {dropped:?}");
+        let code = redriven.expect_err("no room").code;
+        assert!(matches!(code, Code::QueueFull | Code::UnknownDeadLetter), "{code:?}");
+    }
 }
