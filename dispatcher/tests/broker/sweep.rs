@@ -217,8 +217,10 @@ async fn a_queue_that_cannot_be_swept_stops_no_other() {
     let place = Place::start("").await;
     place.provision(&format!("\n[queue.mail]\nproto = {:?}", place.mail_proto())).await;
     let mail: QueueName = "mail".parse().expect("a name");
-    // In front of ours by its name.
-    put(&place, &BlobId::input(&TaskId::new(&mail, 1, rand::random(), None), 1)).await;
+    // In front of ours by its name, with more than may stay unanswered.
+    for _ in 0..5 {
+        put(&place, &BlobId::input(&TaskId::new(&mail, 1, rand::random(), None), 1)).await;
+    }
     put(&place, &BlobId::input(&task(), 1)).await;
     place.dispatcher.broker().jetstream.delete_stream("RESULTS_mail").await.expect("deleted");
     let swept = sweep(&place, &OLD).await;
