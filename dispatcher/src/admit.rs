@@ -82,8 +82,22 @@ pub(crate) struct Admitted {
     pub(crate) start: Start,
     pub(crate) identity: Identity,
     pub(crate) earlier: Earlier,
+    pub(crate) turn: Turn,
     pub(crate) trace: TraceMode,
     pub(crate) envelope: Envelope,
+}
+
+/// Which run of its task a submit begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Turn {
+    pub(crate) run: u32,
+    /// Sequence of the mark that its result must replace; 0: none.
+    pub(crate) result_sequence: u64,
+}
+
+impl Turn {
+    /// That of a task that nobody knows yet.
+    pub(crate) const FIRST: Self = Self { run: 1, result_sequence: 0 };
 }
 
 /// When a task may start.
@@ -143,6 +157,7 @@ pub(crate) fn admit(
         start,
         identity,
         earlier: parent.map_or(Earlier::Unknown, |parent| parent.earlier),
+        turn: Turn::FIRST,
         trace: if far { TraceMode::Linked } else { TraceMode::Child },
         envelope: Envelope {
             id: id.to_string(),

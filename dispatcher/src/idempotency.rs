@@ -9,23 +9,28 @@
 //! longer. So a key without a record is taken only after the task was looked for. Taking it first and correcting the
 //! record afterwards would leave the wrong hash for ever where a crash comes in between.
 //!
+//! A redrive may have marked the task for another run, and its copy be purged since: then the task is stored as that run
+//! (`marks.rs`), for workers would drop it as its first.
+//!
 //! And both can be gone while a parent's next attempt asks for its child once more. Where it knows that the child was
 //! accepted, nothing is stored, whatever is found or not.
 
 use bytes::Bytes;
 use opentelemetry::Context;
 use prost::Message as _;
-use workfleet_link::pipeline::{Publish, PublishError};
+use workfleet_link::pipeline::{Publish, PublishError, Stored};
 use workfleet_link::read;
 use workfleet_proto::names::Lane;
 use workfleet_proto::v1::{KeyRecord, State};
 
-use crate::admit::{Admitted, Earlier, Identity, Start};
+use crate::admit::{Admitted, Earlier, Identity, Start, Turn};
 use crate::ask;
 use crate::dispatcher::Inner;
 use crate::error::{ApiError, Code, unavailable};
 use crate::kinds::Queue;
 use crate::large::Held;
+use crate::limits::BROKER_RETRY_AFTER_MS;
+use crate::marks::{Abandoned, Mark, being_redriven};
 use crate::publish::refused;
 use crate::state::{self, Known};
 use crate::stow::{Claim, NotStored};
@@ -89,12 +94,16 @@ pub(crate) async fn submit(
             let until = expires_at(queue, result.ended_at_ms);
             return Ok(Keyed::Repeat(Box::new(inner.view_of_result(queue, result).await), until));
         }
-        if known.is_none() && admitted.earlier == Earlier::Accepted {
+        let mark = match &known {
+            Some(Known::Marked(mark)) => Some(abandoned(mark, admitted)?),
+            _ => None,
+        };
+        if !matches!(known, Some(Known::Lives(_))) && admitted.earlier == Earlier::Accepted {
             return Err(gone(admitted));
         }
         let Some(sequence) = claim(inner, queue, admitted, &key).await? else { continue };
         let Some(Known::Lives(copy)) = known else {
-            let published = publish(inner, queue, admitted, Claim::Ours, context, &key).await;
+            let published = Box::pin(publish(inner, queue, admitted, Claim::Ours, context, &key, mark.as_ref())).await;
             if published.as_ref().is_err_and(|error| is_refusal(error.code)) {
                 forget(inner, queue, sequence).await;
             }
@@ -153,7 +162,7 @@ async fn payload_of(
             let Some(envelope) = letter.and_then(|letter| letter.envelope) else { return Ok(None) };
             inner.payload_of(queue, &envelope).await
         }
-        Known::Ended(_) => Ok(None),
+        Known::Ended(_) | Known::Marked(_) => Ok(None),
     }
 }
 
@@ -199,7 +208,9 @@ async fn take_over(
         // Its timer is there perhaps, and no second one for another time is stored beside it.
         admitted.envelope.deadline_ms = first.deadline_ms;
     }
-    match publish(inner, queue, &admitted, Claim::Earlier, context, first).await? {
+    let mark = inner.mark(queue, &admitted.id).await?;
+    let mark = mark.map(|mark| abandoned(&mark, &admitted)).transpose()?;
+    match publish(inner, queue, &admitted, Claim::Earlier, context, first, mark.as_ref()).await? {
         Keyed::Stored(until) => {
             let view = inner.find(queue, &admitted.id).await?;
             Ok(view.map_or(Keyed::Stored(until), |view| Keyed::Repeat(Box::new(view), until)))
@@ -215,18 +226,57 @@ async fn publish(
     claim: Claim,
     context: &Context,
     key: &KeyRecord,
+    mark: Option<&Abandoned>,
 ) -> Result<Keyed, ApiError> {
     let expires_at = expires_at(queue, key.submitted_at_ms);
-    match inner.stow(queue, admitted, claim, context).await {
+    let stored = match mark {
+        None => inner.stow(queue, admitted, claim, context).await,
+        Some(mark) => Box::pin(go_on_with(inner, queue, admitted, context, mark)).await,
+    };
+    match stored {
         Ok(stored) if stored.duplicate => Box::pin(remembered(inner, queue, admitted, expires_at)).await,
         Ok(_) => Ok(Keyed::Stored(expires_at)),
-        // Another submit of the same key was quicker.
-        Err(NotStored::Lost) => {
-            let view = inner.find(queue, &admitted.id).await?;
-            Ok(view.map_or(Keyed::Stored(expires_at), |view| Keyed::Repeat(Box::new(view), expires_at)))
-        }
+        // Another submit of the same key was quicker; or what lies there is of an earlier run, and is dropped.
+        Err(NotStored::Lost) => match inner.find(queue, &admitted.id).await? {
+            Some(view) => Ok(Keyed::Repeat(Box::new(view), expires_at)),
+            None => Err(moving(admitted)),
+        },
         Err(error) => Err(error.error(admitted)),
     }
+}
+
+/// Stores the task as the run that its mark names.
+async fn go_on_with(
+    inner: &Inner,
+    queue: &Queue,
+    admitted: &Admitted,
+    context: &Context,
+    abandoned: &Abandoned,
+) -> Result<Stored, NotStored> {
+    let turn = Turn { run: abandoned.mark.run, result_sequence: abandoned.sequence };
+    let admitted = Admitted { turn, ..admitted.clone() };
+    let stored = inner.stow(queue, &admitted, Claim::Earlier, context).await?;
+    // Whoever expires a run goes by the deadline in its mark; without one, by that of the copy.
+    if !stored.duplicate
+        && abandoned.mark.deadline_ms != admitted.envelope.deadline_ms
+        && let Err(error) = inner.delete_mark(queue, abandoned).await
+    {
+        tracing::warn!(task = %admitted.id, %error, "the mark of an earlier redrive stays: a deadline is kept by workers alone");
+    }
+    Ok(stored)
+}
+
+/// The mark, where nobody but a submit goes on with it.
+fn abandoned(mark: &Mark, admitted: &Admitted) -> Result<Abandoned, ApiError> {
+    match mark {
+        Mark::Abandoned(abandoned) => Ok(abandoned.clone()),
+        Mark::InUse => Err(being_redriven(&admitted.id)),
+    }
+}
+
+fn moving(admitted: &Admitted) -> ApiError {
+    let detail = "an earlier copy of the task is in the way, and goes; nothing was accepted".to_owned();
+    unavailable(detail).retry_after_ms(BROKER_RETRY_AFTER_MS).task_id(&admitted.id)
 }
 
 /// The stream remembers the task's message id, and has stored nothing now. Mostly the task has moved on since; but a

@@ -74,6 +74,7 @@ mod idempotency;
 mod kinds;
 mod large;
 mod list;
+mod marks;
 mod metrics;
 mod output;
 mod publish;

@@ -20,6 +20,8 @@ pub const SWEEP_INTERVAL: Duration = Duration::from_secs(3_600);
 pub const SWEEP_AGE_MIN: Duration = Duration::from_secs(24 * 3_600);
 /// Records of a store that a sweep reads at once.
 pub const SWEEP_RECORDS_MAX: usize = 256;
+/// Questions of a sweep of one store that may stay without an answer before it is given up.
+pub const SWEEP_UNANSWERED_MAX: u64 = 3;
 /// Pause between two reads of a sweep that nobody waits for.
 pub const SWEEP_PAUSE: Duration = Duration::from_millis(50);
 /// Blobs that are read at once; the next one is refused. Up to 1 MiB of each is in memory, however slow its reader is.

@@ -177,15 +177,16 @@ pub(crate) fn refused(error: PublishError, id: &TaskId) -> ApiError {
 
 /// The first copy of a task.
 fn task_message(names: &Names, admitted: &Admitted, context: &Context) -> Publish {
-    let Admitted { id, lane, start, identity, trace, envelope, .. } = admitted;
+    let Admitted { id, lane, start, identity, turn, trace, envelope, .. } = admitted;
     let due_ms = match start {
         Start::Now => envelope.submitted_at_ms,
         Start::At(at_ms) => *at_ms,
     };
     let keyed = identity.is_kept();
+    let generation = Generation { run: turn.run, ..Generation::FIRST };
     let copy = CopyHeaders {
-        generation: Generation::FIRST,
-        result_sequence: 0,
+        generation,
+        result_sequence: turn.result_sequence,
         check: keyed,
         schema: envelope.schema.clone(),
         schema_backs: 0,
@@ -205,7 +206,7 @@ fn task_message(names: &Names, admitted: &Admitted, context: &Context) -> Publis
         message.headers.insert(header::SCHEDULE_TARGET, names.delay_due(id, *lane));
     }
     trace::inject(context, &mut message.headers);
-    message.message_id = Some(Generation::FIRST.message_id(id));
+    message.message_id = Some(generation.message_id(id));
     message.expected_sequence = keyed.then_some(0);
     message
 }

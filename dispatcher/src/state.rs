@@ -18,9 +18,9 @@ use workfleet_proto::v1;
 use workfleet_proto::wire::{CopyHeaders, read_envelope};
 
 use crate::dispatcher::Inner;
-use crate::error::{ApiError, Code, unavailable};
+use crate::error::{ApiError, Code};
 use crate::kinds::Queue;
-use crate::limits::BROKER_RETRY_AFTER_MS;
+use crate::marks::Mark;
 use crate::view::TaskView;
 
 /// A task that moves against the order of the reads is missed once at most.
@@ -33,6 +33,8 @@ pub(crate) enum Known {
     Lives(Waiting),
     /// Its end is recorded.
     Ended(v1::Result),
+    /// A redrive has marked it for another run, and no more is seen of it.
+    Marked(Mark),
 }
 
 /// What was found of a task.
@@ -80,7 +82,7 @@ impl Inner {
             }
             marked = result;
             heard = self.read_event(queue, id).await?;
-            if let Some(copy) = self.read_copy(queue, id).await? {
+            if let Some(copy) = self.read_copy(queue, id, run_min(marked.as_ref())).await? {
                 return Ok(Seen::Stored(Box::new(combine(queue, id, &copy, heard.as_ref(), now_ms()))));
             }
         }
@@ -102,9 +104,9 @@ impl Inner {
     /// What is left of the task. The reads follow its way, and what moves against them is met by the second pass; so
     /// nothing here means that there is nothing.
     pub(crate) async fn known(&self, queue: &Queue, id: &TaskId) -> Result<Option<Known>, ApiError> {
-        let mut marked = None;
+        let mut marked = self.read_result(queue, id).await?.filter(|result| !result.state().is_end());
         for _ in 0..2 {
-            if let Some(copy) = self.read_copy(queue, id).await? {
+            if let Some(copy) = self.read_copy(queue, id, run_min(marked.as_ref())).await? {
                 return Ok(Some(Known::Lives(copy)));
             }
             marked = self.read_result(queue, id).await?;
@@ -113,11 +115,10 @@ impl Inner {
             }
         }
         let Some(mark) = marked else { return Ok(None) };
-        self.failed_before(id, &mark).await?.map(|failed| Some(Known::Ended(failed))).ok_or_else(|| {
-            // Whatever is stored beside it would be dropped as a copy of an earlier run.
-            let detail = format!("{id} is being redriven at this moment; ask again");
-            unavailable(detail).retry_after_ms(BROKER_RETRY_AFTER_MS).task_id(id)
-        })
+        if let Some(failed) = self.failed_before(id, &mark).await? {
+            return Ok(Some(Known::Ended(failed)));
+        }
+        Ok(self.mark(queue, id).await?.map(Known::Marked))
     }
 
     /// How the task of a mark failed before it, as its dead letter says.
@@ -167,26 +168,27 @@ impl Inner {
         Ok(stored.and_then(|stored| Some(Heard { at_ms: stored.time_ms, event: told(stored.payload)? })))
     }
 
-    /// The copy of the task that waits, in the order in which a copy moves.
-    async fn read_copy(&self, queue: &Queue, id: &TaskId) -> Result<Option<Waiting>, ApiError> {
+    /// The copy of the task that waits, in the order in which a copy moves. What is of an earlier run is nobody's.
+    async fn read_copy(&self, queue: &Queue, id: &TaskId, run_min: u32) -> Result<Option<Waiting>, ApiError> {
         let names = &self.broker.names;
-        let delay = names.delay_stream(&queue.name);
-        if let Some(stored) = read::last_on_subject(&self.broker, &delay, &names.delay_at(id)).await? {
-            return waiting(&stored, Place::Scheduled, None).map(Some);
-        }
-        for lane in &queue.lanes {
-            if let Some(stored) = read::last_on_subject(&self.broker, &delay, &names.delay_due(id, *lane)).await? {
-                return waiting(&stored, Place::Queue, Some(*lane)).map(Some);
-            }
-        }
-        let tasks = names.tasks_stream(&queue.name);
-        for lane in &queue.lanes {
-            if let Some(stored) = read::last_on_subject(&self.broker, &tasks, &names.task(id, *lane)).await? {
-                return waiting(&stored, Place::Queue, Some(*lane)).map(Some);
+        let (delay, tasks) = (names.delay_stream(&queue.name), names.tasks_stream(&queue.name));
+        let mut places = vec![(&delay, names.delay_at(id), Place::Scheduled, None)];
+        places.extend(queue.lanes.iter().map(|lane| (&delay, names.delay_due(id, *lane), Place::Queue, Some(*lane))));
+        places.extend(queue.lanes.iter().map(|lane| (&tasks, names.task(id, *lane), Place::Queue, Some(*lane))));
+        for (stream, subject, place, lane) in places {
+            let Some(stored) = read::last_on_subject(&self.broker, stream, &subject).await? else { continue };
+            let copy = waiting(&stored, place, lane)?;
+            if copy.generation.run >= run_min {
+                return Ok(Some(copy));
             }
         }
         Ok(None)
     }
+}
+
+/// The earliest run whose copies still count: workers drop those of runs before the mark.
+fn run_min(mark: Option<&v1::Result>) -> u32 {
+    mark.map_or(1, |mark| mark.run)
 }
 
 /// What is recorded of a task, read.

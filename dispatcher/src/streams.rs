@@ -11,6 +11,7 @@ mod expected;
 mod held;
 mod lanes;
 mod loss;
+mod orphans;
 mod removal;
 mod shared_dead;
 mod wanted;

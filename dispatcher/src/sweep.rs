@@ -96,7 +96,7 @@ impl Dispatcher {
     /// Removes what is nobody's from the object stores, and says how much it was, queue by queue.
     ///
     /// # Errors
-    /// When there is no such queue, or the broker does not answer; what was deleted until then stays deleted.
+    /// When there is no such queue, or the broker does not answer, for any of them; what was deleted until then stays deleted.
     pub async fn sweep(&self, sweep: &Sweep) -> Result<Vec<Swept>, ApiError> {
         let kinds = &self.inner().connected()?.kinds;
         let names = match &sweep.queue {
@@ -105,14 +105,18 @@ impl Dispatcher {
         };
         let (mut all, mut unread) = (Vec::with_capacity(names.len()), None);
         for name in names {
-            match kinds.queue(&name).await {
-                Ok(queue) => all.push(self.inner().sweep_queue(&queue, sweep).await?),
+            let swept = match kinds.queue(&name).await {
+                Ok(queue) => self.inner().sweep_queue(&queue, sweep).await,
+                Err(error) => Err(error),
+            };
+            match swept {
+                Ok(swept) => all.push(swept),
                 Err(error) if sweep.queue.is_some() => return Err(error),
                 // It was retired since its name was read.
                 Err(error) if error.code == Code::UnknownQueue => {}
-                // One record that nobody can read must not keep every other queue's stores from being swept.
+                // What one queue is in want of must not keep every other queue's stores from being swept.
                 Err(error) => {
-                    tracing::warn!(queue = name, %error, "the queue cannot be read, so its stores are not swept");
+                    tracing::warn!(queue = name, %error, "the stores of a queue are not swept, or not to the end");
                     unread = Some(error);
                 }
             }
@@ -159,7 +163,7 @@ impl Inner {
                 }
                 swept.count(&info);
                 if sweep.action == SweepAction::Delete {
-                    blobs::delete_exactly(&self.broker, &info).await?;
+                    garbled.note(blobs::delete_exactly(&self.broker, &info).await.map_err(ApiError::from))?;
                 }
             }
         }

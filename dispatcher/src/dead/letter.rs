@@ -28,9 +28,9 @@ pub(super) struct Letter {
 
 /// What is recorded of a task.
 #[derive(Debug, Clone)]
-pub(super) struct Record {
-    pub(super) sequence: u64,
-    pub(super) result: v1::Result,
+pub(crate) struct Record {
+    pub(crate) sequence: u64,
+    pub(crate) result: v1::Result,
 }
 
 impl Letter {
@@ -87,7 +87,7 @@ impl Inner {
     }
 
     /// What is stored as the task's dead letter.
-    pub(super) async fn stored_letter(&self, id: &TaskId) -> Result<Option<StoredMessage>, ApiError> {
+    pub(crate) async fn stored_letter(&self, id: &TaskId) -> Result<Option<StoredMessage>, ApiError> {
         let names = &self.broker.names;
         Ok(read::last_on_subject(&self.broker, &names.dead_stream(&id.queue()), &names.dead(id)).await?)
     }
@@ -106,7 +106,7 @@ impl Inner {
     }
 
     /// What is recorded of the task.
-    pub(super) async fn record(&self, queue: &Queue, id: &TaskId) -> Result<Option<Record>, ApiError> {
+    pub(crate) async fn record(&self, queue: &Queue, id: &TaskId) -> Result<Option<Record>, ApiError> {
         let names = &self.broker.names;
         let stream = names.results_stream(&queue.name);
         let Some(stored) = read::last_on_subject(&self.broker, &stream, &names.result(id)).await? else {

@@ -73,6 +73,7 @@ impl Inner {
             other_run: None,
             has_timer: false,
             prepared: None,
+            may_have_marked: false,
         };
         // On the heap: the machine's steps are large, and many of these run beside each other.
         let redriven = Box::pin(driving.drive()).await;
@@ -81,7 +82,7 @@ impl Inner {
 
     /// Whether a copy of this run, or of a later one, is anywhere. More than once in the order in which copies travel: one
     /// that moves against it, as a retry does, is missed by the first pass.
-    pub(super) async fn has_copy(&self, queue: &Queue, id: &TaskId, run: u32) -> Result<bool, ApiError> {
+    pub(crate) async fn has_copy(&self, queue: &Queue, id: &TaskId, run: u32) -> Result<bool, ApiError> {
         let names = &self.broker.names;
         let (delay, tasks) = (names.delay_stream(&queue.name), names.tasks_stream(&queue.name));
         let due = queue.lanes.iter().map(|lane| (&delay, names.delay_due(id, *lane)));
@@ -110,6 +111,8 @@ struct Driving<'a> {
     /// Whether there is a timer, whose place that of the new run takes.
     has_timer: bool,
     prepared: Option<Prepared>,
+    /// Whether a mark of its own may be stored.
+    may_have_marked: bool,
 }
 
 impl Driving<'_> {
@@ -179,6 +182,7 @@ impl Driving<'_> {
         // Whatever may be refused is done before anything is marked. So what another redrive has marked had its room.
         self.check_timer_room().await?;
         self.prepare().await?;
+        self.may_have_marked = true;
         let (letter, plan) = self.letter()?;
         let message = message::mark(&self.inner.broker.names, letter, plan, expected, run);
         let stream = self.inner.broker.names.results_stream(&self.queue.name);
@@ -229,7 +233,7 @@ impl Driving<'_> {
 
     /// What came of it, for the caller.
     async fn leave(mut self, redriven: Result<Redriven, ApiError>) -> Result<Done, ApiError> {
-        let done = match redriven {
+        let done = match self.without_orphan(redriven).await {
             Ok(Redriven::Redriven { .. }) => Ok(Done::Redriven(Box::new(self.view()?))),
             Ok(Redriven::Before(State::Failed)) => Err(refuse::failed_again(self.id)),
             Ok(Redriven::Before(_)) => Ok(Done::Before),
@@ -243,6 +247,23 @@ impl Driving<'_> {
         }
         self.discard().await;
         done
+    }
+
+    /// Somebody may have dropped the letter while the mark was stored. Where the task was not published then, its run is ended
+    /// here: who dropped the letter may have looked before the mark was there. Nobody is told that the letter is there where it
+    /// is not.
+    async fn without_orphan(&self, redriven: Result<Redriven, ApiError>) -> Result<Redriven, ApiError> {
+        match &redriven {
+            Ok(Redriven::Full) => {}
+            Err(_) if self.may_have_marked => {}
+            _ => return redriven,
+        }
+        match self.inner.end_abandoned(self.queue, self.id).await {
+            Ok(true) => redriven,
+            Ok(false) => Ok(Redriven::NoLetter),
+            // What went wrong first is what the caller can do something about; a full queue promises a letter.
+            Err(error) => redriven.and(Err(error)),
+        }
     }
 
     fn view(&self) -> Result<TaskView, ApiError> {

@@ -15,6 +15,7 @@ use workfleet_proto::id::QueueName;
 
 use super::api::Api;
 use super::held::{self, Held};
+use super::orphans;
 use super::wanted::DUPLICATE_WINDOW_NS;
 use super::{ProvisionError, write_settings};
 use crate::limits::LANE_REMOVAL_WAIT;
@@ -188,6 +189,9 @@ impl Removal {
         }
         for item in items {
             api.remove(&item.name, &item.act).await?;
+        }
+        if self.kind == Kind::Purge {
+            orphans::delete(broker, &queue).await?;
         }
         // Last, so that nothing is left to be remembered anew; all at once, since each takes its time.
         let forgotten = join_all(self.forget.iter().map(|stream| api.forget_ids(stream))).await;

@@ -29,10 +29,11 @@ impl Inner {
     async fn is_owned_input(&self, queue: &Queue, task: &TaskId, blob: &BlobId) -> Result<bool, ApiError> {
         let theirs = |envelope: &Envelope| names(envelope.blob.as_ref(), blob);
         for _ in 0..2 {
-            if let Some(Known::Lives(copy)) = self.known(queue, task).await?
-                && theirs(&copy.envelope)
-            {
-                return Ok(true);
+            match self.known(queue, task).await? {
+                Some(Known::Lives(copy)) if theirs(&copy.envelope) => return Ok(true),
+                // A redrive that is slow may publish a copy that names it. The mark goes with its age, if nothing else ends it.
+                Some(Known::Marked(_)) => return Ok(true),
+                Some(Known::Lives(_) | Known::Ended(_)) | None => {}
             }
             let names = &self.broker.names;
             // A letter moves from the one to the other, in this order.
@@ -61,7 +62,7 @@ impl Inner {
     /// cannot read, and lives as long as any result of the task.
     async fn is_owned_output(&self, queue: &Queue, task: &TaskId, blob: &BlobId) -> Result<bool, ApiError> {
         Ok(match self.known(queue, task).await? {
-            Some(Known::Lives(_)) => true,
+            Some(Known::Lives(_) | Known::Marked(_)) => true,
             Some(Known::Ended(result)) => blob.is_kept() || names(result.blob.as_ref(), blob),
             None => false,
         })

@@ -2,7 +2,7 @@
 
 mod alerts;
 mod bulk;
-mod graves;
+pub(crate) mod graves;
 mod lists;
 mod redrive;
 mod shared;

@@ -14,6 +14,7 @@ mod keys;
 mod known;
 mod labels;
 mod lists;
+mod marks;
 mod operations;
 mod place;
 mod provision;

@@ -194,6 +194,42 @@ async fn what_cannot_be_read_keeps_what_it_may_own_and_nothing_else() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_a_mark_may_own_is_kept_and_the_rest_is_swept() {
+    let place = Place::start("").await;
+    let marked = task();
+    crate::dead::graves::marked(&place, &marked, 2, [0; 32]).await;
+    let kept = [BlobId::input(&marked, 1), BlobId::output(&marked, 1)];
+    for blob in &kept {
+        put(&place, blob).await;
+    }
+    for blob in [BlobId::input(&task(), 1), BlobId::output(&task(), 1)] {
+        put(&place, &blob).await;
+    }
+    let swept = sweep(&place, &OLD).await;
+    assert_eq!((swept.checked, swept.inputs, swept.outputs), (4, 1, 1));
+    for blob in &kept {
+        assert!(is_there(&place, blob).await, "{blob}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_queue_that_cannot_be_swept_stops_no_other() {
+    let place = Place::start("").await;
+    place.provision(&format!("\n[queue.mail]\nproto = {:?}", place.mail_proto())).await;
+    let mail: QueueName = "mail".parse().expect("a name");
+    // In front of ours by its name, with more than may stay unanswered.
+    for _ in 0..5 {
+        put(&place, &BlobId::input(&TaskId::new(&mail, 1, rand::random(), None), 1)).await;
+    }
+    put(&place, &BlobId::input(&task(), 1)).await;
+    place.dispatcher.broker().jetstream.delete_stream("RESULTS_mail").await.expect("deleted");
+    let swept = sweep(&place, &OLD).await;
+    assert_eq!((swept.queue.as_str(), swept.inputs), ("thumbnail", 1));
+    let alone = place.dispatcher.sweep(&Sweep { queue: Some("mail".to_owned()), ..OLD }).await;
+    assert!(alone.is_err(), "who asks for it is told");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn many_blobs_are_swept_page_by_page() {
     let place = Place::start("").await;
     let owned: BTreeSet<TaskId> = (0..20).map(|_| task()).collect();
