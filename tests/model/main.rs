@@ -32,6 +32,7 @@
 
 mod acts;
 mod broker;
+mod finds;
 mod halts;
 mod messages;
 mod mutants;
@@ -48,8 +49,8 @@ use std::time::Instant;
 use stateright::{Checker, Expectation, HasDiscoveries, Model, Path};
 
 use properties::{
-    BOTH_RUN, CANCELLED, COMPLETES, EXHAUSTS, EXPIRED, EXPIRES_ALONE, FAILS, REDRIVEN, REDRIVEN_TWICE, RETURNS,
-    STALE_TIMER,
+    BOTH_RUN, CANCELLED, COMPLETES, EXHAUSTS, EXPIRED, EXPIRES_ALONE, FAILS, MARK_OUTLIVES, REDRIVEN, REDRIVEN_TWICE,
+    RETURNS, STALE_TIMER, TAKEN_UP,
 };
 use redrives::Wish;
 use rules::Rules;
@@ -57,6 +58,8 @@ use world::{Action, Fleet, Mishaps};
 
 /// A redrive without changes, and one with another payload.
 const WISHES: &[Wish] = &[Wish { payload: None, deadline: None }, Wish { payload: Some(1), deadline: None }];
+/// Redrives with two other payloads.
+const EDITS: &[Wish] = &[Wish { payload: Some(1), deadline: None }, Wish { payload: Some(2), deadline: None }];
 /// A redrive that keeps the deadline, unless it has passed, and one with another.
 const TIMED: &[Wish] = &[Wish { payload: None, deadline: None }, Wish { payload: None, deadline: Some(2) }];
 
@@ -148,6 +151,32 @@ fn timers_of_three_runs_while_time_stands_still() {
     let mishaps = Mishaps { redrives: 3, ..Mishaps::default() };
     let fleet = Fleet { deadline: 1, workers: 1, wishes: TIMED, ..fleet(1, mishaps) };
     holds("timers of three runs", fleet, &[COMPLETES, FAILS, REDRIVEN, REDRIVEN_TWICE]);
+}
+
+#[test]
+fn workers_that_meet_full_streams() {
+    let mishaps = Mishaps { refusals: 2, lapses: 1, hand_backs: 1, ..Mishaps::default() };
+    holds("full streams", fleet(2, mishaps), &[COMPLETES, FAILS, EXHAUSTS]);
+}
+
+#[test]
+fn redrives_edited_in_two_ways_that_meet_a_full_queue() {
+    let mishaps = Mishaps { redrives: 2, refusals: 1, unanswered: 1, ..Mishaps::default() };
+    let fleet = Fleet { wishes: EDITS, workers: 1, ..fleet(1, mishaps) };
+    holds("two edits and a full queue", fleet, &[COMPLETES, FAILS, REDRIVEN, TAKEN_UP]);
+}
+
+#[test]
+fn a_cancel_and_a_redrive_that_meet_full_streams() {
+    let mishaps = Mishaps { cancels: 2, redrives: 1, refusals: 2, ..Mishaps::default() };
+    holds("a cancel and a full queue", fleet(1, mishaps), &[COMPLETES, FAILS, CANCELLED, REDRIVEN]);
+}
+
+#[test]
+fn a_deadline_of_a_run_that_a_full_queue_keeps_out() {
+    let mishaps = Mishaps { redrives: 2, refusals: 1, ..Mishaps::default() };
+    let fleet = Fleet { deadline: 1, deadlines: 2, workers: 1, wishes: TIMED, ..fleet(1, mishaps) };
+    holds("a deadline and a full queue", fleet, &[EXPIRED, REDRIVEN, TAKEN_UP, MARK_OUTLIVES]);
 }
 
 #[test]

@@ -54,6 +54,8 @@ pub(crate) struct Mishaps {
     pub(crate) slips: u8,
     /// The windows of message ids close.
     pub(crate) forgets: u8,
+    /// A publish is refused: its stream is full.
+    pub(crate) refusals: u8,
 }
 
 /// A state of the world.
@@ -98,6 +100,8 @@ pub(crate) struct Broken {
     pub(crate) told_on: bool,
     /// A handler was started with a payload that is not its run's.
     pub(crate) foreign_payload: bool,
+    /// A redrive said that it was done, and its run is not what it asked for.
+    pub(crate) ungranted: bool,
     /// A halt was acknowledged while a copy was there that had been there when it was recorded.
     pub(crate) left_behind: bool,
     /// A cancel said that there is no such task, and there was.
@@ -121,6 +125,10 @@ pub(crate) enum Action {
     LoseAnswer(usize),
     /// It gives up waiting; its publish may still arrive.
     GiveUp(usize),
+    /// Its publish is refused, and it tries again.
+    Refuse(usize),
+    /// Its publish is refused, and it gives the delivery back.
+    Release(usize),
     /// It acknowledges, and the acknowledgement is lost.
     LoseAcknowledgement(usize),
     /// It dies, and what it has sent with it: had that arrived first, the crash would have come later; and if it arrives
@@ -224,6 +232,9 @@ impl Fleet {
                 actions.push(Action::Answer(index));
                 if world.left.unanswered > 0 {
                     actions.extend([Action::LoseAnswer(index), Action::GiveUp(index)]);
+                }
+                if world.left.refusals > 0 {
+                    actions.extend([Action::Refuse(index), Action::Release(index)]);
                 }
             }
             Worker::Settling { course, delivery, .. } => {

@@ -160,7 +160,7 @@ async fn halt_all(
                 halted.push(id);
             }
             Ok(Halted::Ended(_)) => done.ended += 1,
-            Ok(Halted::Unknown) => done.unknown += 1,
+            Ok(Halted::Unknown | Halted::Marked) => done.unknown += 1,
             Err(error) if done.problems.len() < CANCEL_PROBLEMS_MAX => done.problems.push(error),
             Err(_) => {}
         }

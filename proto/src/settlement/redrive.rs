@@ -77,7 +77,7 @@ pub enum RedriveReply {
     Done,
     /// 10071: somebody was first.
     Lost,
-    /// 10077: the queue is full.
+    /// 10077: the stream is full.
     Full,
     /// 10164, 10158, a time-out: nobody knows.
     Unclear,
@@ -185,12 +185,16 @@ impl Redrive {
                 self.going_on(RedriveStep::ReadTimer)
             }
             (RedriveStep::Publish { run, .. }, RedriveReply::Done) => self.deleting(Redriven::Redriven { run }),
-            (RedriveStep::Publish { .. }, RedriveReply::Full) => self.ended(Redriven::Full),
             // What lies there may be of an earlier run, not acknowledged yet: only a copy of this run frees the letter.
             (RedriveStep::Publish { .. }, RedriveReply::Lost | RedriveReply::Unclear) => {
                 self.going_on(RedriveStep::ReadTimer)
             }
             (RedriveStep::DeleteLetter { .. }, RedriveReply::Done) => self.ended(self.then),
+            // Whatever was stored before stays, and the same redrive goes on from there once there is room.
+            (
+                RedriveStep::StoreMark { .. } | RedriveStep::StoreTimer { .. } | RedriveStep::Publish { .. },
+                RedriveReply::Full,
+            ) => self.ended(Redriven::Full),
             // Not answered, or not with what was asked for: once more.
             _ => self,
         }
@@ -341,9 +345,11 @@ mod tests {
     }
 
     #[test]
-    fn a_full_queue_leaves_the_letter() {
+    fn a_full_queue_leaves_the_letter_whatever_it_refuses() {
         let anew = found(RedriveReply::Record(None)).after(RedriveReply::Copy(Copies::None));
-        let full = anew.after(RedriveReply::Marked(1)).after(DONE).after(RedriveReply::Full);
-        assert_eq!(full.step(), Err(Redriven::Full));
+        let marked = anew.after(RedriveReply::Marked(1));
+        for refused in [anew, marked, marked.after(DONE)] {
+            assert_eq!(refused.after(RedriveReply::Full).step(), Err(Redriven::Full));
+        }
     }
 }
