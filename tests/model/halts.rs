@@ -63,7 +63,8 @@ impl Fleet {
     /// What halters can do now.
     pub(crate) fn halt_acts(&self, world: &World) -> Vec<HaltAct> {
         let mut acts = Vec::new();
-        if world.halters.contains(&Halter::Idle) {
+        let busy = world.halters.iter().filter(|halter| **halter != Halter::Idle).count();
+        if busy < self.halts {
             acts.extend((world.left.cancels > 0).then_some(HaltAct::Cancel));
             let free = world.broker.expired.iter().filter(|timer| world.is_free(**timer));
             acts.extend(free.map(|timer| HaltAct::Take(*timer)));

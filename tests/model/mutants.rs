@@ -43,6 +43,10 @@ impl Mutant {
         Self { fleet: Fleet { rules, ..self.fleet }, ..self }
     }
 
+    fn alone(self) -> Self {
+        Self { fleet: Fleet { workers: 1, ..self.fleet }, ..self }
+    }
+
     fn in_attempts(self, attempts_max: u32) -> Self {
         Self { fleet: Fleet { attempts_max, ..self.fleet }, ..self }
     }

@@ -38,7 +38,7 @@ pub(crate) struct Rules {
     pub(crate) release: fn(&mut Broker, Name),
     /// The condition that a retry is published under: the schedule's sequence, or none at all.
     pub(crate) retry_condition: fn(u64) -> Option<u64>,
-    /// What the message id of a copy in DELAY is made from. Ids are as different as these ("no two copies share a message id" is a test
+    /// What the id of a copy in DELAY is made from. Ids are as different as these ("no two copies share a message id" is a test
     /// of `proto`), and smaller.
     pub(crate) copy_id: fn(Generation) -> Generation,
     /// What a dead letter's message id is made from, if it has one.

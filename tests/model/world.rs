@@ -1,5 +1,7 @@
 //! The world: one task, its broker, two workers, who halts and who redrives it, and what may still go wrong.
 
+use std::hash::{DefaultHasher, Hash, Hasher as _};
+
 use stateright::{Model, Property};
 use workfleet_proto::settlement::{Ended, Lease, Step};
 use workfleet_proto::v1::State;
@@ -26,6 +28,8 @@ pub(crate) struct Fleet {
     pub(crate) deadlines: u8,
     /// How many workers may be busy at once.
     pub(crate) workers: usize,
+    /// How many halts may be under way at once.
+    pub(crate) halts: usize,
     /// What operators may ask for.
     pub(crate) wishes: &'static [Wish],
 }
@@ -63,7 +67,7 @@ pub(crate) struct Mishaps {
 pub(crate) struct World {
     /// What is stored.
     pub(crate) broker: Broker,
-    /// The processes. They are alike, so they stand in a fixed order: that halves the states.
+    /// The processes. They are alike, so they stand in a fixed order, like those below: that halves the states.
     pub(crate) workers: [Worker; 2],
     /// Who halts the task.
     pub(crate) halters: [Halter; 2],
@@ -192,7 +196,7 @@ impl Model for Fleet {
     fn next_state(&self, world: &World, action: Action) -> Option<World> {
         let mut next = world.clone();
         self.act(&mut next, action);
-        next.order_workers();
+        next.order();
         Some(next)
     }
 
@@ -288,8 +292,20 @@ impl World {
         self.workers[index].delivery().is_some_and(|delivery| delivery.lease() == Lease::Lapsed)
     }
 
-    /// No two workers have the same delivery of a copy.
-    fn order_workers(&mut self) {
+    /// Nobody minds which process is which. No two workers have the same delivery of a copy; of the others the hash decides.
+    fn order(&mut self) {
         self.workers.sort_by_key(|worker| worker.delivery().map(|held| (held.name, held.delivered.deliveries)));
+        if self.halters[0] != self.halters[1] {
+            self.halters.sort_by_key(hash);
+        }
+        if self.operators[0] != self.operators[1] {
+            self.operators.sort_by_key(hash);
+        }
     }
+}
+
+fn hash(process: &impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    process.hash(&mut hasher);
+    hasher.finish()
 }

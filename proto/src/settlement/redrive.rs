@@ -113,7 +113,7 @@ pub enum Redriven {
     NoLetter,
     /// The task was redriven before and is in this state; its letter was a leftover and is gone.
     Before(State),
-    /// It is being redriven with another payload, or with one that nobody knows any more.
+    /// It is being redriven with another payload, or from another letter than the one that was read.
     Conflict,
     /// The queue is full. The letter is still there.
     Full,
@@ -211,13 +211,15 @@ impl Redrive {
             Some((Recorded { state: State::Failed, run }, sequence, _)) if run == letter_run => {
                 self.going_on(RedriveStep::StoreMark { expected: sequence, run: run.saturating_add(1) })
             }
-            Some((Recorded { state, run }, sequence, Edit::Same)) if !state.is_end() && run > letter_run => {
+            // Only a run that was begun from this very letter: it is the letter that goes when the run is published. That of a
+            // mark further on was read too long ago, and another has its place.
+            Some((Recorded { state, run }, sequence, Edit::Same)) if !state.is_end() && run == letter_run.saturating_add(1) => {
                 Self { mark: (run, sequence), ..self }.going_on(RedriveStep::FindCopy { run })
             }
             Some((Recorded { state, run }, _, _)) if state.is_end() && run >= letter_run => {
                 self.deleting(Redriven::Before(state))
             }
-            // Another's mark; or a record of an earlier run than its letter, which nobody writes.
+            // Another's mark, or another letter's; or a record of an earlier run than its letter, which nobody writes.
             Some(_) => self.ended(Redriven::Conflict),
         }
     }
@@ -304,6 +306,11 @@ mod tests {
     #[test]
     fn another_payload_gives_way_to_a_run_that_was_begun_without_it() {
         assert_eq!(found(record(State::Queued, 2, Edit::Other)).step(), Err(Redriven::Conflict));
+    }
+
+    #[test]
+    fn a_run_that_was_begun_from_a_later_letter_is_not_gone_on_with() {
+        assert_eq!(found(record(State::Queued, 3, Edit::Same)).step(), Err(Redriven::Conflict));
     }
 
     #[test]

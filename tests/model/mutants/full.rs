@@ -1,6 +1,9 @@
 //! Mistakes of who is refused because a stream is full.
 
-use workfleet_proto::settlement::{HaltReply, Lease, Redrive, RedriveReply, RedriveStep, Reply, Settlement, Step};
+use workfleet_proto::settlement::{
+    Edit, HaltReply, Lease, Recorded, Redrive, RedriveReply, RedriveStep, Reply, Settlement, Step,
+};
+use workfleet_proto::v1::State;
 
 use super::dispatching::{LATER, REDRIVE};
 use super::{CALM, Mutant, mutant, rules};
@@ -82,7 +85,20 @@ fn refused_dispatchers() -> Vec<Mutant> {
                 ..rules()
             })
             .in_attempts(1),
+        mutant("a redrive goes on with a run of a later letter", ENDS_WELL, Mishaps { redrives: 3, ..REFUSED_REDRIVE })
+            .with(Rules { redrive_after: with_the_first_letter, ..rules() })
+            .in_attempts(1)
+            .alone(),
     ]
+}
+
+/// Takes the first letter, of sequence 1, for the one that a third run was begun from.
+fn with_the_first_letter(redrive: Redrive, reply: RedriveReply) -> Redrive {
+    let RedriveReply::Record(Some((Recorded { state: State::Queued, run: 3 }, _, Edit::Same))) = reply else {
+        return redrive.after(reply);
+    };
+    let replies = [RedriveReply::Letter(Some((2, 1))), RedriveReply::Timer(0), reply];
+    replies.into_iter().fold(Redrive::new(), Redrive::after)
 }
 
 fn done_if_full(redrive: Redrive, reply: RedriveReply, is_it: bool) -> Redrive {

@@ -19,7 +19,7 @@ pub(super) fn failed_again(id: &TaskId) -> ApiError {
 
 pub(super) fn conflict(id: &TaskId) -> ApiError {
     let detail = format!(
-        "{id} is being redriven with another payload, or with other options; if that redrive broke off, repeat it as it was, \
+        "{id} is being redriven with another payload, with other options, or once more; if that redrive broke off, repeat it as it was, \
          or cancel the task"
     );
     ApiError::new(Code::Conflict, detail).task_id(id)
