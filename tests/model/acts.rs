@@ -1,6 +1,8 @@
 //! What each action does. Every decision in here is a call of the rules.
 
-use workfleet_proto::settlement::{Deadline, Delivered, Ended, Generation, Lease, Look, Origin, Plan, Reply, Seen, Step};
+use workfleet_proto::settlement::{
+    Deadline, Delivered, Ended, Generation, Lease, Look, Origin, Plan, Reply, Seen, Step,
+};
 use workfleet_proto::v1::State;
 
 use crate::broker::{Due, Name, Parcel, Publish};

@@ -213,7 +213,9 @@ impl Redrive {
             }
             // Only a run that was begun from this very letter: it is the letter that goes when the run is published. That of a
             // mark further on was read too long ago, and another has its place.
-            Some((Recorded { state, run }, sequence, Edit::Same)) if !state.is_end() && run == letter_run.saturating_add(1) => {
+            Some((Recorded { state, run }, sequence, Edit::Same))
+                if !state.is_end() && run == letter_run.saturating_add(1) =>
+            {
                 Self { mark: (run, sequence), ..self }.going_on(RedriveStep::FindCopy { run })
             }
             Some((Recorded { state, run }, _, _)) if state.is_end() && run >= letter_run => {

@@ -1,8 +1,8 @@
 //! Mistakes of who cancels, expires and redrives.
 
 use workfleet_proto::settlement::{
-    self, Cause, Delivered, Edit, Ended, Existence, Generation, Halt, HaltReply, HaltStep, Look, Origin, Plan, Recorded, Redrive,
-    RedriveReply, RedriveStep,
+    self, Cause, Delivered, Edit, Ended, Existence, Generation, Halt, HaltReply, HaltStep, Look, Origin, Plan,
+    Recorded, Redrive, RedriveReply, RedriveStep,
 };
 use workfleet_proto::v1::State;
 

@@ -38,10 +38,8 @@ fn refused_workers() -> Vec<Mutant> {
             refused: |settlement| taken_for_stored(settlement, |step| step == Step::StoreDeadLetter),
             ..rules()
         }),
-        mutant("a delivery whose outcome is refused is acknowledged", WAY_TO_END, REFUSED).with(Rules {
-            release: |broker, name| broker.tasks.retain(|queued| queued.name != name),
-            ..rules()
-        }),
+        mutant("a delivery whose outcome is refused is acknowledged", WAY_TO_END, REFUSED)
+            .with(Rules { release: |broker, name| broker.tasks.retain(|queued| queued.name != name), ..rules() }),
     ]
 }
 
