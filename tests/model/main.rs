@@ -37,6 +37,7 @@ mod broker;
 mod finds;
 mod halts;
 mod messages;
+mod mishaps;
 mod mutants;
 mod properties;
 mod redrives;

@@ -8,6 +8,7 @@ use workfleet_proto::v1::State;
 
 use crate::broker::{Broker, Due, Name, Publish, Queued};
 use crate::halts::{HaltAct, Halter};
+pub(crate) use crate::mishaps::Mishaps;
 use crate::properties;
 use crate::redrives::{Operator, RedriveAct, Wish};
 use crate::rules::Rules;
@@ -32,34 +33,6 @@ pub(crate) struct Fleet {
     pub(crate) halts: usize,
     /// What operators may ask for.
     pub(crate) wishes: &'static [Wish],
-}
-
-/// How often each thing may still happen. As every one of them is counted, no path is endless, and where nothing can
-/// happen any more is an end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub(crate) struct Mishaps {
-    /// A worker process dies.
-    pub(crate) crashes: u8,
-    /// A lease runs out while its worker lives: it was frozen, or cut off.
-    pub(crate) lapses: u8,
-    /// An answer or an acknowledgement is lost, or a publish is given up that may still arrive.
-    pub(crate) unanswered: u8,
-    /// The server moves a due copy into the queue a second time.
-    pub(crate) twins: u8,
-    /// A worker drains and hands back what it holds.
-    pub(crate) hand_backs: u8,
-    /// An operator redrives the dead letter.
-    pub(crate) redrives: u8,
-    /// A caller cancels the task.
-    pub(crate) cancels: u8,
-    /// A dispatcher dies in the middle of a redrive, a cancel or an expiry.
-    pub(crate) aborts: u8,
-    /// What is due is purged while the server moves it, which it does all the same.
-    pub(crate) slips: u8,
-    /// The windows of message ids close.
-    pub(crate) forgets: u8,
-    /// A publish is refused: its stream is full.
-    pub(crate) refusals: u8,
 }
 
 /// A state of the world.
