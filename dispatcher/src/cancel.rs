@@ -100,7 +100,7 @@ async fn cancel(
     match outcome.halted {
         Halted::Halted => {}
         Halted::Ended(state) => return Err(ended(id, state)),
-        Halted::Unknown => return Err(state::unknown_task(id)),
+        Halted::Unknown | Halted::Marked => return Err(state::unknown_task(id)),
     }
     Ok(Cancelled { task: inner.found(queue, id).await?, workers_unanswered: outcome.workers_unanswered })
 }

@@ -59,8 +59,6 @@ pub(crate) struct Outcome {
     pub(crate) halted: Halted,
     /// Whether this halt has recorded the end, as far as can be known: an earlier one may have.
     pub(crate) is_new: bool,
-    /// A redrive has marked the task for another run, and has not published it. Nobody's deadline ends that.
-    pub(crate) is_only_marked: bool,
     /// Workers that have not confirmed in time.
     pub(crate) workers_unanswered: u32,
 }
@@ -81,7 +79,6 @@ impl Inner {
             record: None,
             found: None,
             is_new: false,
-            is_only_marked: false,
             workers_unanswered: 0,
         };
         let outcome = walk.run().await;
@@ -109,7 +106,6 @@ struct Walk<'a> {
     /// As it was last found.
     found: Option<Found>,
     is_new: bool,
-    is_only_marked: bool,
     workers_unanswered: u32,
 }
 
@@ -122,8 +118,8 @@ impl Walk<'_> {
                 Ok(step) => step,
                 Err(halted) => {
                     self.discard_payload(halted).await;
-                    let Self { is_new, is_only_marked, workers_unanswered, .. } = self;
-                    return Ok(Outcome { halted, is_new, is_only_marked, workers_unanswered });
+                    let Self { is_new, workers_unanswered, .. } = self;
+                    return Ok(Outcome { halted, is_new, workers_unanswered });
                 }
             };
             let reply = Box::pin(self.take(step)).await?;
@@ -181,15 +177,9 @@ impl Walk<'_> {
 
     async fn find(&mut self, run: u32) -> Result<HaltReply, ApiError> {
         let mark = self.record.as_ref();
-        let found = match self.inner.look_for(self.queue, self.id, mark).await? {
-            Look::Found(found) => *found,
-            // Nothing of this run has begun. Its end would take the dead letter along, which a redrive that was refused, or
-            // broke off, has promised to leave.
-            Look::Marked(_) if self.halting.cause == Cause::Expired => {
-                self.is_only_marked = true;
-                return Ok(HaltReply::Task(Existence::Absent));
-            }
-            Look::Marked(found) => *found,
+        let (found, existence) = match self.inner.look_for(self.queue, self.id, mark).await? {
+            Look::Found(found) => (*found, Existence::Present),
+            Look::Marked(found) => (*found, Existence::Marked),
             Look::Ended => return Ok(HaltReply::Task(Existence::Ended)),
             Look::Nothing => return Ok(HaltReply::Task(Existence::Absent)),
         };
@@ -198,12 +188,13 @@ impl Walk<'_> {
             Some(mark) if run > 1 => mark.deadline_ms,
             _ => found.copy.envelope.deadline_ms,
         };
-        if self.halting.cause == Cause::Expired && deadline_ms != self.halting.deadline_ms {
+        let is_due = self.halting.cause == Cause::Cancelled || deadline_ms == self.halting.deadline_ms;
+        if existence == Existence::Present && !is_due {
             return Ok(HaltReply::Task(Existence::Absent));
         }
         self.span.link(&found.sender);
         self.found = Some(found);
-        Ok(HaltReply::Task(Existence::Present))
+        Ok(HaltReply::Task(existence))
     }
 
     async fn store_end(&self, expected: u64, run: u32) -> Result<HaltReply, ApiError> {

@@ -1,9 +1,12 @@
 //! What each action does. Every decision in here is a call of the rules.
 
-use workfleet_proto::settlement::{Deadline, Delivered, Ended, Generation, Look, Origin, Plan, Reply, Seen, Step};
+use workfleet_proto::settlement::{
+    Deadline, Delivered, Ended, Generation, Lease, Look, Origin, Plan, Reply, Seen, Step,
+};
 use workfleet_proto::v1::State;
 
 use crate::broker::{Due, Name, Parcel, Publish};
+use crate::rules::Course;
 use crate::worker::{Delivery, Worker};
 use crate::world::{Action, Fleet, World};
 
@@ -28,6 +31,14 @@ impl Fleet {
                 world.left.unanswered -= 1;
                 world.workers[index].sent().into_iter().for_each(|publish| world.leave(publish));
                 self.answered(world, index, Reply::Unclear);
+            }
+            Action::Refuse(index) => {
+                world.left.refusals -= 1;
+                self.refused(world, index);
+            }
+            Action::Release(index) => {
+                world.left.refusals -= 1;
+                self.release(world, index);
             }
             Action::LoseAcknowledgement(index) => {
                 world.left.unanswered -= 1;
@@ -202,6 +213,26 @@ impl Fleet {
         let course = self.rules.after(course, reply);
         world.workers[index] = Worker::Settling { delivery, plan, course, sent: None };
         self.rest_if_done(world, index);
+    }
+
+    fn refused(&self, world: &mut World, index: usize) {
+        let Worker::Settling { delivery, plan, course, .. } = world.workers[index] else { return };
+        let course = match course {
+            Course::True(settlement) => Course::True((self.rules.refused)(settlement)),
+            blind => blind,
+        };
+        world.workers[index] = Worker::Settling { delivery, plan, course, sent: None };
+        self.rest_if_done(world, index);
+    }
+
+    /// A delivery whose lease has run out is left: the broker would take the word for that of whoever has it now.
+    fn release(&self, world: &mut World, index: usize) {
+        if let Worker::Settling { delivery, .. } = world.workers[index]
+            && delivery.lease() == Lease::Held
+        {
+            (self.rules.release)(&mut world.broker, delivery.name);
+        }
+        world.workers[index] = Worker::Idle;
     }
 
     fn rest_if_done(&self, world: &mut World, index: usize) {

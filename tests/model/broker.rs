@@ -7,7 +7,7 @@
 use workfleet_proto::settlement::{Generation, Origin, Recorded, RedriveReply, Reply, Scheduled};
 use workfleet_proto::v1::State;
 
-pub(crate) use crate::messages::{Due, Letter, Name, Order, Parcel, Publish, Queued};
+pub(crate) use crate::messages::{Due, Letter, Mark, Name, Order, Parcel, Publish, Queued};
 
 /// Everything that is stored about the task.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
@@ -40,7 +40,9 @@ pub(crate) struct Broker {
     pub(crate) results_sequence: u64,
     /// RESULTS: every end that was ever stored. History, not state: nobody reads it but the properties.
     pub(crate) ends: Vec<Recorded>,
-    /// What each run is, the first one first. It is history, but for the latest: that is what a mark says.
+    /// RESULTS: what the latest mark says.
+    pub(crate) marked: Option<Mark>,
+    /// History: what each run is, the first one first.
     pub(crate) orders: Vec<Order>,
     /// History: a mark did not begin the run after the last.
     pub(crate) run_repeated: bool,
@@ -48,6 +50,8 @@ pub(crate) struct Broker {
     pub(crate) dead: Option<Letter>,
     /// DEAD: the last sequence.
     pub(crate) dead_sequence: u64,
+    /// History: the last run whose letter was stored; 0: none.
+    pub(crate) lettered: u32,
     /// DEAD: the ids it remembers.
     pub(crate) dead_ids: Vec<u32>,
     /// Publishes that nobody waits for any more. Each may still arrive, or never.
@@ -93,6 +97,11 @@ impl Broker {
         self.tasks.iter_mut().find(|queued| queued.name == name)
     }
 
+    /// Ends the lease of a copy: a NAK.
+    pub(crate) fn release(&mut self, name: Name) {
+        self.queued_mut(name).into_iter().for_each(|queued| queued.leased = false);
+    }
+
     /// Takes a message in and answers it.
     pub(crate) fn take(&mut self, publish: Publish) -> Reply {
         match publish {
@@ -101,6 +110,7 @@ impl Broker {
                 if id.is_none_or(|id| remember(&mut self.dead_ids, id)) {
                     self.dead_sequence += 1;
                     self.dead = Some(Letter { run, order, sequence: self.dead_sequence });
+                    self.lettered = self.lettered.max(run);
                 }
                 Reply::Stored
             }
@@ -113,8 +123,8 @@ impl Broker {
                 Reply::Stored
             }
             // Operators call these two themselves; here they come late, and nobody hears of it.
-            Publish::Mark { expected, run, order } => {
-                self.mark(expected, run, order);
+            Publish::Mark { expected, mark } => {
+                self.mark(expected, mark);
                 Reply::Unclear
             }
             Publish::Task { parcel, id } => {
@@ -139,27 +149,27 @@ impl Broker {
     }
 
     /// The same with the mark of a redrive.
-    pub(crate) fn mark(&mut self, expected: u64, run: u32, order: Order) -> RedriveReply {
-        match self.compare_and_set(Some(expected), Recorded { state: State::Queued, run }) {
+    pub(crate) fn mark(&mut self, expected: u64, mark: Mark) -> RedriveReply {
+        match self.compare_and_set(Some(expected), Recorded { state: State::Queued, run: mark.run }) {
             Reply::Stored => {
-                self.orders.push(order);
-                self.run_repeated |= self.orders.len() != run as usize;
+                self.marked = Some(mark);
+                self.orders.push(mark.order);
+                self.run_repeated |= self.orders.len() != mark.run as usize;
                 RedriveReply::Marked(self.results_sequence)
             }
             _ => RedriveReply::Lost,
         }
     }
 
-    /// Publishes a copy into TASKS where none lies. That is looked at before the message id.
+    /// Publishes a copy into TASKS where none lies. That is looked at before the message id. One whose id is known is not
+    /// stored, and its redrive looks for what became of the one that was.
     pub(crate) fn publish(&mut self, parcel: Parcel, id: u32) -> RedriveReply {
-        if !self.tasks.is_empty() {
+        if !self.tasks.is_empty() || self.published[self.forgotten..].contains(&id) {
             return RedriveReply::Lost;
         }
-        if !self.published[self.forgotten..].contains(&id) {
-            self.published.push(id);
-            let parcel = Parcel { after_halt: self.is_halted(), ..parcel };
-            self.enqueue(parcel, Origin::Direct, 0);
-        }
+        self.published.push(id);
+        let parcel = Parcel { after_halt: self.is_halted(), ..parcel };
+        self.enqueue(parcel, Origin::Direct, 0);
         RedriveReply::Done
     }
 

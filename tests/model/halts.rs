@@ -3,9 +3,10 @@
 //! A read, a compare-and-set and a purge happen at once, for what is sent late is no different from what arrives late. A
 //! compare-and-set that is given up may arrive at any time. Purges may too, but no run ever follows a halted one.
 
-use workfleet_proto::settlement::{Cause, Existence, Halt, HaltReply, HaltStep, Halted, Reply};
+use workfleet_proto::settlement::{Cause, Halt, HaltReply, HaltStep, Halted, Reply};
 
-use crate::broker::{Broker, Parcel, Publish};
+use crate::broker::Publish;
+use crate::finds::Place;
 use crate::worker::Worker;
 use crate::world::{Fleet, World};
 
@@ -35,31 +36,6 @@ pub(crate) enum HaltCourse {
     Blind(&'static [HaltStep]),
 }
 
-/// Where a task is looked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Place {
-    /// Its schedule.
-    Scheduled,
-    /// What is due.
-    Due,
-    /// The queue.
-    Queued,
-    /// Its record.
-    Ended,
-}
-
-/// Twice, for a copy may move against the reads.
-pub(crate) const PLACES: &[Place] = &[
-    Place::Scheduled,
-    Place::Due,
-    Place::Queued,
-    Place::Ended,
-    Place::Scheduled,
-    Place::Due,
-    Place::Queued,
-    Place::Ended,
-];
-
 /// What a halter does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum HaltAct {
@@ -73,6 +49,8 @@ pub(crate) enum HaltAct {
     LoseAnswer(usize),
     /// It gives up waiting for that; it may still arrive.
     GiveUp(usize),
+    /// It may not store the end: there is no room.
+    Refuse(usize),
     /// It purges what is due while the server moves it.
     Slip(usize),
     /// No worker hears of it.
@@ -85,7 +63,8 @@ impl Fleet {
     /// What halters can do now.
     pub(crate) fn halt_acts(&self, world: &World) -> Vec<HaltAct> {
         let mut acts = Vec::new();
-        if world.halters.contains(&Halter::Idle) {
+        let busy = world.halters.iter().filter(|halter| **halter != Halter::Idle).count();
+        if busy < self.halts {
             acts.extend((world.left.cancels > 0).then_some(HaltAct::Cancel));
             let free = world.broker.expired.iter().filter(|timer| world.is_free(**timer));
             acts.extend(free.map(|timer| HaltAct::Take(*timer)));
@@ -93,7 +72,11 @@ impl Fleet {
         for (index, halter) in world.halters.iter().enumerate() {
             let Halter::Halting { course, .. } = halter else { continue };
             acts.push(HaltAct::Step(index));
-            match course.step() {
+            let step = course.step();
+            if world.left.refusals > 0 && matches!(step, Some(HaltStep::StoreEnd { .. })) {
+                acts.push(HaltAct::Refuse(index));
+            }
+            match step {
                 Some(HaltStep::StoreEnd { .. }) if world.left.unanswered > 0 => {
                     acts.extend([HaltAct::LoseAnswer(index), HaltAct::GiveUp(index)]);
                 }
@@ -128,6 +111,14 @@ impl Fleet {
                 let Some(publish) = world.end_of(index) else { return };
                 world.leave(publish);
                 self.halt_on(world, index, HaltReply::Unclear);
+            }
+            HaltAct::Refuse(index) => {
+                world.left.refusals -= 1;
+                match self.rules.refused_halt {
+                    // An error for its caller; what fired comes again.
+                    None => world.halters[index] = Halter::Idle,
+                    Some(reply) => self.halt_on(world, index, reply),
+                }
             }
             HaltAct::Slip(index) => {
                 world.left.slips -= 1;
@@ -175,27 +166,6 @@ impl Fleet {
         self.halt_on(world, index, reply);
     }
 
-    /// One read; `None`: it has to look further.
-    fn find_task(&self, world: &mut World, index: usize, run: u32) -> Option<Existence> {
-        let Halter::Halting { timer, unread, .. } = &mut world.halters[index] else { return None };
-        // A mark says all that is to be known of its run; that never changes, so it is as good as the one that was read.
-        let found = if run > 1 {
-            world.broker.orders.get(run as usize - 1).copied()
-        } else {
-            let [place, rest @ ..] = *unread else { return Some(Existence::Absent) };
-            *unread = rest;
-            if *place == Place::Ended && world.broker.record.is_some() {
-                return Some(Existence::Ended);
-            }
-            world.broker.copy_at(*place).map(|parcel| parcel.order)
-        };
-        match found {
-            Some(order) if *timer == 0 || (self.rules.is_its_timer)(*timer, order) => Some(Existence::Present),
-            Some(_) => Some(Existence::Absent),
-            None => None,
-        }
-    }
-
     fn halt_on(&self, world: &mut World, index: usize, reply: HaltReply) {
         let Halter::Halting { course, timer, unread } = world.halters[index] else { return };
         let (course, ended) = match course {
@@ -219,6 +189,7 @@ impl Fleet {
     fn halted(&self, world: &mut World, index: usize, timer: u8, ended: Halted) {
         world.halters[index] = Halter::Idle;
         if timer > 0
+            && ended != Halted::Marked
             && let Some(place) = world.broker.expired.iter().position(|fired| *fired == timer)
         {
             world.broker.expired.remove(place);
@@ -230,7 +201,8 @@ impl Fleet {
                 let cause = if timer > 0 { Cause::Expired } else { Cause::Cancelled };
                 world.acknowledged = Some(cause.state());
             }
-            Halted::Ended(_) => {}
+            // What fired comes again.
+            Halted::Ended(_) | Halted::Marked => {}
             Halted::Unknown => {
                 let lives = world.broker.end().is_none() && world.broker.has_copies();
                 world.broken.unfound |= timer == 0 && lives;
@@ -282,18 +254,6 @@ impl World {
             if let Worker::Looking { delivery, .. } | Worker::Running(delivery) = worker {
                 delivery.told = true;
             }
-        }
-    }
-}
-
-impl Broker {
-    /// The latest copy in a place.
-    pub(crate) fn copy_at(&self, place: Place) -> Option<&Parcel> {
-        match place {
-            Place::Scheduled => self.scheduled.as_ref().map(|(parcel, _)| parcel),
-            Place::Due => self.due.last().map(|due| &due.parcel),
-            Place::Queued => self.tasks.last().map(|queued| &queued.parcel),
-            Place::Ended => None,
         }
     }
 }

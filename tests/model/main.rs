@@ -12,18 +12,20 @@
 //! - an answer or an acknowledgement is lost, a publish is given up that arrives at any later time, or never, or the workers
 //!   do not hear of a cancel;
 //! - the server moves a due copy into the queue twice, or although it was purged meanwhile;
+//! - a stream is full, and refuses what a worker, a redrive, a cancel or an expiry stores; then there is room again;
 //! - a worker drains;
 //! - the windows of message ids close.
 //!
 //! Every decision is a call of `workfleet_proto::settlement` ([`rules`]); only the world around it is modelled, with the
 //! server's habits as they were seen in nats-server 2.15.1 ([`broker`]). Everything that could repeat is counted, so nearly every
-//! path ends, and [`properties`] of states say all: there is no fairness to assume. The one circle is a redrive that waits
-//! until an old copy is out of its way; a worker breaks it.
+//! path ends, and [`properties`] of states say all: there is no fairness to assume. The two circles are a redrive that
+//! waits until an old copy is out of its way, which a worker breaks, and a timer that comes again over a run that is only marked,
+//! which a redrive or a cancel breaks.
 //!
 //! **What is not.** More than one task, and so slots, isolation, order and priorities. A duplicate window that closes while a
-//! publish is on its way, a record that outlives its retention, a stream that is full. Letters that are dropped. Hand-backs
-//! for a while, which are scheduled like retries. NAKs, which are lapses that come at once. A worker's clock that runs slower
-//! than the broker's, or deadlines that pass earlier for one than for another.
+//! publish is on its way, a record or a letter that outlives its retention. A full queue that due copies wait for: they may move
+//! late as it is. Letters that are dropped. Hand-backs for a while, which are scheduled like retries. A worker's clock that runs
+//! slower than the broker's, or deadlines that pass earlier for one than for another.
 //!
 //! **Why to believe it.** [`mutants`] have one mistake each, and the model finds every one.
 //!
@@ -32,8 +34,10 @@
 
 mod acts;
 mod broker;
+mod finds;
 mod halts;
 mod messages;
+mod mishaps;
 mod mutants;
 mod properties;
 mod redrives;
@@ -48,8 +52,8 @@ use std::time::Instant;
 use stateright::{Checker, Expectation, HasDiscoveries, Model, Path};
 
 use properties::{
-    BOTH_RUN, CANCELLED, COMPLETES, EXHAUSTS, EXPIRED, EXPIRES_ALONE, FAILS, REDRIVEN, REDRIVEN_TWICE, RETURNS,
-    STALE_TIMER,
+    BOTH_RUN, CANCELLED, COMPLETES, EXHAUSTS, EXPIRED, EXPIRES_ALONE, FAILS, MARK_OUTLIVES, REDRIVEN, REDRIVEN_TWICE,
+    RETURNS, STALE_TIMER, TAKEN_UP,
 };
 use redrives::Wish;
 use rules::Rules;
@@ -57,6 +61,10 @@ use world::{Action, Fleet, Mishaps};
 
 /// A redrive without changes, and one with another payload.
 const WISHES: &[Wish] = &[Wish { payload: None, deadline: None }, Wish { payload: Some(1), deadline: None }];
+/// Redrives with two other payloads.
+const EDITS: &[Wish] = &[Wish { payload: Some(1), deadline: None }, Wish { payload: Some(2), deadline: None }];
+/// A redrive with a deadline.
+const DUE: &[Wish] = &[Wish { payload: None, deadline: Some(1) }];
 /// A redrive that keeps the deadline, unless it has passed, and one with another.
 const TIMED: &[Wish] = &[Wish { payload: None, deadline: None }, Wish { payload: None, deadline: Some(2) }];
 
@@ -151,6 +159,38 @@ fn timers_of_three_runs_while_time_stands_still() {
 }
 
 #[test]
+fn workers_that_meet_full_streams() {
+    let mishaps = Mishaps { refusals: 2, lapses: 1, hand_backs: 1, ..Mishaps::default() };
+    holds("full streams", fleet(2, mishaps), &[COMPLETES, FAILS, EXHAUSTS]);
+}
+
+#[test]
+fn redrives_edited_in_two_ways_that_meet_a_full_queue() {
+    let mishaps = Mishaps { redrives: 2, refusals: 1, unanswered: 1, ..Mishaps::default() };
+    let fleet = Fleet { wishes: EDITS, workers: 1, ..fleet(1, mishaps) };
+    holds("two edits and a full queue", fleet, &[COMPLETES, FAILS, REDRIVEN, TAKEN_UP]);
+}
+
+#[test]
+fn three_redrives_of_which_a_full_queue_refuses_one() {
+    let mishaps = Mishaps { redrives: 3, refusals: 1, ..Mishaps::default() };
+    holds("three redrives", Fleet { workers: 1, ..fleet(1, mishaps) }, &[COMPLETES, REDRIVEN_TWICE, TAKEN_UP]);
+}
+
+#[test]
+fn a_cancel_and_a_redrive_that_meet_full_streams() {
+    let mishaps = Mishaps { cancels: 2, redrives: 1, refusals: 2, ..Mishaps::default() };
+    holds("a cancel and a full queue", fleet(1, mishaps), &[COMPLETES, FAILS, CANCELLED, REDRIVEN]);
+}
+
+#[test]
+fn a_deadline_of_a_run_that_a_full_queue_keeps_out() {
+    let mishaps = Mishaps { redrives: 2, refusals: 1, ..Mishaps::default() };
+    let fleet = Fleet { deadlines: 1, workers: 1, halts: 1, wishes: DUE, ..fleet(1, mishaps) };
+    holds("a deadline and a full queue", fleet, &[EXPIRED, REDRIVEN, TAKEN_UP, MARK_OUTLIVES]);
+}
+
+#[test]
 #[ignore = "takes minutes; for whoever changes the rules"]
 fn more_of_everything() {
     let one_each = Mishaps { crashes: 1, lapses: 1, unanswered: 1, ..Mishaps::default() };
@@ -165,6 +205,11 @@ fn more_of_everything() {
     holds("two cancels and a hand-back", fleet(2, cancelled), &[CANCELLED]);
     let contested = Mishaps { cancels: 1, redrives: 2, aborts: 1, unanswered: 1, ..Mishaps::default() };
     holds("a cancel and two redrives", Fleet { wishes: WISHES, ..fleet(1, contested) }, &[CANCELLED, REDRIVEN_TWICE]);
+    let refused = Mishaps { redrives: 3, refusals: 1, unanswered: 1, ..Mishaps::default() };
+    holds("three edits and a full queue", Fleet { wishes: EDITS, workers: 1, ..fleet(1, refused) }, &[REDRIVEN_TWICE]);
+    let marked = Mishaps { redrives: 2, refusals: 1, aborts: 1, ..Mishaps::default() };
+    let marked = Fleet { deadlines: 1, workers: 1, wishes: DUE, ..fleet(1, marked) };
+    holds("a deadline, a full queue and a death", marked, &[EXPIRED, TAKEN_UP, MARK_OUTLIVES]);
     let late = Fleet { deadline: 1, deadlines: 1, ..fleet(2, Mishaps { crashes: 1, aborts: 1, slips: 1, ..one_each }) };
     holds("a deadline and one of each", late, &[EXPIRED, EXPIRES_ALONE]);
 }
@@ -194,7 +239,7 @@ fn counterexample(fleet: Fleet, breaks: &'static str, steps_max: usize) -> Optio
 /// The real rules, for a task without a deadline, and redrives without changes.
 pub(crate) fn fleet(attempts_max: u32, mishaps: Mishaps) -> Fleet {
     let wishes = &[Wish { payload: None, deadline: None }];
-    Fleet { rules: Rules::default(), attempts_max, mishaps, deadline: 0, deadlines: 0, workers: 2, wishes }
+    Fleet { rules: Rules::default(), attempts_max, mishaps, deadline: 0, deadlines: 0, workers: 2, halts: 2, wishes }
 }
 
 /// Explores the real rules to the last state. Everything that must hold holds, and everything in `possible` happens.

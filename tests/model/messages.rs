@@ -12,6 +12,17 @@ pub(crate) struct Order {
     pub(crate) deadline: u8,
 }
 
+/// The mark of a redrive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Mark {
+    /// The run that begins.
+    pub(crate) run: u32,
+    /// What it is.
+    pub(crate) order: Order,
+    /// The deadline that was asked for, whatever was kept otherwise.
+    pub(crate) asked: Option<u8>,
+}
+
 /// A dead letter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Letter {
@@ -110,10 +121,8 @@ pub(crate) enum Publish {
     Mark {
         /// The sequence that must be the last.
         expected: u64,
-        /// The run that begins.
-        run: u32,
-        /// What it is.
-        order: Order,
+        /// What it says.
+        mark: Mark,
     },
     /// The copy that a redrive publishes, where none lies.
     Task {

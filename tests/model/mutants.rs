@@ -3,6 +3,7 @@
 //! Each comes with the smallest setting that shows it, and with the property that it breaks.
 
 mod dispatching;
+mod full;
 
 use workfleet_proto::settlement::{
     self, Deadline, Delivered, Ended, Generation, Lease, Look, Origin, Plan, Read, Recorded, Reply, Seen, Settlement,
@@ -30,7 +31,7 @@ pub(crate) struct Mutant {
 /// Every mistake.
 pub(crate) fn all() -> Vec<Mutant> {
     let workers = [wrong_order(), wrong_looks(), wrong_leases(), wrong_answers(), wrong_copies()];
-    workers.into_iter().flatten().chain(dispatching::all()).collect()
+    workers.into_iter().flatten().chain(dispatching::all()).chain(full::all()).collect()
 }
 
 fn mutant(mistake: &'static str, breaks: &'static str, mishaps: Mishaps) -> Mutant {
@@ -40,6 +41,10 @@ fn mutant(mistake: &'static str, breaks: &'static str, mishaps: Mishaps) -> Muta
 impl Mutant {
     fn with(self, rules: Rules) -> Self {
         Self { fleet: Fleet { rules, ..self.fleet }, ..self }
+    }
+
+    fn alone(self) -> Self {
+        Self { fleet: Fleet { workers: 1, ..self.fleet }, ..self }
     }
 
     fn in_attempts(self, attempts_max: u32) -> Self {
@@ -62,6 +67,7 @@ pub(crate) const CALM: Mishaps = Mishaps {
     aborts: 0,
     slips: 0,
     forgets: 0,
+    refusals: 0,
 };
 const CRASH: Mishaps = Mishaps { crashes: 1, ..CALM };
 const TWO_CRASHES: Mishaps = Mishaps { crashes: 2, ..CALM };

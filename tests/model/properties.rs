@@ -48,6 +48,7 @@ fn redriven() -> Vec<Property<Fleet>> {
     vec![
         Property::always(RUNS_GROW, |_, world: &World| !world.broker.run_repeated),
         Property::always(PAYLOAD, |_, world: &World| !world.broken.foreign_payload),
+        Property::always(GRANTED, |_, world: &World| !world.broken.ungranted),
         Property::always(LETTER_KEPT, |_, world| letter_is_kept(world)),
     ]
 }
@@ -85,6 +86,14 @@ fn possible() -> Vec<Property<Fleet>> {
         Property::sometimes(EXPIRES_ALONE, |_, world: &World| world.starts == 0 && ends_as(world, State::Expired)),
         Property::sometimes(STALE_TIMER, |_, world: &World| {
             world.broker.run() > 1 && world.broker.expired.contains(&1)
+        }),
+        Property::sometimes(TAKEN_UP, |fleet: &Fleet, world: &World| {
+            let completes = Recorded { state: State::Completed, run: 2 };
+            is_quiet(world) && world.broker.end() == Some(completes) && has_been_refused(fleet, world)
+        }),
+        Property::sometimes(MARK_OUTLIVES, |_, world: &World| {
+            let deadline = world.broker.marked.map_or(0, |mark| mark.order.deadline);
+            is_quiet(world) && is_redrivable(world) && world.has_passed(deadline)
         }),
     ]
 }
@@ -128,8 +137,10 @@ pub(crate) const TIMED: &str = "a task that waits and has a deadline has a timer
 pub(crate) const RUNS_GROW: &str = "each mark begins the run after the last";
 /// Rule 14.
 pub(crate) const PAYLOAD: &str = "no run starts with the payload of another redrive";
-/// Rule 14.
-pub(crate) const LETTER_KEPT: &str = "a letter stays until a later run has begun";
+/// Rule 14: also of two redrives with different changes, whatever became of the first.
+pub(crate) const GRANTED: &str = "a redrive that says it is done has its own payload and deadline";
+/// Rule 14: also where it is refused, and where its deadline passes before it has begun.
+pub(crate) const LETTER_KEPT: &str = "a letter stays until its next run waits in the queue, or its task is cancelled";
 /// An end.
 pub(crate) const COMPLETES: &str = "completes";
 /// An end.
@@ -152,6 +163,10 @@ pub(crate) const EXPIRED: &str = "expires";
 pub(crate) const EXPIRES_ALONE: &str = "expires without a worker";
 /// Rule 12.
 pub(crate) const STALE_TIMER: &str = "the timer of an earlier run fires";
+/// Rule 14.
+pub(crate) const TAKEN_UP: &str = "a redrive that was refused is taken up, and completes";
+/// Rule 12.
+pub(crate) const MARK_OUTLIVES: &str = "a run that is only marked outlives its deadline, and its letter is there";
 
 fn dead_letter_is_right(fleet: &Fleet, world: &World) -> bool {
     let Some(letter) = world.broker.dead else { return true };
@@ -160,7 +175,7 @@ fn dead_letter_is_right(fleet: &Fleet, world: &World) -> bool {
         Ordering::Less => false,
         Ordering::Equal => record.state == State::Failed,
         // A leftover: somebody is about to delete it, or has died before.
-        Ordering::Greater => !record.state.is_end() || is_dispatching(world) || has_aborted(fleet, world),
+        Ordering::Greater => !record.state.is_end() || is_dispatching(world) || has_broken_off(fleet, world),
     }
 }
 
@@ -190,12 +205,22 @@ fn has_aborted(fleet: &Fleet, world: &World) -> bool {
     world.left.aborts < fleet.mishaps.aborts
 }
 
+fn has_been_refused(fleet: &Fleet, world: &World) -> bool {
+    world.left.refusals < fleet.mishaps.refusals
+}
+
+/// Somebody has left a letter behind on purpose: who died, or was refused after a publish that arrived all the same.
+fn has_broken_off(fleet: &Fleet, world: &World) -> bool {
+    let has_given_up = world.left.unanswered < fleet.mishaps.unanswered;
+    has_aborted(fleet, world) || (has_given_up && has_been_refused(fleet, world))
+}
+
 fn ended_well(fleet: &Fleet, world: &World) -> bool {
     let lettered = world.broker.dead.map(|letter| letter.run);
     match world.broker.end() {
         Some(end) if end.state == State::Failed => lettered == Some(end.run),
-        Some(_) => lettered.is_none() || has_aborted(fleet, world),
-        None => is_redrivable(world) && has_aborted(fleet, world),
+        Some(_) => lettered.is_none() || has_broken_off(fleet, world),
+        None => is_redrivable(world) && (has_aborted(fleet, world) || has_been_refused(fleet, world)),
     }
 }
 
@@ -220,10 +245,12 @@ fn is_timed(world: &World) -> bool {
     broker.expired.contains(&deadline) || broker.timer.is_some_and(|(timer, _)| timer == deadline)
 }
 
-/// Where there was one, it is deleted only behind the mark of a later run.
+/// The last one that was stored is there, unless its task goes on, or was cancelled.
 fn letter_is_kept(world: &World) -> bool {
-    let Some(end) = world.broker.end().filter(|end| end.state == State::Failed) else { return true };
-    !world.broker.dead_ids.contains(&end.run) || world.broker.dead.is_some_and(|letter| letter.run == end.run)
+    let broker = &world.broker;
+    let is_there = broker.dead.is_some_and(|letter| letter.run == broker.lettered);
+    let goes_on = broker.published.iter().any(|run| *run > broker.lettered);
+    broker.lettered == 0 || is_there || goes_on || ends_as(world, State::Cancelled)
 }
 
 fn can_go_on(fleet: &Fleet, world: &World) -> bool {
@@ -237,7 +264,10 @@ fn can_go_on(fleet: &Fleet, world: &World) -> bool {
 /// forgotten, a redrive that is repeated may begin one, too.
 fn starts_max(fleet: &Fleet, world: &World) -> u32 {
     let (had, left) = (fleet.mishaps, world.left);
-    let redelivered = (had.crashes - left.crashes) + (had.lapses - left.lapses) + (had.unanswered - left.unanswered);
+    let redelivered = (had.crashes - left.crashes)
+        + (had.lapses - left.lapses)
+        + (had.unanswered - left.unanswered)
+        + (had.refusals - left.refusals);
     let runs = 1 + (had.redrives - left.redrives) + (had.forgets - left.forgets);
     let whole = u32::from(runs + had.twins - left.twins) * fleet.attempts_max;
     let begun = u32::from(redelivered) * (fleet.attempts_max - 1);

@@ -2,10 +2,10 @@
 //!
 //! Reads and writes happen at once; a mark or a task that is given up may arrive at any time.
 
-use workfleet_proto::settlement::{Copies, Edit, Generation, Redrive, RedriveReply, RedriveStep};
+use workfleet_proto::settlement::{Edit, Generation, Redrive, RedriveReply, RedriveStep, Redriven};
 
-use crate::broker::{Order, Parcel, Publish};
-use crate::halts::Place;
+use crate::broker::{Mark, Order, Parcel, Publish};
+use crate::finds::{COPIES, Place};
 use crate::world::{Fleet, World};
 
 /// A process that may redrive the dead letter.
@@ -56,11 +56,11 @@ pub(crate) enum RedriveAct {
     LoseAnswer(usize),
     /// It gives up waiting for that; it may still arrive.
     GiveUp(usize),
+    /// What it publishes is refused: there is no room.
+    Refuse(usize),
     /// It dies.
     Crash(usize),
 }
-
-const COPIES: &[Place] = &[Place::Scheduled, Place::Due, Place::Queued];
 
 impl Fleet {
     /// What operators can do now.
@@ -70,12 +70,15 @@ impl Fleet {
             acts.extend(self.wishes.iter().map(|wish| RedriveAct::Begin(*wish)));
         }
         for (index, operator) in world.operators.iter().enumerate() {
-            let Operator::Redriving { course, .. } = operator else { continue };
+            let Operator::Redriving { course, order, .. } = operator else { continue };
             acts.push(RedriveAct::Step(index));
-            let publishes = matches!(course.step(), Some(RedriveStep::StoreMark { .. } | RedriveStep::Publish { .. }));
+            let step = course.step();
+            let publishes = matches!(step, Some(RedriveStep::StoreMark { .. } | RedriveStep::Publish { .. }));
             if publishes && world.left.unanswered > 0 {
                 acts.extend([RedriveAct::LoseAnswer(index), RedriveAct::GiveUp(index)]);
             }
+            let times = matches!(step, Some(RedriveStep::StoreTimer { .. })) && order.deadline > 0;
+            acts.extend((world.left.refusals > 0 && (publishes || times)).then_some(RedriveAct::Refuse(index)));
             acts.extend((world.left.aborts > 0).then_some(RedriveAct::Crash(index)));
         }
         acts
@@ -104,6 +107,10 @@ impl Fleet {
                 world.leave(publish);
                 self.redrive_on(world, index, RedriveReply::Unclear);
             }
+            RedriveAct::Refuse(index) => {
+                world.left.refusals -= 1;
+                self.redrive_on(world, index, RedriveReply::Full);
+            }
             RedriveAct::Crash(index) => {
                 world.left.aborts -= 1;
                 world.operators[index] = Operator::Idle;
@@ -112,7 +119,7 @@ impl Fleet {
     }
 
     fn redrive_step(&self, world: &mut World, index: usize) {
-        let Operator::Redriving { course, order, .. } = world.operators[index] else { return };
+        let Operator::Redriving { course, wish, order, .. } = world.operators[index] else { return };
         let broker = &mut world.broker;
         let reply = match course.step() {
             Some(RedriveStep::ReadLetter) => self.read_letter(world, index),
@@ -122,7 +129,9 @@ impl Fleet {
                 Some(found) => RedriveReply::Copy(found),
                 None => return,
             },
-            Some(RedriveStep::StoreMark { expected, run }) => (self.rules.mark)(broker, expected, run, order),
+            Some(RedriveStep::StoreMark { expected, run }) => {
+                (self.rules.mark)(broker, expected, Mark { run, order, asked: wish.deadline })
+            }
             Some(RedriveStep::StoreTimer { .. }) if order.deadline == 0 => RedriveReply::Done,
             Some(RedriveStep::StoreTimer { expected }) => {
                 broker.store_timer((self.rules.timer_condition)(expected), order.deadline)
@@ -142,13 +151,15 @@ impl Fleet {
 
     /// The message of the current step.
     fn publish_of(&self, world: &World, index: usize) -> Option<Publish> {
-        let Operator::Redriving { course, order, .. } = world.operators[index] else { return None };
+        let Operator::Redriving { course, wish, order, .. } = world.operators[index] else { return None };
         match course.step()? {
-            RedriveStep::StoreMark { expected, run } => Some(Publish::Mark { expected, run, order }),
+            RedriveStep::StoreMark { expected, run } => {
+                Some(Publish::Mark { expected, mark: Mark { run, order, asked: wish.deadline } })
+            }
             RedriveStep::Publish { run, result_sequence } => {
                 let generation = Generation { run, ..Generation::FIRST };
                 let parcel = Parcel { generation, result_sequence, order, after_halt: false };
-                Some(Publish::Task { parcel, id: (self.rules.copy_id)(generation).run })
+                Some(Publish::Task { parcel, id: run })
             }
             _ => None,
         }
@@ -168,10 +179,10 @@ impl Fleet {
         let Some((record, sequence)) = world.broker.record else { return RedriveReply::Record(None) };
         let mut edit = Edit::Same;
         if !record.state.is_end()
-            && let Some(mark) = world.broker.orders.last()
+            && let Some(mark) = world.broker.marked
             && let Operator::Redriving { wish, order, .. } = &mut world.operators[index]
         {
-            match (self.rules.joins)(*wish, *order, *mark) {
+            match (self.rules.joins)(*wish, *order, mark) {
                 Some(joined) => *order = joined,
                 None => edit = Edit::Other,
             }
@@ -196,9 +207,20 @@ impl Fleet {
             *unread = COPIES;
         }
         if step.is_none() {
+            note_done(world, index);
             world.operators[index] = Operator::Idle;
         }
     }
+}
+
+/// History: a redrive that says it is done says so of a run that is what it wished.
+fn note_done(world: &mut World, index: usize) {
+    let Operator::Redriving { course: RedriveCourse::True(redrive), wish, .. } = world.operators[index] else { return };
+    let Err(Redriven::Redriven { run }) = redrive.step() else { return };
+    let Some(order) = world.broker.orders.get(run as usize - 1) else { return };
+    let is_granted = wish.payload.is_none_or(|payload| payload == order.payload)
+        && wish.deadline.is_none_or(|deadline| deadline == order.deadline);
+    world.broken.ungranted |= !is_granted;
 }
 
 impl RedriveCourse {
@@ -206,21 +228,6 @@ impl RedriveCourse {
         match self {
             Self::True(redrive) => redrive.step().ok(),
             Self::Blind(steps) => steps.first().copied(),
-        }
-    }
-}
-
-impl World {
-    /// One read; `None`: it has to look further.
-    fn find_copy(&mut self, index: usize, run: u32) -> Option<Copies> {
-        let Operator::Redriving { unread, .. } = &mut self.operators[index] else { return None };
-        let [place, rest @ ..] = *unread else { return Some(Copies::None) };
-        *unread = rest;
-        let found = self.broker.copy_at(*place).is_some_and(|parcel| parcel.generation.run >= run);
-        match (found, rest.is_empty()) {
-            (true, _) => Some(Copies::Some),
-            (false, true) => Some(Copies::None),
-            (false, false) => None,
         }
     }
 }

@@ -9,8 +9,8 @@ use workfleet_proto::settlement::{
     RedriveReply, RedriveStep, Reply, Seen, Settlement, Step, Verdict,
 };
 
-use crate::broker::{Broker, Order};
-use crate::halts::{PLACES, Place};
+use crate::broker::{Broker, Mark, Name, Order};
+use crate::finds::{PLACES, Place};
 use crate::redrives::Wish;
 
 /// One set of rules.
@@ -32,9 +32,13 @@ pub(crate) struct Rules {
     pub(crate) step: fn(&Settlement, Lease) -> Option<Step>,
     /// How it goes on after an answer.
     pub(crate) after: fn(Settlement, Reply) -> Settlement,
+    /// How it goes on after a publish for which there is no room.
+    pub(crate) refused: fn(Settlement) -> Settlement,
+    /// What becomes of a delivery whose outcome cannot be stored for now.
+    pub(crate) release: fn(&mut Broker, Name),
     /// The condition that a retry is published under: the schedule's sequence, or none at all.
     pub(crate) retry_condition: fn(u64) -> Option<u64>,
-    /// What a copy's message id is made from. Ids are as different as these ("no two copies share a message id" is a test
+    /// What the id of a copy in DELAY is made from. Ids are as different as these ("no two copies share a message id" is a test
     /// of `proto`), and smaller.
     pub(crate) copy_id: fn(Generation) -> Generation,
     /// What a dead letter's message id is made from, if it has one.
@@ -45,6 +49,8 @@ pub(crate) struct Rules {
     pub(crate) goes_on: fn(bool) -> bool,
     /// How a halt goes on after an answer.
     pub(crate) halt_after: fn(Halt, HaltReply) -> Halt,
+    /// What a halt takes the refusal of its end for; `None`: for a refusal.
+    pub(crate) refused_halt: Option<HaltReply>,
     /// The order of a mutant's steps, instead of [`Halt`]'s.
     pub(crate) halt_order: &'static [HaltStep],
     /// Where a task is looked for.
@@ -56,19 +62,19 @@ pub(crate) struct Rules {
     /// The order of a mutant's steps from the mark on, instead of [`Redrive`]'s.
     pub(crate) redrive_order: &'static [RedriveStep],
     /// What a redrive goes on with where it meets a mark; `None`: it is another's.
-    pub(crate) joins: fn(Wish, Order, Order) -> Option<Order>,
+    pub(crate) joins: fn(Wish, Order, Mark) -> Option<Order>,
     /// How the failed result makes room for the next run.
-    pub(crate) mark: fn(&mut Broker, u64, u32, Order) -> RedriveReply,
+    pub(crate) mark: fn(&mut Broker, u64, Mark) -> RedriveReply,
     /// The condition that a timer is published under.
     pub(crate) timer_condition: fn(u64) -> Option<u64>,
     /// Whether a letter, by its sequence, is the one that is to be deleted.
     pub(crate) deletes: fn(u64, u64) -> bool,
 }
 
-/// A mark is joined by who wants its payload, and no other deadline. What it is stands in the mark.
-fn joins(wish: Wish, own: Order, mark: Order) -> Option<Order> {
-    let same = own.payload == mark.payload && wish.deadline.is_none_or(|deadline| deadline == mark.deadline);
-    same.then_some(mark)
+/// A mark is joined by who asks for the same, which is what its digest says. What the run is stands in the mark.
+fn joins(wish: Wish, own: Order, mark: Mark) -> Option<Order> {
+    let is_same = own.payload == mark.order.payload && wish.deadline == mark.asked;
+    is_same.then_some(mark.order)
 }
 
 impl Default for Rules {
@@ -82,12 +88,15 @@ impl Default for Rules {
             begin: |plan, delivered| Course::True(Settlement::new(plan, delivered)),
             step: Settlement::step,
             after: Settlement::after,
+            refused: |settlement| settlement.after(Reply::Unclear),
+            release: Broker::release,
             retry_condition: Some,
             copy_id: |copy| copy,
             dead_letter_id: Some,
             result_condition: Some,
             goes_on: |told| !told,
             halt_after: Halt::after,
+            refused_halt: None,
             halt_order: &[],
             places: PLACES,
             is_its_timer: |timer, order| timer == order.deadline,

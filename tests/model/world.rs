@@ -1,11 +1,14 @@
 //! The world: one task, its broker, two workers, who halts and who redrives it, and what may still go wrong.
 
+use std::hash::{DefaultHasher, Hash, Hasher as _};
+
 use stateright::{Model, Property};
 use workfleet_proto::settlement::{Ended, Lease, Step};
 use workfleet_proto::v1::State;
 
 use crate::broker::{Broker, Due, Name, Publish, Queued};
 use crate::halts::{HaltAct, Halter};
+pub(crate) use crate::mishaps::Mishaps;
 use crate::properties;
 use crate::redrives::{Operator, RedriveAct, Wish};
 use crate::rules::Rules;
@@ -26,34 +29,10 @@ pub(crate) struct Fleet {
     pub(crate) deadlines: u8,
     /// How many workers may be busy at once.
     pub(crate) workers: usize,
+    /// How many halts may be under way at once.
+    pub(crate) halts: usize,
     /// What operators may ask for.
     pub(crate) wishes: &'static [Wish],
-}
-
-/// How often each thing may still happen. As every one of them is counted, no path is endless, and where nothing can
-/// happen any more is an end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub(crate) struct Mishaps {
-    /// A worker process dies.
-    pub(crate) crashes: u8,
-    /// A lease runs out while its worker lives: it was frozen, or cut off.
-    pub(crate) lapses: u8,
-    /// An answer or an acknowledgement is lost, or a publish is given up that may still arrive.
-    pub(crate) unanswered: u8,
-    /// The server moves a due copy into the queue a second time.
-    pub(crate) twins: u8,
-    /// A worker drains and hands back what it holds.
-    pub(crate) hand_backs: u8,
-    /// An operator redrives the dead letter.
-    pub(crate) redrives: u8,
-    /// A caller cancels the task.
-    pub(crate) cancels: u8,
-    /// A dispatcher dies in the middle of a redrive, a cancel or an expiry.
-    pub(crate) aborts: u8,
-    /// What is due is purged while the server moves it, which it does all the same.
-    pub(crate) slips: u8,
-    /// The windows of message ids close.
-    pub(crate) forgets: u8,
 }
 
 /// A state of the world.
@@ -61,7 +40,7 @@ pub(crate) struct Mishaps {
 pub(crate) struct World {
     /// What is stored.
     pub(crate) broker: Broker,
-    /// The processes. They are alike, so they stand in a fixed order: that halves the states.
+    /// The processes. They are alike, so they stand in a fixed order, like those below: that halves the states.
     pub(crate) workers: [Worker; 2],
     /// Who halts the task.
     pub(crate) halters: [Halter; 2],
@@ -98,6 +77,8 @@ pub(crate) struct Broken {
     pub(crate) told_on: bool,
     /// A handler was started with a payload that is not its run's.
     pub(crate) foreign_payload: bool,
+    /// A redrive said that it was done, and its run is not what it asked for.
+    pub(crate) ungranted: bool,
     /// A halt was acknowledged while a copy was there that had been there when it was recorded.
     pub(crate) left_behind: bool,
     /// A cancel said that there is no such task, and there was.
@@ -121,6 +102,10 @@ pub(crate) enum Action {
     LoseAnswer(usize),
     /// It gives up waiting; its publish may still arrive.
     GiveUp(usize),
+    /// Its publish is refused, and it tries again.
+    Refuse(usize),
+    /// Its publish is refused, and it gives the delivery back.
+    Release(usize),
     /// It acknowledges, and the acknowledgement is lost.
     LoseAcknowledgement(usize),
     /// It dies, and what it has sent with it: had that arrived first, the crash would have come later; and if it arrives
@@ -184,7 +169,7 @@ impl Model for Fleet {
     fn next_state(&self, world: &World, action: Action) -> Option<World> {
         let mut next = world.clone();
         self.act(&mut next, action);
-        next.order_workers();
+        next.order();
         Some(next)
     }
 
@@ -224,6 +209,9 @@ impl Fleet {
                 actions.push(Action::Answer(index));
                 if world.left.unanswered > 0 {
                     actions.extend([Action::LoseAnswer(index), Action::GiveUp(index)]);
+                }
+                if world.left.refusals > 0 {
+                    actions.extend([Action::Refuse(index), Action::Release(index)]);
                 }
             }
             Worker::Settling { course, delivery, .. } => {
@@ -277,8 +265,20 @@ impl World {
         self.workers[index].delivery().is_some_and(|delivery| delivery.lease() == Lease::Lapsed)
     }
 
-    /// No two workers have the same delivery of a copy.
-    fn order_workers(&mut self) {
+    /// Nobody minds which process is which. No two workers have the same delivery of a copy; of the others the hash decides.
+    fn order(&mut self) {
         self.workers.sort_by_key(|worker| worker.delivery().map(|held| (held.name, held.delivered.deliveries)));
+        if self.halters[0] != self.halters[1] {
+            self.halters.sort_by_key(hash);
+        }
+        if self.operators[0] != self.operators[1] {
+            self.operators.sort_by_key(hash);
+        }
     }
+}
+
+fn hash(process: &impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    process.hash(&mut hasher);
+    hasher.finish()
 }

@@ -173,7 +173,7 @@ async fn halt_all(
                 halted.push(id);
             }
             Ok(Outcome { halted: Halted::Ended(_), .. }) => done.ended += 1,
-            Ok(Outcome { halted: Halted::Unknown, .. }) => done.unknown += 1,
+            Ok(Outcome { halted: Halted::Unknown | Halted::Marked, .. }) => done.unknown += 1,
             Err(error) if done.problems.len() < CANCEL_PROBLEMS_MAX => done.problems.push(error),
             Err(_) => {}
         }

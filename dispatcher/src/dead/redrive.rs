@@ -189,6 +189,7 @@ impl Driving<'_> {
         Ok(match self.inner.publisher.store(&stream, message).await {
             Ok(stored) => RedriveReply::Marked(stored.sequence),
             Err(PublishError::Lost) => RedriveReply::Lost,
+            Err(PublishError::Full) => RedriveReply::Full,
             Err(PublishError::InFlight | PublishError::Unanswered) => RedriveReply::Unclear,
             Err(error) => return Err(error.into()),
         })

@@ -62,13 +62,13 @@ impl Taken {
             return ("garbled", Then::Acknowledge);
         };
         match self.halt(&id, deadline_ms).await {
-            Ok(Outcome { is_only_marked: true, .. }) => ("marked", Then::Again(EXPIRE_MARKED_AGAIN)),
             Ok(Outcome { halted: Halted::Halted, .. }) => {
                 tracing::debug!(task = %id, "its deadline passed: the task is expired");
                 ("expired", Then::Acknowledge)
             }
             // As of most tasks with a deadline.
             Ok(Outcome { halted: Halted::Ended(_), .. }) => ("ended", Then::Acknowledge),
+            Ok(Outcome { halted: Halted::Marked, .. }) => ("marked", Then::Again(EXPIRE_MARKED_AGAIN)),
             Ok(Outcome { halted: Halted::Unknown, .. }) => self.unknown(),
             Err(error) => {
                 tracing::debug!(task = %id, %error, "a task cannot be expired now");

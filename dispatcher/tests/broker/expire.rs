@@ -53,6 +53,19 @@ async fn expired(place: &Place, id: &TaskId) {
     assert_eq!((failure.code.as_str(), record.deadline_ms.is_some()), ("expired", true));
 }
 
+/// A deadline is not acknowledged for as long as it is looked at, and then it is put off: so it is that for a while.
+async fn put_off(place: &Place) {
+    let mut looks = 0;
+    let looked_at = async || {
+        let asked = "$JS.API.CONSUMER.INFO.DELAY_thumbnail.EXPIRED";
+        let info = place.dispatcher.broker().client.request(asked, "".into()).await.ok()?;
+        let info: Value = serde_json::from_slice(&info.payload).ok()?;
+        looks = if info["num_ack_pending"].as_u64() == Some(1) { looks + 1 } else { 0 };
+        (looks > 50).then_some(())
+    };
+    eventually("the deadline is looked at", looked_at).await;
+}
+
 async fn done(place: &Place) {
     let empty = async || (place.messages(DELAY).await == 0).then_some(());
     eventually("every deadline is acknowledged", empty).await;
@@ -165,19 +178,23 @@ async fn a_task_that_is_stored_after_its_timer_has_fired_expires_all_the_same() 
     let stream = place.dispatcher.broker().jetstream.get_stream(TASKS).await.expect("a stream");
     stream.purge().await.expect("not stored yet");
     let taker = Taker::start(&place.dispatcher);
-    // It is not acknowledged for as long as that is looked at, and then it is put off: so it is that for a while.
-    let mut looks = 0;
-    let looked_at = async || {
-        let asked = "$JS.API.CONSUMER.INFO.DELAY_thumbnail.EXPIRED";
-        let info = place.dispatcher.broker().client.request(asked, "".into()).await.ok()?;
-        let info: Value = serde_json::from_slice(&info.payload).ok()?;
-        looks = if info["num_ack_pending"].as_u64() == Some(1) { looks + 1 } else { 0 };
-        (looks > 50).then_some(())
-    };
-    eventually("the deadline is looked at", looked_at).await;
+    put_off(&place).await;
     store(&place, copy).await;
     expired(&place, &id).await;
     done(&place).await;
+    taker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deadline_leaves_a_run_that_is_only_marked_and_comes_again() {
+    let place = Place::start("").await;
+    let id = submitted(&place, soon()).await;
+    let stream = place.dispatcher.broker().jetstream.get_stream(TASKS).await.expect("a stream");
+    stream.purge().await.expect("its redrive has not published it");
+    recorded(&place, &id, State::Queued, 2).await;
+    let taker = Taker::start(&place.dispatcher);
+    put_off(&place).await;
+    assert_eq!(record(&place, &id).await.expect("the mark").state(), State::Queued);
     taker.stop().await;
 }
 

@@ -38,7 +38,7 @@ pub enum HaltStep {
     /// against it. Answered by [`HaltReply::Task`].
     ///
     /// For [`Cause::Expired`] a run whose deadline is another one, or none, counts as [`Existence::Absent`]. From the second
-    /// run on that is the deadline of the mark that was read: a copy that is met may be a leftover of an earlier run.
+    /// run on that is the deadline of the mark that was read, and only a copy of that run counts: another may be a leftover.
     FindTask {
         /// The run that is to end.
         run: u32,
@@ -86,8 +86,10 @@ pub enum HaltReply {
 /// Whether there is something to halt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Existence {
-    /// A copy is there, or a redrive has begun.
+    /// A copy is there.
     Present,
+    /// A redrive has marked the run, and has not published it yet, or never will.
+    Marked,
     /// There is a record by now, so it has ended since, or was even redriven.
     Ended,
     /// Nobody knows it.
@@ -101,6 +103,9 @@ pub enum Halted {
     Halted,
     /// It had another end.
     Ended(State),
+    /// Its run is only marked, and no deadline ends that: it has not begun, and its end would take the dead letter along, which
+    /// a redrive that was refused, or broke off, has promised to leave. It is to be looked at again. No cancel comes to this.
+    Marked,
     /// There is no such task.
     Unknown,
 }
@@ -142,7 +147,10 @@ impl Halt {
         let Ok(step) = self.next else { return self };
         match (step, reply) {
             (HaltStep::ReadRecord, HaltReply::Record(record)) => self.after_reading(record),
-            (HaltStep::FindTask { .. }, HaltReply::Task(Existence::Present)) => {
+            (HaltStep::FindTask { .. }, HaltReply::Task(Existence::Marked)) if self.cause == Cause::Expired => {
+                Self { next: Err(Halted::Marked), ..self }
+            }
+            (HaltStep::FindTask { .. }, HaltReply::Task(Existence::Present | Existence::Marked)) => {
                 self.going_on(HaltStep::StoreEnd { expected: self.expected, run: self.run })
             }
             (HaltStep::FindTask { .. }, HaltReply::Task(Existence::Absent)) => {
@@ -254,6 +262,15 @@ mod tests {
         let (steps, _) = walk(Cause::Expired, &replies);
         assert_eq!(steps[1..3], [HaltStep::FindTask { run: 2 }, HaltStep::StoreEnd { expected: 9, run: 2 }]);
         assert_eq!(steps[7], HaltStep::DeleteLetter { run: 2 });
+    }
+
+    #[test]
+    fn a_run_that_is_only_marked_is_ended_by_a_cancel_and_by_no_deadline() {
+        let mark = HaltReply::Record(Some((Recorded { state: State::Queued, run: 2 }, 9)));
+        let (_, halted) = walk(Cause::Expired, &[mark, HaltReply::Task(Existence::Marked)]);
+        assert_eq!(halted, Some(Halted::Marked));
+        let (steps, _) = walk(Cause::Cancelled, &[mark, HaltReply::Task(Existence::Marked), HaltReply::Done]);
+        assert_eq!(steps[2], HaltStep::StoreEnd { expected: 9, run: 2 });
     }
 
     #[test]

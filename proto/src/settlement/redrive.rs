@@ -77,7 +77,7 @@ pub enum RedriveReply {
     Done,
     /// 10071: somebody was first.
     Lost,
-    /// 10077: the queue is full.
+    /// 10077: the stream is full.
     Full,
     /// 10164, 10158, a time-out: nobody knows.
     Unclear,
@@ -113,7 +113,7 @@ pub enum Redriven {
     NoLetter,
     /// The task was redriven before and is in this state; its letter was a leftover and is gone.
     Before(State),
-    /// It is being redriven with another payload, or with one that nobody knows any more.
+    /// It is being redriven with another payload, or from another letter than the one that was read.
     Conflict,
     /// The queue is full. The letter is still there.
     Full,
@@ -185,12 +185,16 @@ impl Redrive {
                 self.going_on(RedriveStep::ReadTimer)
             }
             (RedriveStep::Publish { run, .. }, RedriveReply::Done) => self.deleting(Redriven::Redriven { run }),
-            (RedriveStep::Publish { .. }, RedriveReply::Full) => self.ended(Redriven::Full),
             // What lies there may be of an earlier run, not acknowledged yet: only a copy of this run frees the letter.
             (RedriveStep::Publish { .. }, RedriveReply::Lost | RedriveReply::Unclear) => {
                 self.going_on(RedriveStep::ReadTimer)
             }
             (RedriveStep::DeleteLetter { .. }, RedriveReply::Done) => self.ended(self.then),
+            // Whatever was stored before stays, and the same redrive goes on from there once there is room.
+            (
+                RedriveStep::StoreMark { .. } | RedriveStep::StoreTimer { .. } | RedriveStep::Publish { .. },
+                RedriveReply::Full,
+            ) => self.ended(Redriven::Full),
             // Not answered, or not with what was asked for: once more.
             _ => self,
         }
@@ -207,13 +211,17 @@ impl Redrive {
             Some((Recorded { state: State::Failed, run }, sequence, _)) if run == letter_run => {
                 self.going_on(RedriveStep::StoreMark { expected: sequence, run: run.saturating_add(1) })
             }
-            Some((Recorded { state, run }, sequence, Edit::Same)) if !state.is_end() && run > letter_run => {
+            // Only a run that was begun from this very letter: it is the letter that goes when the run is published. That of a
+            // mark further on was read too long ago, and another has its place.
+            Some((Recorded { state, run }, sequence, Edit::Same))
+                if !state.is_end() && run == letter_run.saturating_add(1) =>
+            {
                 Self { mark: (run, sequence), ..self }.going_on(RedriveStep::FindCopy { run })
             }
             Some((Recorded { state, run }, _, _)) if state.is_end() && run >= letter_run => {
                 self.deleting(Redriven::Before(state))
             }
-            // Another's mark; or a record of an earlier run than its letter, which nobody writes.
+            // Another's mark, or another letter's; or a record of an earlier run than its letter, which nobody writes.
             Some(_) => self.ended(Redriven::Conflict),
         }
     }
@@ -303,6 +311,11 @@ mod tests {
     }
 
     #[test]
+    fn a_run_that_was_begun_from_a_later_letter_is_not_gone_on_with() {
+        assert_eq!(found(record(State::Queued, 3, Edit::Same)).step(), Err(Redriven::Conflict));
+    }
+
+    #[test]
     fn a_run_that_outlived_its_mark_is_not_begun_again() {
         let aged = found(RedriveReply::Record(None));
         assert_eq!(aged.step(), Ok(RedriveStep::FindCopy { run: 2 }));
@@ -341,9 +354,11 @@ mod tests {
     }
 
     #[test]
-    fn a_full_queue_leaves_the_letter() {
+    fn a_full_queue_leaves_the_letter_whatever_it_refuses() {
         let anew = found(RedriveReply::Record(None)).after(RedriveReply::Copy(Copies::None));
-        let full = anew.after(RedriveReply::Marked(1)).after(DONE).after(RedriveReply::Full);
-        assert_eq!(full.step(), Err(Redriven::Full));
+        let marked = anew.after(RedriveReply::Marked(1));
+        for refused in [anew, marked, marked.after(DONE)] {
+            assert_eq!(refused.after(RedriveReply::Full).step(), Err(Redriven::Full));
+        }
     }
 }

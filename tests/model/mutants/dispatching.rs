@@ -1,25 +1,27 @@
 //! Mistakes of who cancels, expires and redrives.
 
 use workfleet_proto::settlement::{
-    self, Delivered, Edit, Ended, Generation, Halt, HaltReply, HaltStep, Look, Origin, Plan, Recorded, Redrive,
-    RedriveReply, RedriveStep,
+    self, Cause, Delivered, Edit, Ended, Existence, Generation, Halt, HaltReply, HaltStep, Look, Origin, Plan,
+    Recorded, Redrive, RedriveReply, RedriveStep,
 };
 use workfleet_proto::v1::State;
 
 use super::{CALM, LAPSE, Mutant, look_but_for, mutant, rules};
-use crate::halts::Place;
+use crate::broker::{Mark, Order};
+use crate::finds::Place;
 use crate::properties::{
-    ENDS_WELL, FOUND, HALT_HOLDS, LEFT_BEHIND, LETTER_KEPT, ONE_END, OWN_DEADLINE, PAYLOAD, START_AFTER_END, TIMED,
-    TOLD, WAY_TO_END,
+    ENDS_WELL, FOUND, GRANTED, HALT_HOLDS, LEFT_BEHIND, LETTER_KEPT, ONE_END, OWN_DEADLINE, PAYLOAD, START_AFTER_END,
+    TIMED, TOLD, WAY_TO_END,
 };
 use crate::redrives::Wish;
 use crate::rules::Rules;
 use crate::world::{Fleet, Mishaps};
 
 const CANCEL: Mishaps = Mishaps { cancels: 1, ..CALM };
-const REDRIVE: Mishaps = Mishaps { redrives: 1, ..CALM };
+pub(super) const REDRIVE: Mishaps = Mishaps { redrives: 1, ..CALM };
 const EDITED: &[Wish] = &[Wish { payload: None, deadline: None }, Wish { payload: Some(1), deadline: None }];
-const LATER: &[Wish] = &[Wish { payload: None, deadline: None }, Wish { payload: None, deadline: Some(2) }];
+const EDITED_TWICE: &[Wish] = &[Wish { payload: Some(1), deadline: None }, Wish { payload: Some(2), deadline: None }];
+pub(super) const LATER: &[Wish] = &[Wish { payload: None, deadline: None }, Wish { payload: None, deadline: Some(2) }];
 
 const MARK: RedriveStep = RedriveStep::StoreMark { expected: 1, run: 2 };
 const PUBLISH: RedriveStep = RedriveStep::Publish { run: 2, result_sequence: 2 };
@@ -35,11 +37,11 @@ pub(super) fn all() -> Vec<Mutant> {
 }
 
 impl Mutant {
-    fn among(self, wishes: &'static [Wish]) -> Self {
+    pub(super) fn among(self, wishes: &'static [Wish]) -> Self {
         Self { fleet: Fleet { wishes, ..self.fleet }, ..self }
     }
 
-    fn due(self, deadline: u8, deadlines: u8) -> Self {
+    pub(super) fn due(self, deadline: u8, deadlines: u8) -> Self {
         Self { fleet: Fleet { deadline, deadlines, ..self.fleet }, ..self }
     }
 }
@@ -147,11 +149,26 @@ fn wrong_deadlines() -> Vec<Mutant> {
             .among(LATER)
             .due(1, 1),
         mutant("a redrive joins a mark with a deadline of its own", TIMED, Mishaps { redrives: 2, ..CALM })
-            .with(Rules { joins: |_, own, mark| (own.payload == mark.payload).then_some(own), ..rules() })
+            .with(Rules { joins: |_, own, mark| (own.payload == mark.order.payload).then_some(own), ..rules() })
             .in_attempts(1)
             .among(LATER)
             .due(1, 0),
+        mutant("a deadline ends a run that is only marked", LETTER_KEPT, REDRIVE)
+            .with(Rules { halt_after: |halt, reply| taking_a_mark_for(halt, reply, Existence::Present), ..rules() })
+            .in_attempts(1)
+            .among(LATER)
+            .due(1, 2),
+        mutant("the timer of a run that is only marked is dropped", TIMED, REDRIVE)
+            .with(Rules { halt_after: |halt, reply| taking_a_mark_for(halt, reply, Existence::Absent), ..rules() })
+            .in_attempts(1)
+            .among(LATER)
+            .due(1, 2),
     ]
+}
+
+fn taking_a_mark_for(halt: Halt, reply: HaltReply, existence: Existence) -> Halt {
+    let is_it = halt.cause() == Cause::Expired && reply == HaltReply::Task(Existence::Marked);
+    halt.after(if is_it { HaltReply::Task(existence) } else { reply })
 }
 
 /// Rule 14.
@@ -163,16 +180,15 @@ fn wrong_redrives() -> Vec<Mutant> {
             .with(Rules { redrive_order: &[PUBLISH, MARK, DELETE], ..rules() })
             .in_attempts(1),
         mutant("a redrive purges the failure", ONE_END, Mishaps { redrives: 1, ..LAPSE }).with(Rules {
-            mark: |broker, _, _, order| {
+            mark: |broker, _, mark| {
                 broker.record = None;
-                broker.orders.push(order);
+                broker.orders.push(mark.order);
                 RedriveReply::Marked(0)
             },
             ..rules()
         }),
-        mutant("message ids have no run", WAY_TO_END, REDRIVE)
-            .with(Rules { copy_id: |copy| Generation { run: 1, ..copy }, ..rules() })
-            .in_attempts(1),
+        mutant("message ids of retries have no run", WAY_TO_END, REDRIVE)
+            .with(Rules { copy_id: |copy| Generation { run: 1, ..copy }, ..rules() }),
         mutant("a redrive takes any copy in its way for its own", WAY_TO_END, REDRIVE)
             .with(Rules {
                 redrive_after: |redrive, reply| {
@@ -216,7 +232,20 @@ fn wrong_joins() -> Vec<Mutant> {
             .with(Rules { redrive_after: overtaking, ..rules() })
             .in_attempts(1)
             .among(EDITED),
+        mutant("an edited redrive takes the mark of another for its own", GRANTED, Mishaps { redrives: 2, ..CALM })
+            .with(Rules { joins: |_, _, mark| Some(mark.order), ..rules() })
+            .in_attempts(1)
+            .among(EDITED_TWICE),
+        mutant("a mark does not say which deadline was asked for", GRANTED, Mishaps { redrives: 2, ..CALM })
+            .with(Rules { joins: joins_by_payload, ..rules() })
+            .in_attempts(1)
+            .among(LATER)
+            .due(1, 0),
     ]
+}
+
+fn joins_by_payload(_: Wish, own: Order, mark: Mark) -> Option<Order> {
+    (own.payload == mark.order.payload).then_some(mark.order)
 }
 
 /// Takes a mark that is another's for a failure: the run after it begins. The only letter has the sequence 1.

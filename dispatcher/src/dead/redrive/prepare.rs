@@ -98,6 +98,7 @@ impl Driving<'_> {
         match self.inner.publisher.timer_at(self.id, deadline_ms, expected).await {
             Ok(_) => Ok(RedriveReply::Done),
             Err(PublishError::Lost) => Ok(RedriveReply::Lost),
+            Err(PublishError::Full) => Ok(RedriveReply::Full),
             Err(PublishError::InFlight | PublishError::Unanswered) => Ok(RedriveReply::Unclear),
             Err(error) => Err(error.into()),
         }

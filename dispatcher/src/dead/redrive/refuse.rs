@@ -26,7 +26,7 @@ pub(super) fn other_run(id: &TaskId, asked: u32, run: u32) -> ApiError {
 
 pub(super) fn conflict(id: &TaskId) -> ApiError {
     let detail = format!(
-        "{id} is being redriven with another payload, or with other options; if that redrive broke off, repeat it as it was, \
+        "{id} is being redriven with another payload, with other options, or once more; if that redrive broke off, repeat it as it was, \
          or cancel the task"
     );
     ApiError::new(Code::Conflict, detail).task_id(id)

@@ -107,6 +107,16 @@ async fn a_redrive_that_died_after_its_mark_is_gone_on_with_and_another_payload_
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_was_begun_from_a_later_letter_than_the_one_that_was_read_is_left_to_its_own() {
+    let place = Place::start("").await;
+    let dead = dies(&place, &letter(640)).await;
+    marked(&place, &dead, 3, Sha256::digest(request(640)).into()).await;
+    assert_eq!(refused(&place, &dead, &AS_IT_WAS).await, "conflict");
+    assert!(queued(&place, &dead).await.is_none(), "its letter would have stayed beside its end");
+    assert!(is_dead(&place, &dead).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_redrive_that_died_after_its_publish_is_finished_and_another_payload_is_refused() {
     let place = Place::start("").await;
     let dead = dies(&place, &letter(640)).await;
