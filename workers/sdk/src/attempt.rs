@@ -28,7 +28,7 @@ use crate::records;
 use crate::settle::Papers;
 use crate::slots::Slot;
 use crate::station::{Station, code, duration_ms};
-use crate::task::{self, Held, Pulled, Unreadable};
+use crate::task::{self, Headers, Held, Pulled, Unreadable};
 
 /// How long a task that must run alone waits for the others in its process, at first. Meanwhile nothing new is taken.
 const ALONE_WAIT_MAX: Duration = Duration::from_secs(60);
@@ -76,9 +76,13 @@ pub(crate) async fn give_back(station: Arc<Station>, pulled: Pulled) {
 /// Fails what is meant to be a task and is none.
 async fn refuse(station: &Arc<Station>, unreadable: Unreadable) {
     match unreadable {
-        Unreadable::Task { held, reason } => {
+        Unreadable::Task { held, reason, headers } => {
             tracing::error!(workfleet.task.id = %held.id, reason, "a message that is no task fails");
-            with_lease(station, &held, async |carried| carried.fail(code::UNDECODABLE, &reason).await).await;
+            with_lease(station, &held, async |carried| match headers {
+                Headers::Read => carried.fail(code::UNDECODABLE, &reason).await,
+                Headers::Unread => carried.fail_as_recorded(code::UNDECODABLE, &reason).await,
+            })
+            .await;
         }
         Unreadable::Nameless { ack, subject, reason } => {
             tracing::error!(subject, reason, "a message that is no task, and belongs to none, is removed");
@@ -236,6 +240,19 @@ impl Carried<'_> {
         let papers = Papers::Result(Box::new(self.failed(code, message)));
         let plan = plan(self.held.attempt(), self.held.attempts_max(), self.lease.state(), Ended::Permanent);
         self.settle_without_handler(plan, papers).await;
+    }
+
+    /// The same for a copy that does not say which run it is of. Failed as the first, that of a redriven task would lose to
+    /// its mark and be acknowledged: the task would have neither an end nor a dead letter.
+    async fn fail_as_recorded(&self, code: &str, message: &str) {
+        let adopted = match look::record(&self.station.broker, &self.held.id).await {
+            Ok(Some((record, _))) if record.state().is_end() => self.held.adopting(record.run.max(1), 0),
+            Ok(Some((mark, sequence))) => self.held.adopting(mark.run, sequence),
+            Ok(None) => self.held.clone(),
+            Err(error) => return self.give_up(&error).await,
+        };
+        let Carried { station, lease, events, hold, .. } = *self;
+        Carried { station, held: &adopted, lease, events, hold }.fail(code, message).await;
     }
 
     /// The record of a failure for which no handler was started.

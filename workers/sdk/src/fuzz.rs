@@ -55,7 +55,7 @@ pub fn open(queue: &QueueName, message: Message) -> Option<Opened> {
     let pulled = Pulled { lane, deliveries: address.deliveries, received_at: Instant::now(), message };
     Some(match task::open(queue, pulled) {
         Ok(held) => Opened::Task(Box::new(opening(&held))),
-        Err(Unreadable::Task { held, reason }) => Opened::Unreadable(Box::new(opening(&held)), reason),
+        Err(Unreadable::Task { held, reason, .. }) => Opened::Unreadable(Box::new(opening(&held)), reason),
         Err(Unreadable::Nameless { reason, .. }) => Opened::Nameless(reason),
     })
 }

@@ -104,12 +104,18 @@ async fn delayed(broker: &Broker, id: &TaskId, subject: &str) -> Result<Option<S
 
 /// The record on the task's result subject.
 pub(crate) async fn result(broker: &Broker, id: &TaskId) -> Result<Option<v1::Result>, ReadError> {
+    Ok(record(broker, id).await?.map(|(record, _)| record))
+}
+
+/// The same with its sequence.
+pub(crate) async fn record(broker: &Broker, id: &TaskId) -> Result<Option<(v1::Result, u64)>, ReadError> {
     let stream = broker.names.results_stream(&id.queue());
     let Some(stored) = read::last_on_subject(broker, &stream, &broker.names.result(id)).await? else {
         return Ok(None);
     };
     let garbled = |error: prost::DecodeError| ReadError::Garbled { place: stored.subject, reason: error.to_string() };
-    v1::Result::decode(stored.payload).map(Some).map_err(garbled)
+    let sequence = stored.sequence;
+    v1::Result::decode(stored.payload).map(|record| Some((record, sequence))).map_err(garbled)
 }
 
 /// A record as the rules of settling see it.

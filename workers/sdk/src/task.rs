@@ -47,7 +47,7 @@ impl AckAddress {
 }
 
 /// A task that this worker holds.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Held {
     pub(crate) id: TaskId,
     pub(crate) lane: Lane,
@@ -62,6 +62,17 @@ pub(crate) struct Held {
 }
 
 impl Held {
+    /// The same as what is recorded of the task says, where its own headers say nothing: the run that the record is of, with
+    /// the sequence of a mark.
+    pub(crate) fn adopting(&self, run: u32, result_sequence: u64) -> Self {
+        let mut adopted = self.clone();
+        adopted.copy.generation.run = run;
+        adopted.copy.result_sequence = result_sequence;
+        adopted.delivered.generation.run = run;
+        adopted.delivered.result_sequence = result_sequence;
+        adopted
+    }
+
     /// Which attempt this delivery is, if its handler starts.
     pub(crate) fn attempt(&self) -> u32 {
         self.delivered.attempt()
@@ -133,9 +144,20 @@ pub(crate) enum Unreadable {
         /// What can be made of it; its payload is the body, cut to what fits into a dead letter.
         held: Box<Held>,
         reason: String,
+        /// What its headers are worth.
+        headers: Headers,
     },
     /// It has no id, so nobody waits for it.
     Nameless { ack: Subject, subject: String, reason: String },
+}
+
+/// Whether the headers of a copy say which it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Headers {
+    /// They do.
+    Read,
+    /// They cannot be read: its run is unknown.
+    Unread,
 }
 
 /// Reads a message.
@@ -156,6 +178,7 @@ pub(crate) fn open(queue: &QueueName, pulled: Pulled) -> Result<Held, Unreadable
         (_, Ok((inner, _))) if *inner != id => Some(format!("the envelope is that of {inner}")),
         _ => None,
     };
+    let worth = if copy.is_ok() { Headers::Read } else { Headers::Unread };
     let copy = copy.unwrap_or_else(|_| unknown_copy());
     let delivered = copy.delivered(&NatsHeaders(&headers), deliveries);
     let held = |envelope| Held { id: id.clone(), lane, copy, delivered, envelope, ack, headers, received_at };
@@ -164,7 +187,8 @@ pub(crate) fn open(queue: &QueueName, pulled: Pulled) -> Result<Held, Unreadable
         (fault, _) => {
             let payload = message.payload.slice(..message.payload.len().min(PAYLOAD_BYTES_MAX));
             let envelope = Envelope { id: id.to_string(), payload, ..Default::default() };
-            Err(Unreadable::Task { held: Box::new(held(envelope)), reason: fault.unwrap_or_default() })
+            let (held, reason) = (Box::new(held(envelope)), fault.unwrap_or_default());
+            Err(Unreadable::Task { held, reason, headers: worth })
         }
     }
 }
@@ -266,7 +290,7 @@ pub(crate) mod tests {
         let subject = format!("wf.task.mail.q.m.{ID}");
         let other = Envelope { id: ID.replace("01h4", "01h5"), ..Default::default() }.encode_to_vec();
         for (headers, body) in [(HeaderMap::new(), other.clone()), (headers(), b"\xff".to_vec()), (headers(), other)] {
-            let Err(Unreadable::Task { held, reason }) =
+            let Err(Unreadable::Task { held, reason, .. }) =
                 open(&queue(), message(&subject, headers, body.clone().into()))
             else {
                 panic!("read as a task");

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use prost::Message as _;
+use workfleet_link::pipeline::{Pipeline, Publish};
 use workfleet_proto::kinds::thumbnail::{ThumbnailReply, ThumbnailRequest};
 use workfleet_proto::limits::PAYLOAD_BYTES_MAX;
-use workfleet_proto::v1::{Backoff, Envelope, State};
+use workfleet_proto::v1::{self, Backoff, Envelope, State};
 use workfleet_proto::wire::CopyHeaders;
 use workfleet_sdk::{Context, TaskError};
 
@@ -70,6 +71,28 @@ async fn a_message_as_large_as_any_ends_even_if_it_is_no_task() {
     let letter = eventually("the dead letter", async || fleet.dead(&id).await).await;
     assert_eq!(letter.envelope.expect("kept").payload.len(), PAYLOAD_BYTES_MAX);
     fleet.emptied().await;
+    worker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redriven_copy_whose_headers_are_no_numbers_ends_the_run_of_its_mark() {
+    let fleet = Fleet::start().await;
+    let id = fleet.new_id();
+    let mark = v1::Result { id: id.to_string(), state: State::Queued.into(), run: 2, ..v1::Result::default() };
+    let mark = Publish::new(fleet.broker.names.result(&id), mark.encode_to_vec().into());
+    let mark = Pipeline::start(&fleet.broker).publish(mark).await.expect("stored");
+    let mut headers = async_nats::HeaderMap::new();
+    for (name, value) in (CopyHeaders { result_sequence: mark.sequence, ..fleet.headers() }).pairs() {
+        headers.insert(name, if name == "Wf-Run" { "x2".to_owned() } else { value });
+    }
+    let envelope = Envelope { id: id.to_string(), ..fleet.envelope() };
+    fleet.publish_raw(&id, "m", headers, envelope.encode_to_vec().into()).await;
+    let worker = fleet.worker(2, quick).await;
+    fleet.emptied().await;
+    let end = fleet.ended(&id).await;
+    assert_eq!((end.state(), end.run), (State::Failed, 2));
+    let letter = eventually("the dead letter", async || fleet.dead(&id).await).await;
+    assert_eq!(letter.result.expect("a result").run, 2);
     worker.stop().await;
 }
 
