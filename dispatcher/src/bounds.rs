@@ -7,7 +7,6 @@ use workfleet_link::broker::Broker;
 use workfleet_link::read::ReadError;
 use workfleet_proto::blob::Store;
 use workfleet_proto::id::QueueName;
-use workfleet_proto::names::DelayPart;
 use workfleet_proto::settings;
 use workfleet_proto::v1::QueueSettings;
 
@@ -51,7 +50,8 @@ pub(crate) async fn of_queue(
         async move { ask::consumer(broker, tasks, &consumer).await }
     });
     let running = try_join_all(lanes).await?.iter().map(|lane| lane.num_ack_pending).max().unwrap_or(0);
-    let deadlines = ask::count(broker, &delay, &names.delay_all(DelayPart::Deadline, queue)).await?;
+    // As admission counts them: also those that have passed and that nobody has taken yet.
+    let deadlines = ask::deadlines(broker, queue).await?;
     let (tasks, delayed) = (ask::stream(broker, &tasks).await?, ask::stream(broker, &delay).await?);
     let mut bounds = vec![
         Bound::new("tasks_max", tasks.messages, settings.tasks_max),

@@ -1,8 +1,15 @@
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use workfleet_tests::{Cluster, Fleet, Nats, Probe, SERVERS, program};
+use workfleet_proto::names::{Lane, Names};
+use workfleet_tests::{Cluster, Fleet, Nats, Probe, SERVERS, eventually, eventually_within, program};
+
+/// Of which the streams of one small queue, and those that all share, reserve more than 80 and less than 95 percent.
+const STORE_BYTES: u64 = 1_400_000_000;
+/// Servers wait before they call one of them lost.
+const OFFLINE_WITHIN: Duration = Duration::from_secs(90);
 
 /// A broker with a queue `mail`, and a person beside it.
 struct Desk {
@@ -126,6 +133,40 @@ async fn three_servers_are_graded_by_the_laziest_disk_and_only_when_all_are_seen
 }
 
 #[tokio::test]
+async fn a_replica_whose_server_is_gone_is_a_fault() {
+    let folder = TempDir::new().expect("a folder");
+    let mut cluster = Cluster::start(folder.path()).await;
+    let desk = Desk::new(folder.path(), cluster.url(), SERVERS).await;
+    cluster.kill(SERVERS - 1);
+    let seen = eventually_within(OFFLINE_WITHIN, "a replica is told to be offline", async || {
+        let seen = desk.doctor(&[]).await;
+        seen.text.contains("is offline").then_some(seen)
+    });
+    let seen = seen.await;
+    assert_eq!((seen.code, &seen.found("is offline")["severity"]), (Some(1), &json!("fault")), "{}", seen.text);
+}
+
+#[tokio::test]
+async fn a_broker_that_takes_too_little_and_is_nearly_full_is_told_of() {
+    let folder = TempDir::new().expect("a folder");
+    let account = "FLEET { jetstream { max_streams: 14 }, users: [ { user: fleet, password: fleet } ] }";
+    let text = format!(
+        "max_payload: 65536\njetstream {{ max_file_store: {STORE_BYTES} }}\naccounts {{ {account} }}\nno_auth_user: fleet\n"
+    );
+    let nats = Nats::start_configured(folder.path(), &text).await;
+    let desk = Desk::new(folder.path(), nats.url(), 1).await;
+    let looked = desk.doctor(&["--monitor", &nats.monitor_url()]).await;
+    assert_eq!(looked.code, Some(1), "{}", looked.text);
+    for (what, severity) in [
+        ("takes messages of 65536 bytes at most", "fault"),
+        ("has promised", "warning"),
+        ("the account has 12 of its 14 streams", "warning"),
+    ] {
+        assert_eq!(looked.found(what)["severity"], severity, "{what}");
+    }
+}
+
+#[tokio::test]
 async fn what_is_not_as_provisioned_is_named_with_what_to_do() {
     let folder = TempDir::new().expect("a folder");
     let nats = Nats::start(folder.path()).await;
@@ -136,6 +177,10 @@ async fn what_is_not_as_provisioned_is_named_with_what_to_do() {
         delay.delete_consumer(consumer).await.expect("deleted");
     }
     let mut tasks = jetstream.get_stream("TASKS_mail").await.expect("a stream");
+    let lane = Names::default().work_consumer(Lane::DEFAULT);
+    let mut consumer = tasks.consumer_info(&lane).await.expect("a consumer").config;
+    consumer.ack_wait = Duration::from_secs(1);
+    tasks.update_consumer(consumer).await.expect("changed");
     let mut config = tasks.info().await.expect("told").config.clone();
     config.max_messages = 3;
     // The client does not know all that a source can say.
@@ -144,11 +189,13 @@ async fn what_is_not_as_provisioned_is_named_with_what_to_do() {
     jetstream.delete_stream("DEAD_mail").await.expect("deleted");
     let harmed = desk.doctor(&[]).await;
     assert_eq!(harmed.code, Some(1), "{}", harmed.text);
+    let of_lane = format!("consumer TASKS_mail/{lane} is not as provisioned: wanted ack_wait=");
     for (what, severity) in [
         ("consumer DELAY_mail/EXPIRED is missing", "fault"),
         ("consumer DELAY_mail/SRC is missing", "fault"),
         ("stream TASKS_mail is not as provisioned: wanted max_msgs=1000000", "fault"),
         ("stream DEAD_mail is missing", "fault"),
+        (of_lane.as_str(), "fault"),
     ] {
         let found = harmed.found(what);
         assert_eq!(found["severity"], severity);
@@ -163,10 +210,23 @@ async fn what_is_not_as_provisioned_is_named_with_what_to_do() {
 
 #[tokio::test]
 async fn a_queue_near_its_bound_is_warned_of_and_a_key_that_may_not_look_is_told() {
-    let fleet = Fleet::builder().with_keys().probe(|queue| queue.tasks_max(10)).workers("probe", 0).start().await;
+    let mut fleet = Fleet::builder().with_keys().probe(|queue| queue.tasks_max(10)).workers("probe", 0).start().await;
     for _ in 0..8 {
         fleet.submit(&Probe::echo("waits")).await;
     }
+    // One that has just started measures at once.
+    fleet.replace_dispatcher().await;
+    eventually("the metrics tell the same", async || {
+        let text = fleet.http.get("/metrics").send().await.expect(200).text();
+        let is_told = |name: &str, value: &str| {
+            let mut samples = text.lines().filter(|line| line.starts_with(name) && line.ends_with(value));
+            samples.any(|line| line.contains("limit=\"tasks_max\"") && line.contains("queue=\"probe\""))
+        };
+        text.contains("workfleet_queue_used{").then(|| {
+            assert!(is_told("workfleet_queue_used{", " 8") && is_told("workfleet_queue_limit{", " 10"), "{text}");
+        })
+    })
+    .await;
     let run = async |role: &str, arguments: &[&str]| {
         let mut command = tokio::process::Command::new(program("workfleet"));
         command.args(arguments).env("WORKFLEET_NATS_URL", fleet.nats.url()).kill_on_drop(true);
@@ -178,6 +238,12 @@ async fn a_queue_near_its_bound_is_warned_of_and_a_key_that_may_not_look_is_told
     assert_eq!((looked.code, &looked.document["grade"]), (Some(0), &json!("D")), "{}", looked.text);
     assert_eq!(looked.found("queue probe: 8 of 10 are used (tasks_max, 80 %)")["severity"], "warning");
     assert_eq!(fleet.nats.violations(), Vec::<String>::new());
+    for _ in 0..2 {
+        fleet.submit(&Probe::echo("waits")).await;
+    }
+    let full = run("audit", &["doctor", "--json"]).await;
+    assert_eq!(full.code, Some(1), "{}", full.text);
+    assert_eq!(full.found("queue probe: 10 of 10 are used (tasks_max, 100 %)")["severity"], "fault");
 
     let refused = run("backup", &["doctor", "--json"]).await;
     assert_eq!(refused.code, Some(1), "{}", refused.text);

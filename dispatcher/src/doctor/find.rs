@@ -27,6 +27,9 @@ const FULL_PERCENT_WARNED: u64 = 80;
 const FULL_PERCENT_FAULT: u64 = 95;
 /// Replicated streams and consumers of a server beyond which its vendor warns.
 const REPLICATED_ASSETS_WARNED: u64 = 1_000;
+/// For how long nothing is heard of a replica that is behind until its server counts as gone, in nanoseconds. Replicas hear of
+/// their leader every second.
+const REPLICA_SILENT_NS_FAULT: u64 = 20_000_000_000;
 /// Difference of clocks that is warned of, in milliseconds.
 const SKEW_MS_WARNED: i64 = 1_000;
 
@@ -227,7 +230,10 @@ impl Find<'_> {
         let replicas = cluster["replicas"].as_array().cloned().unwrap_or_default();
         for replica in &replicas {
             let server = replica["name"].as_str().unwrap_or_default();
-            if replica["offline"] == true {
+            let silent_ns = replica["active"].as_u64().unwrap_or(0);
+            // A server that was killed is not called offline for minutes: it is behind, and nothing is heard of it.
+            let is_silent = replica["current"] == false && silent_ns >= REPLICA_SILENT_NS_FAULT;
+            if replica["offline"] == true || is_silent {
                 self.add(Severity::Fault, format!("{name}: its replica on {server} is offline"), "start that server");
             } else if replica["current"] == false {
                 let what = format!("{name}: its replica on {server} is behind");

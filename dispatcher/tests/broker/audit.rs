@@ -14,6 +14,9 @@ use workfleet_proto::v1::{Result as Record, State};
 use crate::fill::{Fill, id, record};
 use crate::place::{Place, wide};
 
+/// More than the broker gives at once.
+const ENTRIES: u64 = 2_500;
+
 /// A line for each of these tasks, as somebody wrote it so long ago.
 fn lines(numbers: impl IntoIterator<Item = u64>, ago_ms: i64) -> String {
     let at = rfc3339_ms(now_ms() - ago_ms);
@@ -163,7 +166,9 @@ async fn a_queue_with_a_ledger_writes_down_what_it_accepts_once() {
     };
     let (first, keyed) = (submit(1, None).await, submit(2, Some("once")).await);
     assert_eq!(submit(2, Some("once")).await.id, keyed.id);
-    assert_eq!(place.messages("ACCEPTED_thumbnail").await, 2);
+    // One message is kept of each task, so that the sequence tells whether one was written over.
+    let state = place.info("ACCEPTED_thumbnail").await["state"].clone();
+    assert_eq!((&state["messages"], &state["last_seq"]), (&2.into(), &2.into()));
     let late = Options { delay: Some(std::time::Duration::from_secs(3_600)), ..Options::default() };
     let late = place.dispatcher.submit(wide(3, None, late)).await.expect("accepted").task;
     let broker = place.dispatcher.broker();
@@ -183,6 +188,33 @@ async fn a_queue_with_a_ledger_writes_down_what_it_accepts_once() {
     let subject = place.dispatcher.broker().names.task(&id, Lane::DEFAULT);
     delete(&place, "TASKS_thumbnail", &subject).await;
     assert_eq!(audit().await.lost, [first.id]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_newer_results_have_pushed_out_is_not_called_lost() {
+    let place = Place::start("results_bytes_max = 1048576").await;
+    let large = |number| Record { output: vec![7; 1_000].into(), ..record(number, State::Completed) };
+    Fill::new(place.dispatcher.broker()).ended((0..1_500).map(large)).await;
+    let audited = audit(&place, &(lines([0], 60_000) + &lines([1_499, 5_000], 0))).await;
+    assert_eq!((audited.beyond_retention, audited.completed, audited.lost), (1, 1, ids([5_000])));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ledger_of_many_entries_is_read_to_its_end() {
+    let place = Place::start("ledger = true").await;
+    let broker = place.dispatcher.broker();
+    Fill::new(broker).ended((0..ENTRIES).map(|number| record(number, State::Completed))).await;
+    let pipeline = Pipeline::start(broker);
+    let entries = (0..ENTRIES).map(|number| {
+        let line = lines([number], 1_000);
+        pipeline.publish(Publish::new(broker.names.accepted(&id(number)), line.into()))
+    });
+    for stored in futures::future::join_all(entries).await {
+        stored.expect("stored");
+    }
+    let ledger = ledger::of_queue(broker, &"thumbnail".parse().expect("a name")).await.expect("a ledger");
+    let audited = place.dispatcher.audit(ledger).await.expect("an audit");
+    assert_eq!((audited.total, audited.completed, audited.repeated), (ENTRIES, ENTRIES, 0));
 }
 
 #[tokio::test(flavor = "multi_thread")]

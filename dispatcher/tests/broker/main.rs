@@ -2,6 +2,7 @@
 
 mod audit;
 mod blobs;
+mod bounds;
 mod cancel;
 mod cancel_many;
 mod children;

@@ -99,7 +99,7 @@ async fn a_drop_that_races_a_redrive_leaves_an_end_or_the_letter() {
         let late = Duration::from_micros((number - 100) * 70);
         let (redriven, dropped) = tokio::join!(place.dispatcher.redrive(&dead, &as_it_was, operator()), async {
             tokio::time::sleep(late).await;
-            place.dispatcher.drop_dead(&dead, operator()).await
+            place.dispatcher.drop_dead(&dead, "", operator()).await
         });
         let has_end = recorded(&place, &dead).await.is_some_and(|(record, _)| record.state().is_end());
         assert!(has_end || is_dead(&place, &dead).await, "{number}: {redriven:?} {dropped:?}");

@@ -65,6 +65,21 @@ async fn a_redriven_task_is_queued_as_its_next_run_and_its_letter_is_gone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_redriven_task_keeps_its_lane_and_its_labels() {
+    let place = Place::start("lanes = [\"h\", \"m\"]").await;
+    let mut urgent = letter(640);
+    urgent.result.as_mut().expect("a result").lane = "h".to_owned();
+    let dead = dies(&place, &urgent).await;
+    redriven(&place, &dead, &AS_IT_WAS).await;
+    let broker = place.dispatcher.broker();
+    let subject = broker.names.task(&dead, "h".parse().expect("a lane"));
+    let stored = read::last_on_subject(broker, "TASKS_thumbnail", &subject).await.expect("an answer");
+    let envelope = v1::Envelope::decode(stored.expect("it is in its lane").payload).expect("an envelope");
+    assert_eq!(envelope.labels, urgent.envelope.expect("one").labels);
+    assert_eq!(recorded(&place, &dead).await.expect("a mark").0.lane, "h");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_letter_without_a_result_is_redriven_too() {
     let place = Place::start("").await;
     lies(&place, &letter(640)).await;
