@@ -82,7 +82,8 @@ async fn submit(fleet: &Fleet, number: usize) -> (String, Bytes) {
     let fails = number.is_multiple_of(FAILS_EVERY);
     let request = ProbeRequest {
         padding: Bytes::from(padding),
-        sleep_ms: rng().random_range(20..300),
+        // Long enough that a worker which is killed holds some.
+        sleep_ms: rng().random_range(200..700),
         fail_times: if fails { 1_000 } else { 0 },
         fail_code: if fails { "told_to_fail".to_owned() } else { String::new() },
         log_file: fleet.folder().join("runs").display().to_string(),

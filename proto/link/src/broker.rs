@@ -47,6 +47,9 @@ const RECONNECT_DELAY_MAX: Duration = Duration::from_secs(2);
 /// Pieces of blobs that are asked for and not received, over all readers of a connection: 16 MiB. What waits at the server
 /// for a client counts, and beyond 64 MiB it cuts the client off, everything else on its connection with it.
 pub(crate) const BLOB_CHUNKS_ASKED_MAX: usize = (16 << 20) / BLOB_CHUNK_BYTES;
+/// Messages that wait in the client for the connection. A broker that does not read holds them up, and those of 256 KiB are
+/// 64 MiB then; the client's own default is eight times as many.
+const MESSAGES_UNSENT_MAX: usize = 256;
 /// Acknowledgements of publishes that may be on their way at once.
 const PUBLISHES_INFLIGHT_MAX: usize = 4_096;
 
@@ -200,6 +203,7 @@ async fn options(
         .name(&config.name)
         .custom_inbox_prefix(config.inbox_prefix.as_str())
         .ping_interval(PING_INTERVAL)
+        .client_capacity(MESSAGES_UNSENT_MAX)
         .reconnect_delay_callback(|tries| {
             Duration::from_millis(50 * (1 << tries.min(6)) as u64).min(RECONNECT_DELAY_MAX)
         })
