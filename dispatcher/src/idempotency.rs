@@ -269,7 +269,7 @@ async fn go_on_with(
 /// The mark, where nobody but a submit goes on with it.
 fn abandoned(mark: &Mark, admitted: &Admitted) -> Result<Abandoned, ApiError> {
     match mark {
-        Mark::Abandoned(abandoned) => Ok(abandoned.clone()),
+        Mark::Abandoned(abandoned) => Ok(abandoned.as_ref().clone()),
         Mark::InUse => Err(being_redriven(&admitted.id)),
     }
 }

@@ -22,7 +22,7 @@ use crate::limits::BROKER_RETRY_AFTER_MS;
 #[derive(Debug, Clone)]
 pub(crate) enum Mark {
     /// Nothing but the mark is left.
-    Abandoned(Abandoned),
+    Abandoned(Box<Abandoned>),
     /// Its letter or a copy is there, or was a moment ago.
     InUse,
 }
@@ -51,7 +51,7 @@ impl Inner {
         if has_letter || mark.state().is_end() || self.has_copy(queue, id, mark.run).await? {
             return Ok(Some(Mark::InUse));
         }
-        Ok(Some(Mark::Abandoned(Abandoned { sequence, mark })))
+        Ok(Some(Mark::Abandoned(Box::new(Abandoned { sequence, mark }))))
     }
 
     /// Deletes a mark; one that is not there any more is no error. Its run is no worse for it: a result that finds nothing to

@@ -11,7 +11,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use workfleet_proto::id::TaskId;
 use workfleet_proto::names::{Names, header};
-use workfleet_tests::{Answer, Fleet, Probe, eventually, eventually_within};
+use workfleet_tests::{Answer, Fleet, Probe, QueueSettings, eventually, eventually_within};
 
 const TASKS: &str = "/v1/queues/probe/tasks";
 /// A task that was handed back stays away for 5 s.
@@ -89,7 +89,7 @@ async fn what_says_something_new_waits_for_a_new_worker_and_everything_else_runs
     for _ in 0..6 {
         before.push(fleet.submit(&Probe::echo("before").sleeps_ms(1_000).padding(10)).await);
     }
-    fleet.provision_as("probe", |queue| queue.next_contract()).await;
+    fleet.provision_as("probe", QueueSettings::next_contract).await;
     let mut new = vec![first_loud(&fleet).await];
     for _ in 0..3 {
         new.push(accepted(&fleet, &loud(&fleet, "first")).await);

@@ -219,7 +219,7 @@ impl Fleet {
         let Worker::Settling { delivery, plan, course, .. } = world.workers[index] else { return };
         let course = match course {
             Course::True(settlement) => Course::True((self.rules.refused)(settlement)),
-            blind => blind,
+            Course::Blind(_) => course,
         };
         world.workers[index] = Worker::Settling { delivery, plan, course, sent: None };
         self.rest_if_done(world, index);

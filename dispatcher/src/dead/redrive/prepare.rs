@@ -85,7 +85,7 @@ impl Driving<'_> {
         if plan.envelope.deadline_ms.is_none() || self.has_timer {
             return Ok(());
         }
-        self.inner.room.check_deadline(self.queue).await.map_err(refuse::no_room)
+        self.inner.room.check_deadline(self.queue).await.map_err(|error| refuse::no_room(&error))
     }
 
     /// The timer before the task, as with a submit.

@@ -46,7 +46,7 @@ pub(in crate::dead) fn full(queue: &Queue, id: &TaskId) -> ApiError {
 }
 
 /// The same refusal as that of a submit, for a letter that is still there.
-pub(super) fn no_room(error: ApiError) -> ApiError {
+pub(super) fn no_room(error: &ApiError) -> ApiError {
     let said = ApiError::new(error.code, format!("{}; the dead letter is still there", error.detail));
     match error.retry_after_ms {
         Some(retry_after_ms) => said.retry_after_ms(retry_after_ms),
