@@ -108,6 +108,9 @@ impl Dispatcher {
 
 /// The refusal of an id that has no letter.
 pub(crate) fn unknown_letter(id: &TaskId) -> ApiError {
-    let detail = format!("there is no dead letter of {id}: it was redriven or dropped, or is no longer kept");
+    let detail = format!(
+        "there is no dead letter of {id}: the task has not failed, or its letter was redriven or dropped, or is no \
+                          longer kept; `workfleet get` shows where the task is"
+    );
     ApiError::new(Code::UnknownDeadLetter, detail)
 }

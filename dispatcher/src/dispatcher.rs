@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::future::{join_all, try_join_all};
+use futures::future::try_join_all;
 use serde_json::value::RawValue;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio_util::sync::CancellationToken;
@@ -185,24 +185,7 @@ impl Dispatcher {
     /// # Errors
     /// When the broker does not answer for any of them.
     pub async fn queues(&self) -> Result<QueueList, ApiError> {
-        let names = self.inner.connected()?.kinds.names().await?;
-        let looked = join_all(names.iter().map(|name| async { unless_retired(self.queue(name.as_str()).await) })).await;
-        let mut list = QueueList { queues: Vec::new(), unreadable: Vec::new() };
-        let mut why = None;
-        for (name, queue) in names.iter().zip(looked) {
-            match queue {
-                Ok(queue) => list.queues.extend(queue),
-                Err(error) => {
-                    tracing::debug!(queue = %name, %error, "a queue cannot be looked at");
-                    list.unreadable.push(name.to_string());
-                    why = Some(error);
-                }
-            }
-        }
-        match why {
-            Some(error) if list.unreadable.len() == names.len() => Err(error),
-            _ => Ok(list),
-        }
+        self.inner.connected()?.queue_list().await
     }
 
     /// One queue.

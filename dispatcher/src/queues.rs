@@ -1,6 +1,6 @@
 //! What is in a queue: counts from the streams and consumers themselves, and who works.
 
-use futures::future::{try_join, try_join_all};
+use futures::future::{join_all, try_join, try_join_all};
 use prost::Message as _;
 use workfleet_link::broker::NatsHeaders;
 use workfleet_link::read::{self, ReadError};
@@ -11,10 +11,10 @@ use workfleet_proto::wire::CopyHeaders;
 
 use crate::ask::{self, ConsumerState};
 use crate::dispatcher::Inner;
-use crate::error::ApiError;
+use crate::error::{ApiError, Code};
 use crate::kinds::Queue;
 use crate::limits::WORKERS_LISTED_MAX;
-use crate::view::{KindNames, QueueView, ScaleView, UnixMs, WorkerView};
+use crate::view::{KindNames, QueueList, QueueView, ScaleView, UnixMs, WorkerView};
 
 /// What the streams say of a queue.
 struct Counts {
@@ -33,6 +33,36 @@ impl Counts {
 }
 
 impl Inner {
+    /// All queues; those that do not answer are named.
+    ///
+    /// # Errors
+    /// When none of them answers.
+    pub(crate) async fn queue_list(&self) -> Result<QueueList, ApiError> {
+        let names = self.kinds.names().await?;
+        let looked = names.iter().map(|name| async {
+            let queue = self.kinds.queue(name.as_str()).await?;
+            self.queue_view(&queue).await
+        });
+        let mut list = QueueList { queues: Vec::new(), unreadable: Vec::new() };
+        let mut why = None;
+        for (name, queue) in names.iter().zip(join_all(looked).await) {
+            match queue {
+                Ok(queue) => list.queues.push(queue),
+                // It went while it was asked.
+                Err(error) if error.code == Code::UnknownQueue => {}
+                Err(error) => {
+                    tracing::debug!(queue = %name, %error, "a queue cannot be looked at");
+                    list.unreadable.push(name.to_string());
+                    why = Some(error);
+                }
+            }
+        }
+        match why {
+            Some(error) if list.unreadable.len() == names.len() => Err(error),
+            _ => Ok(list),
+        }
+    }
+
     /// A queue as callers see it.
     pub(crate) async fn queue_view(&self, queue: &Queue) -> Result<QueueView, ApiError> {
         let names = &self.broker.names;

@@ -160,3 +160,16 @@ fn the_digest_of_a_payload_does_not_depend_on_how_it_was_written() {
     let small = check(json(r#"{"width_px":1}"#), &thumbnail(), BYTES_MAX).expect("fits").sha256;
     assert_ne!(small, check(json(r#"{"height_px":1}"#), &thumbnail(), BYTES_MAX).expect("fits").sha256);
 }
+
+#[test]
+fn a_number_is_shown_as_it_was_submitted_to_the_last_digit() {
+    let kind = KindSchema::read(WebhookRequest::DESCRIPTORS, WebhookRequest::SERVICE).expect("the kind").input;
+    for number in ["-1.5e+38", "1.0000000000000002", "2.2250738585072014e-308", "123456789012345680.0"] {
+        let checked = check(json(&format!(r#"{{"data":{{"n":{number}}}}}"#)), &kind, BYTES_MAX).expect(number);
+        let shown = to_json(&checked.bytes, &kind).expect("JSON");
+        let again = check(json(shown.get()), &kind, BYTES_MAX).expect("our own JSON");
+        assert_eq!(again.sha256, checked.sha256, "{shown}");
+        let shown: serde_json::Value = serde_json::from_str(shown.get()).expect("JSON");
+        assert_eq!(shown["data"]["n"].as_f64(), Some(number.parse().expect("a number")), "{number}");
+    }
+}

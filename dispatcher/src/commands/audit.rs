@@ -100,9 +100,10 @@ impl Audit {
             } else {
                 String::new()
             };
+            let dropped = if letters > 0 { "; if they were dropped on purpose, say --letters-dropped" } else { "" };
             return Err(Fault::Found(format!(
                 "of {} accepted tasks, {lost} are lost, {unreadable} unreadable, {letters} failed without a dead \
-                 letter{hint}",
+                 letter{hint}{dropped}",
                 audited.total
             )));
         }

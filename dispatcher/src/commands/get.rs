@@ -16,7 +16,7 @@ use super::task::Task;
 /// Show where a task is and what came of it
 #[derive(Debug, Args)]
 #[command(after_help = "\
-The exit code is 0 as long as the task has not failed; 4 if its output is asked for before it has ended.
+The exit code is 0 unless the task has failed, was cancelled or has expired: 1 then; 4 if its output is asked for before it has ended.
 
 Examples:
   workfleet get thumbnail_01jd7zk2v0e6tr4y8m3q5x9abc

@@ -2,6 +2,7 @@
 
 mod alerts;
 mod bulk;
+mod deadlines;
 pub(crate) mod graves;
 mod lists;
 mod redrive;

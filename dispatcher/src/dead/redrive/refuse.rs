@@ -19,8 +19,9 @@ pub(super) fn failed_again(id: &TaskId) -> ApiError {
 
 pub(super) fn other_run(id: &TaskId, asked: u32, run: u32) -> ApiError {
     let since = if run > asked { ": the task was redriven, and has failed again" } else { "" };
-    let detail =
-        format!("the dead letter of {id} is of run {run}, and not of run {asked}{since}; look at the letter first");
+    let detail = format!(
+        "the dead letter of {id} is of run {run}, and not of run {asked}{since}; look at the letter first (`workfleet dead get`)"
+    );
     ApiError::new(Code::UnknownDeadLetter, detail).task_id(id)
 }
 
