@@ -14,6 +14,7 @@ use prost::Message as _;
 use prost_reflect::{DeserializeOptions, DynamicMessage, MapKey, MessageDescriptor, SerializeOptions, Value};
 use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
+use workfleet_proto::limits::{FAILURE_MESSAGE_BYTES_MAX, cut};
 
 /// A payload that fits its kind.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,7 +70,9 @@ fn json_error(error: &serde_json::Error, input: &MessageDescriptor) -> ApiError 
     if !error.is_data() {
         return ApiError::new(Code::InvalidJson, format!("the body is not JSON: {error}"));
     }
+    // It may tell a name of the payload's own, which can be as long as the payload.
     let text = error.to_string();
+    let text = cut(&text, FAILURE_MESSAGE_BYTES_MAX);
     let detail = format!("the payload does not fit {}: {text}", input.full_name());
     let refusal = ApiError::new(Code::InvalidPayload, detail);
     let unknown = text.strip_prefix("unrecognized field name '").and_then(|rest| rest.split('\'').next());

@@ -173,3 +173,11 @@ fn a_number_is_shown_as_it_was_submitted_to_the_last_digit() {
         assert_eq!(shown["data"]["n"].as_f64(), Some(number.parse().expect("a number")), "{number}");
     }
 }
+
+#[test]
+fn a_refusal_stays_short_however_long_the_name_is_that_it_is_about() {
+    let name = "n".repeat(10_000);
+    let error = check(json(&format!(r#"{{"{name}":1}}"#)), &thumbnail(), BYTES_MAX).expect_err("no such field");
+    assert!(error.code == Code::InvalidPayload && error.detail.len() < 2_000, "{} bytes", error.detail.len());
+    assert!(error.field.as_ref().is_some_and(|field| field.len() < 2_000));
+}

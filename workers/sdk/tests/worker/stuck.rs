@@ -14,11 +14,21 @@ use crate::fleet::{Fleet, eventually};
 /// The width that makes the handler block its thread.
 const BLOCKS: u32 = 666;
 
+/// Lets the blocked handler go, also where the test fails: its runtime would wait for that thread for ever.
+struct Release(Arc<AtomicBool>);
+
+impl Drop for Release {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_stuck_slot_and_a_task_that_must_run_alone_do_not_end_the_work() {
     let fleet = Fleet::start_with(|settings| settings.lease_ms = 8_000).await;
     let (blocked, released) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicBool::new(false)));
     let seen = (Arc::clone(&blocked), Arc::clone(&released));
+    let release = Release(released);
     let handler = move |_: Context, task: ThumbnailRequest| {
         let (blocked, released) = seen.clone();
         async move {
@@ -44,7 +54,7 @@ async fn a_stuck_slot_and_a_task_that_must_run_alone_do_not_end_the_work() {
     assert_eq!(fleet.ended(&other).await.state(), State::Completed);
     let record = fleet.ended(&alone).await;
     assert_eq!((record.state(), record.attempt), (State::Completed, 3), "handed back, its attempt not spent");
-    released.store(true, Ordering::SeqCst);
+    drop(release);
     // A worker that drains while a slot is stuck ends its process, which is this test's, so let it notice first.
     tokio::time::sleep(Duration::from_secs(3)).await;
     worker.stop().await;
