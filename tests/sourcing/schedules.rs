@@ -23,7 +23,8 @@ const WINDOW: usize = 200;
 const LOOK: Duration = Duration::from_millis(100);
 const PULL_MAX: usize = 50;
 const PULL_EXPIRES: Duration = Duration::from_millis(500);
-/// Nothing new for so long is nothing more. After a leader was killed, the stream that sources was seen to wait for longer than 30 s.
+/// Nothing new for so long is nothing more. After a leader was killed, the stream that sources was seen to wait for longer
+/// than 30 s.
 const STILL_MAX: Duration = Duration::from_secs(120);
 /// A second copy would come soon after the last first one.
 const AFTERWARDS: Duration = Duration::from_secs(3);
