@@ -4,8 +4,8 @@
 //! Raw schedules on the streams that `provision` has made, counted at the queue by sequence: a copy that was stored twice
 //! has two. The server may do that to what has left the queue already, up to what its consumer between the two streams
 //! holds unacknowledged (`docs/decisions/0018`); so there is also a case with real tasks and workers, which look first.
-//! Redeliveries of one stored copy are another matter, and counted apart. The three cases that have found most are
-//! part of `make test`; `make sourcing` runs all, with more schedules and more blows. Each prints a line.
+//! Redeliveries of one stored copy are another matter, and counted apart. The cases that have found most are part of `make
+//! test`; `make sourcing` runs all, with more schedules and more blows. Each prints a line.
 
 mod looked;
 mod schedules;
