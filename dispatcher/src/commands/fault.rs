@@ -17,6 +17,9 @@ pub(crate) struct Problem {
     pub(crate) title: String,
     #[serde(default)]
     pub(crate) detail: String,
+    /// What the request got wrong: an option or a field of the payload.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) field: Option<String>,
     #[serde(default)]
     pub(crate) known: Vec<String>,
     #[serde(default)]
@@ -143,7 +146,10 @@ impl From<io::Error> for Fault {
 
 fn words(problem: &Problem) -> String {
     let what = if problem.detail.is_empty() { &problem.title } else { &problem.detail };
-    let mut words = format!("{what} [{}, HTTP {}]", problem.code, problem.status);
+    // The dispatcher's sentence may name it already.
+    let field = problem.field.as_deref().filter(|field| !what.contains(field));
+    let field = field.map(|field| format!("{field}: ")).unwrap_or_default();
+    let mut words = format!("{field}{what} [{}, HTTP {}]", problem.code, problem.status);
     // The dispatcher's sentence may name them already.
     if !problem.known.iter().all(|name| what.contains(name.as_str())) {
         words.push_str("\nknown: ");
@@ -176,6 +182,16 @@ mod tests {
     fn a_reader_that_left_is_no_failure() {
         let fault = Fault::from(io::Error::from(io::ErrorKind::BrokenPipe));
         assert_eq!(fault.exit_code(), ExitCode::SUCCESS);
+    }
+
+    #[test]
+    fn the_option_at_fault_is_named_once() {
+        let words = |detail: &str| {
+            let problem = Problem { detail: detail.into(), field: Some("delay".into()), ..Problem::default() };
+            Fault::Refused(Box::new(problem)).to_string()
+        };
+        assert!(words("not a duration").starts_with("delay: not a duration"));
+        assert!(words("no delay is as long").starts_with("no delay"));
     }
 
     #[test]

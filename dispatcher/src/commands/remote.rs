@@ -43,7 +43,9 @@ impl Remote {
             "https" => tls::client(self.ca_file.as_deref())
                 .map_err(|error| Fault::Usage(format!("--ca-file or WORKFLEET_CA_FILE: {error}")))?,
             other => {
-                return Err(Fault::Usage(format!("--url must begin with http:// or https://, not {other}://")));
+                // What stands before the port is read as the scheme where there is none.
+                let meant = if self.url.has_host() { String::new() } else { format!("; write http://{}", self.url) };
+                return Err(Fault::Usage(format!("--url must begin with http:// or https://, not {other}:{meant}")));
             }
         };
         let mut builder = reqwest::Client::builder()
@@ -256,6 +258,16 @@ mod tests {
         for (url, token) in [(far, false), ("https://dispatcher.test", true), ("http://127.0.0.1:8080", true)] {
             assert_eq!(warning(url, token, false), None, "{url}");
         }
+    }
+
+    #[test]
+    fn a_url_that_lost_its_scheme_is_told_in_full() {
+        let told = |url: &str| {
+            let remote = Remote { url: url.parse().expect("a URL"), token_file: None, ca_file: None, json: false };
+            remote.client().expect_err("no scheme").to_string()
+        };
+        assert!(told("localhost:8080").ends_with("write http://localhost:8080"));
+        assert!(told("nats://localhost:4222").ends_with("not nats:"));
     }
 
     #[test]
