@@ -119,8 +119,9 @@ async fn a_person_lists_reads_redrives_and_drops() {
     assert!(other.contains("is of run 1, and not of run 3"), "{other}");
     let payload: Value = serde_json::from_str(&told(&["dead", "get", &first, "--payload"], 0).await).expect("JSON");
     assert_eq!(payload["echo"], "x");
-    told(&["dead", "redrive", &first, "--field", "fail_times=0", "--reason", "edited"], 0).await;
-    fleet.completed(&first).await;
+    let edit = ["dead", "redrive", &first, "--field", "fail_times=0", "--reason", "edited"];
+    let ended = told(&[&edit[..], &["--wait=30s"]].concat(), 0).await;
+    assert!(ended.contains("completed"), "{ended}");
     told(&["dead", "redrive", &first], 5).await;
     assert!(told(&["dead", "drop", "--queue", "probe"], 2).await.contains("--all"));
     assert!(told(&["dead", "drop", "--queue", "probe", "--all"], 2).await.contains("--yes"));

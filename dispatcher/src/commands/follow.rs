@@ -3,13 +3,15 @@
 //! A connection that breaks is no news about the task: it is taken up again behind the last event, with
 //! `Last-Event-ID`, until nobody has answered for a while.
 
+use std::io::IsTerminal as _;
 use std::time::{Duration, Instant};
 
 use reqwest::StatusCode;
 use serde_json::Value;
 
 use super::fault::{Fault, Problem};
-use super::remote::{Client, next_bytes};
+use super::progress::Progress;
+use super::remote::{Client, Remote, next_bytes};
 use super::sse::{Event, Parser};
 use super::task::Task;
 
@@ -34,6 +36,26 @@ pub(crate) async fn follow(
         }
         place.pause().await;
     }
+}
+
+/// Follows a task for at most `wait`, prints how it ended, and makes a fault of an end without an output.
+pub(crate) async fn tell_end(client: &Client, id: &str, wait: Duration, remote: &Remote) -> Result<(), Fault> {
+    let progress = (!remote.json && std::io::stderr().is_terminal()).then(|| Progress::start("stored"));
+    let following = follow(client, id, |task| {
+        progress.iter().for_each(|progress| progress.show(task));
+        Ok(())
+    });
+    let followed = tokio::time::timeout(wait, following).await;
+    progress.iter().for_each(Progress::clear);
+    let Ok(task) = followed else {
+        let wait = humantime::format_duration(wait);
+        return Err(Fault::TimedOut(format!(
+            "task {id} has not ended within {wait}; it goes on: workfleet watch {id}"
+        )));
+    };
+    let task = task?;
+    task.print(remote)?;
+    task.verdict()
 }
 
 /// How far the stream has been read, and how the connection does.

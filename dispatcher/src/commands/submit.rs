@@ -1,21 +1,19 @@
 //! `workfleet submit`: stores a task, and waits for its end if asked to.
 
-use std::io::{IsTerminal, Write as _};
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use humantime::format_duration;
 use reqwest::Method;
 use serde_json::json;
 
 use super::fault::Fault;
-use super::follow::follow;
+use super::follow::tell_end;
 use super::log::Log;
 use super::payload::Payload;
 use super::print;
-use super::progress::Progress;
-use super::remote::{Client, Remote};
+use super::remote::Remote;
 use super::task::Task;
 
 /// Store a task in a queue; it is carried out even if every worker is down just now
@@ -102,7 +100,7 @@ impl Submit {
         }
         match self.wait {
             None => self.tell_stored(&task),
-            Some(wait) => self.tell_end(&client, &task.fields.id, wait).await,
+            Some(wait) => tell_end(&client, &task.fields.id, wait, &self.remote).await,
         }
     }
 
@@ -144,25 +142,6 @@ impl Submit {
         };
         // Where it cannot be written, the command is still what was asked for.
         let _ = writeln!(std::io::stderr(), "{text}");
-    }
-
-    async fn tell_end(&self, client: &Client, id: &str, wait: Duration) -> Result<(), Fault> {
-        let progress = (!self.remote.json && std::io::stderr().is_terminal()).then(|| Progress::start("stored"));
-        let following = follow(client, id, |task| {
-            progress.iter().for_each(|progress| progress.show(task));
-            Ok(())
-        });
-        let followed = tokio::time::timeout(wait, following).await;
-        progress.iter().for_each(Progress::clear);
-        let Ok(task) = followed else {
-            return Err(Fault::TimedOut(format!(
-                "task {id} has not ended within {}; it goes on: workfleet watch {id}",
-                format_duration(wait)
-            )));
-        };
-        let task = task?;
-        task.print(&self.remote)?;
-        task.verdict()
     }
 }
 

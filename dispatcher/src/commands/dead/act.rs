@@ -1,12 +1,14 @@
 //! What is done to dead letters: one by its id, or many of a queue.
 
 use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
+use std::time::Duration;
 
 use clap::Args;
 use reqwest::{Method, StatusCode};
 use serde_json::{Map, Value, json};
 
 use super::super::fault::Fault;
+use super::super::follow::tell_end;
 use super::super::payload::{Field, read_json};
 use super::super::print;
 use super::super::remote::{Client, Remote};
@@ -26,7 +28,7 @@ const PROBLEMS_SHOWN: usize = 10;
 #[command(after_help = "\
 Examples:
   workfleet dead redrive thumbnail_01jd7zk2v0e6tr4y8m3q5x9abc
-  workfleet dead redrive thumbnail_01jd7zk2v0e6tr4y8m3q5x9abc --field width_px=64
+  workfleet dead redrive thumbnail_01jd7zk2v0e6tr4y8m3q5x9abc --field width_px=64 --wait=30s
   workfleet dead redrive --queue thumbnail --code timeout --after 2026-11-23T14:00:00Z
   workfleet dead redrive --queue thumbnail --all --yes")]
 pub(super) struct Redrive {
@@ -47,6 +49,10 @@ pub(super) struct Redrive {
     /// Only a letter of this run: for asking again after no answer
     #[arg(long, value_name = "N", conflicts_with = "queue")]
     run: Option<u32>,
+    /// Follow the tasks until they have ended, or each until this time has passed (exit code 4; it goes on)
+    #[arg(long, value_name = "DURATION", num_args = 0..=1, default_missing_value = "1h", require_equals = true,
+          value_parser = humantime::parse_duration, conflicts_with = "queue")]
+    wait: Option<Duration>,
     #[command(flatten)]
     pub(super) remote: Remote,
 }
@@ -101,9 +107,23 @@ impl Redrive {
             let request = client.request(Method::POST, &["v1", "queues", queue_of(id)?, "dead", &path]);
             let task = Task::read(client.json(request.json(&self.body(&client, id).await?)).await?)?;
             let told = format!("{} {}", task.fields.id, task.fields.state);
-            if self.remote.json { print::json_line(&task.document)? } else { print::line(&told)? }
+            match self.wait {
+                Some(_) => {}
+                None if self.remote.json => print::json_line(&task.document)?,
+                None => print::line(&told)?,
+            }
         }
-        Ok(())
+        self.wait_for_ends(&client).await
+    }
+
+    /// Tells of every end; the first that is no output is the fault of the whole.
+    async fn wait_for_ends(&self, client: &Client) -> Result<(), Fault> {
+        let Some(wait) = self.wait else { return Ok(()) };
+        let mut verdict = Ok(());
+        for id in &self.letters.ids {
+            verdict = verdict.and(tell_end(client, id, wait, &self.remote).await);
+        }
+        verdict
     }
 
     async fn body(&self, client: &Client, id: &str) -> Result<Value, Fault> {
