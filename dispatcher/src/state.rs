@@ -14,6 +14,7 @@ use workfleet_link::broker::NatsHeaders;
 use workfleet_link::read::{self, ReadError, StoredMessage};
 use workfleet_link::time::now_ms;
 use workfleet_proto::id::TaskId;
+use workfleet_proto::names::{Lane, Names};
 use workfleet_proto::v1;
 use workfleet_proto::wire::{CopyHeaders, read_envelope};
 
@@ -170,13 +171,8 @@ impl Inner {
 
     /// The copy of the task that waits, in the order in which a copy moves. What is of an earlier run is nobody's.
     async fn read_copy(&self, queue: &Queue, id: &TaskId, run_min: u32) -> Result<Option<Waiting>, ApiError> {
-        let names = &self.broker.names;
-        let (delay, tasks) = (names.delay_stream(&queue.name), names.tasks_stream(&queue.name));
-        let mut places = vec![(&delay, names.delay_at(id), Place::Scheduled, None)];
-        places.extend(queue.lanes.iter().map(|lane| (&delay, names.delay_due(id, *lane), Place::Queue, Some(*lane))));
-        places.extend(queue.lanes.iter().map(|lane| (&tasks, names.task(id, *lane), Place::Queue, Some(*lane))));
-        for (stream, subject, place, lane) in places {
-            let Some(stored) = read::last_on_subject(&self.broker, stream, &subject).await? else { continue };
+        for Spot { stream, subject, place, lane } in spots(&self.broker.names, queue, id) {
+            let Some(stored) = read::last_on_subject(&self.broker, &stream, &subject).await? else { continue };
             let copy = waiting(&stored, place, lane)?;
             if copy.generation.run >= run_min {
                 return Ok(Some(copy));
@@ -184,6 +180,25 @@ impl Inner {
         }
         Ok(None)
     }
+}
+
+/// Where a copy of a task may wait.
+pub(crate) struct Spot {
+    pub(crate) stream: String,
+    pub(crate) subject: String,
+    pub(crate) place: Place,
+    /// Where the subject says it.
+    pub(crate) lane: Option<Lane>,
+}
+
+/// All of them, in the order in which a copy moves, so that whoever looks at one after the other cannot miss it.
+pub(crate) fn spots(names: &Names, queue: &Queue, id: &TaskId) -> Vec<Spot> {
+    let delay = || names.delay_stream(&queue.name);
+    let scheduled = Spot { stream: delay(), subject: names.delay_at(id), place: Place::Scheduled, lane: None };
+    let queued = |stream, subject, lane| Spot { stream, subject, place: Place::Queue, lane: Some(lane) };
+    let due = queue.lanes.iter().map(|lane| queued(delay(), names.delay_due(id, *lane), *lane));
+    let waiting = queue.lanes.iter().map(|lane| queued(names.tasks_stream(&queue.name), names.task(id, *lane), *lane));
+    [scheduled].into_iter().chain(due).chain(waiting).collect()
 }
 
 /// The earliest run whose copies still count: workers drop those of runs before the mark.
@@ -209,11 +224,7 @@ pub(crate) fn unknown_task(id: &TaskId) -> ApiError {
 ///
 /// # Errors
 /// When it is no task.
-pub(crate) fn waiting(
-    stored: &StoredMessage,
-    place: Place,
-    lane: Option<workfleet_proto::names::Lane>,
-) -> Result<Waiting, ApiError> {
+pub(crate) fn waiting(stored: &StoredMessage, place: Place, lane: Option<Lane>) -> Result<Waiting, ApiError> {
     let wrong = |error: workfleet_proto::wire::WireError| {
         ApiError::new(Code::Internal, format!("what waits on {} is no task: {error}", stored.subject))
     };

@@ -11,7 +11,7 @@ use workfleet_proto::v1;
 use crate::dispatcher::Inner;
 use crate::error::ApiError;
 use crate::kinds::Queue;
-use crate::state::{self, Place, Waiting};
+use crate::state::{self, Place, Spot, Waiting, spots};
 
 /// A task that moves against the order of the reads is missed once at most; the third pass is for its next move.
 const PASSES: usize = 3;
@@ -72,13 +72,8 @@ impl Inner {
 
     /// In the order in which a copy moves.
     async fn copy_of_run(&self, queue: &Queue, id: &TaskId, run_min: u32) -> Result<Option<Found>, ApiError> {
-        let names = &self.broker.names;
-        let (delay, tasks) = (names.delay_stream(&queue.name), names.tasks_stream(&queue.name));
-        let mut places = vec![(&delay, names.delay_at(id), Place::Scheduled, None)];
-        places.extend(queue.lanes.iter().map(|lane| (&delay, names.delay_due(id, *lane), Place::Queue, Some(*lane))));
-        places.extend(queue.lanes.iter().map(|lane| (&tasks, names.task(id, *lane), Place::Queue, Some(*lane))));
-        for (stream, subject, place, lane) in places {
-            let Some(stored) = read::last_on_subject(&self.broker, stream, &subject).await? else { continue };
+        for Spot { stream, subject, place, lane } in spots(&self.broker.names, queue, id) {
+            let Some(stored) = read::last_on_subject(&self.broker, &stream, &subject).await? else { continue };
             let found = Found::read(&stored, place, lane.or_else(|| target_lane(&stored)))?;
             if found.copy.generation.run >= run_min {
                 return Ok(Some(found));
