@@ -54,7 +54,7 @@ pub(crate) struct Inner {
     pub(crate) lists: Semaphore,
     pub(crate) cancels: Arc<Semaphore>,
     pub(crate) bulk_cancels: Arc<Semaphore>,
-    watches: Arc<Semaphore>,
+    pub(crate) watches: Arc<Semaphore>,
 }
 
 /// What a submit came to.

@@ -9,8 +9,10 @@ use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::bounds::Bound;
 use crate::error::{ApiError, Code};
 use crate::limits::{LARGE_BYTES_MAX, LARGE_RETRY_AFTER_MS};
+use crate::places::taken_of;
 
 /// The unit that is counted in: a semaphore cannot count to very many.
 const UNIT_BYTES: usize = 64 * 1024;
@@ -33,6 +35,11 @@ pub(crate) struct Held {
 impl Large {
     pub(crate) fn new() -> Self {
         Self { left: Arc::new(Semaphore::new(UNITS)) }
+    }
+
+    /// How much of it is held.
+    pub(crate) fn used(&self) -> Bound {
+        taken_of("large_bytes_max", &self.left, LARGE_BYTES_MAX, UNIT_BYTES)
     }
 
     /// Nothing yet.

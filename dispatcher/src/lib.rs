@@ -77,6 +77,7 @@ mod list;
 mod marks;
 mod metrics;
 mod output;
+mod places;
 mod publish;
 mod queues;
 mod room;

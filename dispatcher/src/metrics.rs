@@ -39,6 +39,8 @@ pub(crate) struct Metrics {
     oldest_age: Gauge<f64>,
     used: Gauge<u64>,
     limit: Gauge<u64>,
+    places_used: Gauge<u64>,
+    places_limit: Gauge<u64>,
     operations_bytes: Gauge<u64>,
     operations_bytes_max: Gauge<u64>,
     connected: Gauge<u64>,
@@ -77,6 +79,8 @@ impl Metrics {
             oldest_age: meter.f64_gauge("workfleet.queue.oldest_age").with_unit("s").build(),
             used: meter.u64_gauge("workfleet.queue.used").build(),
             limit: meter.u64_gauge("workfleet.queue.limit").build(),
+            places_used: meter.u64_gauge("workfleet.dispatcher.used").build(),
+            places_limit: meter.u64_gauge("workfleet.dispatcher.limit").build(),
             operations_bytes: meter.u64_gauge("workfleet.operation.stored_size").with_unit("By").build(),
             operations_bytes_max: meter.u64_gauge("workfleet.operation.stored_size_max").with_unit("By").build(),
             callers_refused: meter.u64_counter("workfleet.auth.rejected").with_unit("{request}").build(),
@@ -169,6 +173,15 @@ impl Metrics {
             let attributes = [KeyValue::new("queue", queue.to_string()), KeyValue::new("limit", bound.limit)];
             self.used.record(bound.used, &attributes);
             self.limit.record(bound.max, &attributes);
+        }
+    }
+
+    /// How much of this process's own bounds is used.
+    pub(crate) fn places(&self, places: &[Bound]) {
+        for place in places {
+            let attributes = [KeyValue::new("limit", place.limit)];
+            self.places_used.record(place.used, &attributes);
+            self.places_limit.record(place.max, &attributes);
         }
     }
 

@@ -9,8 +9,10 @@ use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::bounds::Bound;
 use crate::error::{ApiError, Code};
 use crate::limits::{BROKER_RETRY_AFTER_MS, SUBMITS_BYTES_MAX};
+use crate::places::taken_of;
 
 /// The unit that is counted in, and the least that a submit counts.
 const UNIT_BYTES: usize = 1_024;
@@ -33,6 +35,11 @@ pub(crate) struct Share {
 impl Unsent {
     pub(crate) fn new() -> Self {
         Self { left: Arc::new(Semaphore::new(SUBMITS_BYTES_MAX / UNIT_BYTES)) }
+    }
+
+    /// How much of it is held.
+    pub(crate) fn used(&self) -> Bound {
+        taken_of("submits_bytes_max", &self.left, SUBMITS_BYTES_MAX, UNIT_BYTES)
     }
 
     /// Room for a payload of so many bytes.

@@ -61,6 +61,7 @@ async fn measure(dispatcher: &Dispatcher) {
         ticks.tick().await;
         let connected = dispatcher.broker().is_connected();
         dispatcher.metrics().broker(connected);
+        dispatcher.metrics().places(&dispatcher.inner().places());
         match dispatcher.inner().kinds.names().await {
             Ok(names) => drop(join_all(names.iter().map(|name| measure_queue(dispatcher, name))).await),
             Err(error) => tracing::debug!(%error, "the queues cannot be measured now"),

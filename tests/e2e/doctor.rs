@@ -224,6 +224,8 @@ async fn a_queue_near_its_bound_is_warned_of_and_a_key_that_may_not_look_is_told
         };
         text.contains("workfleet_queue_used{").then(|| {
             assert!(is_told("workfleet_queue_used{", " 8") && is_told("workfleet_queue_limit{", " 10"), "{text}");
+            let places = text.lines().filter(|line| line.starts_with("workfleet_dispatcher_limit{"));
+            assert!(places.clone().count() == 9 && places.clone().all(|line| !line.ends_with(" 0")), "{text}");
         })
     })
     .await;

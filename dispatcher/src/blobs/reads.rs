@@ -13,8 +13,10 @@ use futures::{Stream, StreamExt as _};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::timeout;
 
+use crate::bounds::Bound;
 use crate::error::{ApiError, Code};
 use crate::limits::{BLOBS_READ_MAX, LARGE_RETRY_AFTER_MS};
+use crate::places::taken;
 
 /// The places.
 #[derive(Debug)]
@@ -31,6 +33,11 @@ pub(super) struct ReadPlace {
 impl Reads {
     pub(crate) fn new() -> Self {
         Self { left: Arc::new(Semaphore::new(BLOBS_READ_MAX)) }
+    }
+
+    /// How many of them are taken.
+    pub(crate) fn used(&self) -> Bound {
+        taken("blobs_read_max", &self.left, BLOBS_READ_MAX)
     }
 
     /// A place.
