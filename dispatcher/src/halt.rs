@@ -144,12 +144,8 @@ impl Walk<'_> {
             HaltStep::ReadRecord => self.read_record().await,
             HaltStep::FindTask { run } => self.find(run).await,
             HaltStep::StoreEnd { expected, run } => self.store_end(expected, run).await,
-            HaltStep::PurgeDeadline => self.purge(&delay, [names.delay_deadline(self.id)]).await,
-            HaltStep::PurgeScheduled => self.purge(&delay, [names.delay_at(self.id)]).await,
-            HaltStep::PurgeDue => {
-                let due: Vec<String> = self.lanes().map(|lane| names.delay_due(self.id, lane)).collect();
-                self.purge(&delay, due).await
-            }
+            HaltStep::PurgeDeadline => self.purge(&delay, &names.delay_deadline(self.id)).await,
+            HaltStep::PurgeScheduled => self.purge(&delay, &names.delay_at(self.id)).await,
             HaltStep::PurgeQueued => {
                 let queued: Vec<String> = self.lanes().map(|lane| names.task(self.id, lane)).collect();
                 self.delete(&tasks, queued).await
@@ -214,11 +210,10 @@ impl Walk<'_> {
         }
     }
 
-    /// Exact subjects alone: for a wildcard the server may load whole blocks of the stream.
-    async fn purge(&self, stream: &str, subjects: impl IntoIterator<Item = String>) -> Result<HaltReply, ApiError> {
-        for subject in subjects {
-            ask::purge(&self.inner.broker, stream, &subject).await?;
-        }
+    /// An exact subject, which no consumer filters for: for a wildcard the server may load whole blocks of the stream, and a
+    /// consumer's floor would move past what it has not acknowledged (`docs/decisions/0018`).
+    async fn purge(&self, stream: &str, subject: &str) -> Result<HaltReply, ApiError> {
+        ask::purge(&self.inner.broker, stream, subject).await?;
         Ok(HaltReply::Done)
     }
 

@@ -63,7 +63,6 @@ impl Fleet {
                 world.broker.late.retain(|late| *late != publish);
                 world.broker.take(publish);
             }
-            Action::Slip(due) => world.land(due),
             Action::CloseWindows => {
                 world.left.forgets -= 1;
                 world.broker.forget();
@@ -270,13 +269,6 @@ impl World {
     fn move_due(&mut self, due: Due) {
         self.broker.due.retain(|other| *other != due);
         self.broker.enqueue(due.parcel, Origin::Sourced, due.twin);
-    }
-
-    /// What slipped through a purge arrives after all.
-    fn land(&mut self, due: Due) {
-        self.broker.slipped.retain(|other| *other != due);
-        let parcel = Parcel { after_halt: true, ..due.parcel };
-        self.broker.enqueue(parcel, Origin::Sourced, due.twin);
     }
 
     /// Whether a deadline lies behind.

@@ -24,8 +24,6 @@ pub(crate) struct Broker {
     pub(crate) schedule_sequence: u64,
     /// DELAY: what is due and not yet moved into TASKS.
     pub(crate) due: Vec<Due>,
-    /// What was purged from DELAY while the server moved it.
-    pub(crate) slipped: Vec<Due>,
     /// DELAY: the ids it remembers.
     pub(crate) delay_ids: Vec<Generation>,
     /// DELAY: the one timer that a task can have: its deadline, and its sequence.
@@ -213,14 +211,16 @@ impl Broker {
 
     /// Every copy, wherever it is.
     pub(crate) fn copies(&self) -> impl Iterator<Item = &Parcel> {
-        self.copies_but_slipped().chain(self.slipped.iter().map(|due| &due.parcel))
-    }
-
-    /// The same without what slipped through a purge and is on its way.
-    pub(crate) fn copies_but_slipped(&self) -> impl Iterator<Item = &Parcel> {
         let scheduled = self.scheduled.iter().map(|(parcel, _)| parcel);
         let due = self.due.iter().map(|due| &due.parcel);
         scheduled.chain(due).chain(self.tasks.iter().map(|queued| &queued.parcel))
+    }
+
+    /// Those that a halt takes away. What is due stays, and meets the record once it is in the queue.
+    pub(crate) fn copies_to_take(&self) -> impl Iterator<Item = &Parcel> {
+        let scheduled = self.scheduled.iter().map(|(parcel, _)| parcel);
+        let direct = self.tasks.iter().filter(|queued| queued.origin != Origin::Sourced);
+        scheduled.chain(direct.map(|queued| &queued.parcel))
     }
 
     /// Whether a copy is left anywhere.

@@ -20,8 +20,12 @@ pub(crate) enum Place {
     Ended,
 }
 
-/// Twice, for a copy may move against the reads.
+/// Three times, as the dispatcher does: a copy may move against the reads, once when it is handed back and once as a retry.
 pub(crate) const PLACES: &[Place] = &[
+    Place::Scheduled,
+    Place::Due,
+    Place::Queued,
+    Place::Ended,
     Place::Scheduled,
     Place::Due,
     Place::Queued,

@@ -51,8 +51,6 @@ pub(crate) enum HaltAct {
     GiveUp(usize),
     /// It may not store the end: there is no room.
     Refuse(usize),
-    /// It purges what is due while the server moves it.
-    Slip(usize),
     /// No worker hears of it.
     Unheard(usize),
     /// It dies.
@@ -79,9 +77,6 @@ impl Fleet {
             match step {
                 Some(HaltStep::StoreEnd { .. }) if world.left.unanswered > 0 => {
                     acts.extend([HaltAct::LoseAnswer(index), HaltAct::GiveUp(index)]);
-                }
-                Some(HaltStep::PurgeDue) if world.left.slips > 0 && !world.broker.due.is_empty() => {
-                    acts.push(HaltAct::Slip(index));
                 }
                 Some(HaltStep::TellWorkers) if world.left.unanswered > 0 => acts.push(HaltAct::Unheard(index)),
                 _ => {}
@@ -119,11 +114,6 @@ impl Fleet {
                     None => world.halters[index] = Halter::Idle,
                     Some(reply) => self.halt_on(world, index, reply),
                 }
-            }
-            HaltAct::Slip(index) => {
-                world.left.slips -= 1;
-                world.broker.slipped.append(&mut world.broker.due);
-                self.halt_on(world, index, HaltReply::Done);
             }
             HaltAct::Unheard(index) => {
                 world.left.unanswered -= 1;
@@ -196,7 +186,7 @@ impl Fleet {
         }
         match ended {
             Halted::Halted => {
-                let after = world.broker.copies_but_slipped().all(|parcel| parcel.after_halt);
+                let after = world.broker.copies_to_take().all(|parcel| parcel.after_halt);
                 world.broken.left_behind |= !after;
                 let cause = if timer > 0 { Cause::Expired } else { Cause::Cancelled };
                 world.acknowledged = Some(cause.state());
@@ -240,7 +230,6 @@ impl World {
         match step {
             HaltStep::PurgeDeadline => broker.timer = None,
             HaltStep::PurgeScheduled => broker.scheduled = None,
-            HaltStep::PurgeDue => broker.due.clear(),
             HaltStep::PurgeQueued => broker.tasks.clear(),
             HaltStep::DeleteLetter { run } => broker.dead = broker.dead.filter(|letter| letter.run >= run),
             HaltStep::TellWorkers => self.tell_workers(),

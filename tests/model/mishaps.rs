@@ -20,8 +20,6 @@ pub(crate) struct Mishaps {
     pub(crate) cancels: u8,
     /// A dispatcher dies in the middle of a redrive, a cancel or an expiry.
     pub(crate) aborts: u8,
-    /// What is due is purged while the server moves it, which it does all the same.
-    pub(crate) slips: u8,
     /// The windows of message ids close.
     pub(crate) forgets: u8,
     /// A publish is refused: its stream is full.

@@ -65,7 +65,6 @@ pub(crate) const CALM: Mishaps = Mishaps {
     redrives: 0,
     cancels: 0,
     aborts: 0,
-    slips: 0,
     forgets: 0,
     refusals: 0,
 };

@@ -124,7 +124,7 @@ pub(crate) const STARTS: &str = "handlers start no more often than attempts and 
 pub(crate) const HALT_HOLDS: &str =
     "nothing is recorded after an acknowledged cancel or expiry, and no letter lies there";
 /// Rule 11.
-pub(crate) const LEFT_BEHIND: &str = "an acknowledged cancel leaves no copy that was there before it";
+pub(crate) const LEFT_BEHIND: &str = "an acknowledged cancel leaves no copy that was there before it, but what was due";
 /// Rule 11.
 pub(crate) const FOUND: &str = "a cancel finds a task that is there";
 /// Rule 11.

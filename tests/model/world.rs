@@ -121,8 +121,6 @@ pub(crate) enum Action {
     MoveTwice(Due),
     /// A publish arrives that nobody waits for.
     Arrive(Publish),
-    /// What slipped through a purge arrives in the queue.
-    Slip(Due),
     /// The broker forgets all message ids.
     CloseWindows,
     /// The next deadline passes.
@@ -242,7 +240,6 @@ impl World {
                 actions.push(Action::MoveTwice(*due));
             }
         }
-        actions.extend(self.broker.slipped.iter().map(|due| Action::Slip(*due)));
         actions.extend(self.broker.late.iter().map(|publish| Action::Arrive(*publish)));
         // No publish is on its way for as long as the windows are open.
         if self.left.forgets > 0 && self.broker.late.is_empty() {

@@ -3,10 +3,12 @@
 //!
 //! Raw schedules on the streams that `provision` has made, counted at the queue by sequence: a copy that was stored twice
 //! has two. The server may do that to what has left the queue already, up to what its consumer between the two streams
-//! holds unacknowledged (`docs/decisions/0018`); so there is also a case with real tasks and workers, which look first.
+//! holds unacknowledged (`docs/decisions/0018`); so there is also a case with real tasks and workers, which look first. Others end
+//! tasks that are due, which must harm none that wait beside them.
 //! Redeliveries of one stored copy are another matter, and counted apart. The cases that have found most are part of `make
 //! test`; `make sourcing` runs all, with more schedules and more blows. Each prints a line.
 
+mod halted;
 mod looked;
 mod schedules;
 
@@ -73,7 +75,11 @@ fn each_arrived(count: &Count) {
 }
 
 async fn three() -> Fleet<Cluster> {
-    fleet().start_on(Cluster::builder()).await
+    three_of(fleet()).await
+}
+
+async fn three_of(fleet: FleetBuilder) -> Fleet<Cluster> {
+    fleet.start_on(Cluster::builder()).await
 }
 
 async fn kill_leader_of(fleet: &mut Fleet<Cluster>, stream: &str) {

@@ -34,8 +34,8 @@ impl Cause {
 pub enum HaltStep {
     /// Read the record, from the leader. Answered by [`HaltReply::Record`].
     ReadRecord,
-    /// Look for the task where it can be: scheduled, due, queued, and then in its record, twice in this order, for a copy may move
-    /// against it. Answered by [`HaltReply::Task`].
+    /// Look for the task where it can be: scheduled, due, queued, and then in its record, three times in this order, for a copy
+    /// may move against it. Answered by [`HaltReply::Task`].
     ///
     /// For [`Cause::Expired`] a run whose deadline is another one, or none, counts as [`Existence::Absent`]. From the second
     /// run on that is the deadline of the mark that was read, and only a copy of that run counts: another may be a leftover.
@@ -52,10 +52,10 @@ pub enum HaltStep {
     },
     /// Purge the schedule of its deadline, unless it is what fired.
     PurgeDeadline,
-    /// Purge its schedule.
+    /// Purge its schedule. What is due of it already stays, and meets the record once it is in the queue: the server takes
+    /// whatever is taken away there for the acknowledgement of all that is due before it, which may be stored nowhere else yet
+    /// (`docs/decisions/0018-what-servers-do-to-copies.md`).
     PurgeScheduled,
-    /// Purge what is due of it.
-    PurgeDue,
     /// Take out what waits of it, or runs: by sequence, since a purge makes the server forget what the same worker holds beside it
     /// (`docs/decisions/0018-what-servers-do-to-copies.md`).
     PurgeQueued,
@@ -181,8 +181,7 @@ impl Halt {
             HaltStep::ReadRecord | HaltStep::FindTask { .. } => Some(step),
             HaltStep::StoreEnd { .. } => Some(HaltStep::PurgeDeadline),
             HaltStep::PurgeDeadline => Some(HaltStep::PurgeScheduled),
-            HaltStep::PurgeScheduled => Some(HaltStep::PurgeDue),
-            HaltStep::PurgeDue => Some(HaltStep::PurgeQueued),
+            HaltStep::PurgeScheduled => Some(HaltStep::PurgeQueued),
             HaltStep::PurgeQueued if self.run > 1 => Some(HaltStep::DeleteLetter { run: self.run }),
             HaltStep::PurgeQueued | HaltStep::DeleteLetter { .. } => Some(HaltStep::TellWorkers),
             HaltStep::TellWorkers => None,
@@ -224,7 +223,6 @@ mod tests {
             HaltReply::Done,
             HaltReply::Done,
             HaltReply::Done,
-            HaltReply::Done,
         ];
         let (steps, halted) = walk(Cause::Cancelled, &replies);
         assert_eq!(
@@ -235,7 +233,6 @@ mod tests {
                 HaltStep::StoreEnd { expected: 0, run: 1 },
                 HaltStep::PurgeDeadline,
                 HaltStep::PurgeScheduled,
-                HaltStep::PurgeDue,
                 HaltStep::PurgeQueued,
                 HaltStep::TellWorkers,
             ]
@@ -258,10 +255,10 @@ mod tests {
     fn a_redriven_task_is_halted_at_its_mark_and_its_old_letter_goes() {
         let mark = HaltReply::Record(Some((Recorded { state: State::Queued, run: 2 }, 9)));
         let done = HaltReply::Done;
-        let replies = [mark, HaltReply::Task(Existence::Present), done, done, done, done, done, done];
+        let replies = [mark, HaltReply::Task(Existence::Present), done, done, done, done, done];
         let (steps, _) = walk(Cause::Expired, &replies);
         assert_eq!(steps[1..3], [HaltStep::FindTask { run: 2 }, HaltStep::StoreEnd { expected: 9, run: 2 }]);
-        assert_eq!(steps[7], HaltStep::DeleteLetter { run: 2 });
+        assert_eq!(steps[6], HaltStep::DeleteLetter { run: 2 });
     }
 
     #[test]
