@@ -120,7 +120,8 @@ pub const EXPIRED_PENDING_MAX: u32 = 4_096;
 pub const EXPIRED_ACK_WAIT: Duration = Duration::from_secs(30);
 /// How long a dispatcher works on one deadline before it gives it back. Shorter than [`EXPIRED_ACK_WAIT`].
 pub const EXPIRE_TIME_MAX: Duration = Duration::from_secs(20);
-/// When one that it gave back comes again.
+/// When one that it gave back comes again, as the broker did not answer. Until then it counts towards
+/// [`EXPIRED_PENDING_MAX`], so that whatever is put off for longer gets a timer anew instead.
 pub const EXPIRE_AGAIN: Duration = Duration::from_secs(1);
 /// Longest that one request for deadlines waits at the broker.
 pub const EXPIRE_PULL_TIME: Duration = Duration::from_secs(10);
@@ -230,6 +231,8 @@ pub const BROKER_TIMEOUT: Duration = Duration::from_secs(5);
 pub const ROOM_ANSWER_TIMEOUT: Duration = Duration::from_secs(4);
 /// How long a submit may wait to learn whether there is room, waiting behind others included.
 pub const ROOM_CHECK_TIMEOUT: Duration = Duration::from_secs(5);
+/// What a task takes in its stream beside its envelope: subject, headers and claim check, generously.
+pub const TASK_HEADERS_BYTES: usize = 1_024;
 /// When a caller that met a full queue should come again.
 pub const QUEUE_FULL_RETRY_AFTER_MS: u64 = 1_000;
 /// When a caller that met a lost broker should come again.

@@ -9,7 +9,7 @@ use opentelemetry::Context;
 use prost::Message as _;
 use workfleet_link::broker::Broker;
 use workfleet_link::pipeline::{Pipeline, Publish, PublishError, Stored};
-use workfleet_link::read::{self, ReadError, StoredMessage};
+use workfleet_link::read::{self, ReadError};
 use workfleet_link::telemetry::trace;
 use workfleet_link::time::{now_ms, rfc3339_ms};
 use workfleet_proto::id::TaskId;
@@ -52,7 +52,7 @@ impl Publisher {
     /// See [`PublishError`].
     pub(crate) async fn timer(&self, id: &TaskId, deadline_ms: i64) -> Result<Stored, PublishError> {
         let names = &self.broker.names;
-        self.store(&names.delay_stream(&id.queue()), timer_message(names, id, deadline_ms)).await
+        self.store(&names.delay_stream(&id.queue()), Timer::new(deadline_ms).message(names, id)).await
     }
 
     /// The same, in the place of the one with this sequence alone; 0: there is none.
@@ -61,8 +61,19 @@ impl Publisher {
     /// See [`PublishError`].
     pub(crate) async fn timer_at(&self, id: &TaskId, deadline_ms: i64, expected: u64) -> Result<Stored, PublishError> {
         let names = &self.broker.names;
-        let message = timer_message(names, id, deadline_ms);
+        let message = Timer::new(deadline_ms).message(names, id);
         self.store(&names.delay_stream(&id.queue()), Publish { expected_sequence: Some(expected), ..message }).await
+    }
+
+    /// Stores a timer that has fired once more, to fire again at that time. Only where the task has none by now: another is
+    /// later than this one, and stays.
+    ///
+    /// # Errors
+    /// [`PublishError::Lost`] when it has one; otherwise see [`PublishError`].
+    pub(crate) async fn timer_again(&self, id: &TaskId, timer: Timer, fires_ms: i64) -> Result<Stored, PublishError> {
+        let names = &self.broker.names;
+        let message = Publish { expected_sequence: Some(0), ..timer.message_at(names, id, fires_ms) };
+        self.store(&names.delay_stream(&id.queue()), message).await
     }
 
     /// The same as [`timer`](Self::timer) where another submit of the task may have stored it. All of them go by the
@@ -74,15 +85,13 @@ impl Publisher {
     pub(crate) async fn shared_timer(&self, id: &TaskId, deadline_ms: i64) -> Result<Option<u64>, NoTimer> {
         let names = &self.broker.names;
         let stream = names.delay_stream(&id.queue());
-        let mut message = timer_message(names, id, deadline_ms);
+        let mut message = Timer::new(deadline_ms).message(names, id);
         for _ in 0..IN_FLIGHT_TRIES_MAX {
             let there = read::last_on_subject(&self.broker, &stream, &message.subject).await?;
             // One that was set long ago says that its task was stored long ago, which it was not.
             let is_new = |set_ms: i64| now_ms().saturating_sub(set_ms) < TIMER_NEW_MS;
-            let is_same = |there: &StoredMessage| {
-                deadline_of(&there.headers) == Some(deadline_ms) && set_ms_of(&there.headers).is_some_and(is_new)
-            };
-            if there.as_ref().is_some_and(is_same) {
+            let is_same = |there: Timer| there.deadline_ms == deadline_ms && there.set_ms.is_some_and(is_new);
+            if there.as_ref().and_then(|there| Timer::read(&there.headers)).is_some_and(is_same) {
                 return Ok(None);
             }
             message.expected_sequence = Some(there.map_or(0, |there| there.sequence));
@@ -118,14 +127,46 @@ impl Publisher {
 /// For how long a timer is taken for that of a submit which is under way.
 const TIMER_NEW_MS: i64 = 5_000;
 
-/// The deadline that a timer is for.
-pub(crate) fn deadline_of(headers: &HeaderMap) -> Option<i64> {
-    headers.get(header::DEADLINE_MS)?.as_str().parse().ok()
+/// The timer of a deadline, also once it has fired.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Timer {
+    pub(crate) deadline_ms: i64,
+    /// When it was set; nothing in those of earlier versions.
+    pub(crate) set_ms: Option<i64>,
+    /// Whether it has fired before, and nobody knew the task.
+    pub(crate) has_looked: bool,
 }
 
-/// When a timer was set; nothing in those of earlier versions.
-pub(crate) fn set_ms_of(headers: &HeaderMap) -> Option<i64> {
-    headers.get(header::SET_MS)?.as_str().parse().ok()
+impl Timer {
+    fn new(deadline_ms: i64) -> Self {
+        Self { deadline_ms, set_ms: Some(now_ms()), has_looked: false }
+    }
+
+    /// Nothing where the headers are not those of a timer.
+    pub(crate) fn read(headers: &HeaderMap) -> Option<Self> {
+        let ms = |name: &str| headers.get(name)?.as_str().parse().ok();
+        let has_looked = headers.get(header::LOOKED).is_some();
+        Some(Self { deadline_ms: ms(header::DEADLINE_MS)?, set_ms: ms(header::SET_MS), has_looked })
+    }
+
+    fn message(self, names: &Names, id: &TaskId) -> Publish {
+        self.message_at(names, id, self.deadline_ms)
+    }
+
+    /// It has no message id: a redrive stores another one for the same task.
+    fn message_at(self, names: &Names, id: &TaskId, fires_ms: i64) -> Publish {
+        let mut message = Publish::new(names.delay_deadline(id), Bytes::new());
+        message.headers.insert(header::DEADLINE_MS, self.deadline_ms.to_string());
+        if let Some(set_ms) = self.set_ms {
+            message.headers.insert(header::SET_MS, set_ms.to_string());
+        }
+        if self.has_looked {
+            message.headers.insert(header::LOOKED, "1");
+        }
+        message.headers.insert(header::SCHEDULE, format!("@at {}", rfc3339_ms(fires_ms)));
+        message.headers.insert(header::SCHEDULE_TARGET, names.delay_expired(id));
+        message
+    }
 }
 
 /// Why a timer is not stored.
@@ -151,16 +192,6 @@ impl NoTimer {
             Self::Refused(error) => error.into(),
         }
     }
-}
-
-/// The timer of a deadline. It has no message id: a redrive stores another one for the same task.
-fn timer_message(names: &Names, id: &TaskId, deadline_ms: i64) -> Publish {
-    let mut message = Publish::new(names.delay_deadline(id), Bytes::new());
-    message.headers.insert(header::DEADLINE_MS, deadline_ms.to_string());
-    message.headers.insert(header::SET_MS, now_ms().to_string());
-    message.headers.insert(header::SCHEDULE, format!("@at {}", rfc3339_ms(deadline_ms)));
-    message.headers.insert(header::SCHEDULE_TARGET, names.delay_expired(id));
-    message
 }
 
 /// What a caller is told of a task that could not be stored.

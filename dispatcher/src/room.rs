@@ -32,6 +32,8 @@ pub(crate) struct Room {
 enum Bound {
     Results,
     Scheduled,
+    /// What waits and runs. The stream refuses by itself what is too much; it is asked where that would be too late.
+    Tasks,
     /// Retries, which nobody refuses: a queue whose tasks all fail must stop taking new ones before they fill the
     /// broker, or no queue could store anything any more.
     Retries,
@@ -137,13 +139,30 @@ impl Room {
         tokio::time::timeout(ROOM_CHECK_TIMEOUT, check).await.unwrap_or_else(|_| Err(silent(queue)))
     }
 
-    async fn check_bound(&self, queue: &Queue, bound: Bound, bytes: u64) -> Result<(), ApiError> {
-        let counter = self.counter(queue, bound);
-        let left = match counter.take(bytes) {
-            Some(left) => left?,
-            None => self.ask(queue, bound, bytes, &counter).await?,
+    /// Whether there is room among the queue's tasks for one more, whose message has so many bytes. Others may take it before
+    /// that is stored.
+    ///
+    /// # Errors
+    /// When there is none, or the broker does not answer.
+    pub(crate) async fn check_task(&self, queue: &Queue, bytes: u64) -> Result<(), ApiError> {
+        let check = async {
+            let left = self.left(queue, Bound::Tasks, bytes).await?;
+            if left.tasks > 0 && left.bytes > bytes { Ok(()) } else { Err(full(queue, Bound::Tasks, left)) }
         };
+        tokio::time::timeout(ROOM_CHECK_TIMEOUT, check).await.unwrap_or_else(|_| Err(silent(queue)))
+    }
+
+    async fn check_bound(&self, queue: &Queue, bound: Bound, bytes: u64) -> Result<(), ApiError> {
+        let left = self.left(queue, bound, bytes).await?;
         if left.tasks > 0 && left.bytes > 0 { Ok(()) } else { Err(full(queue, bound, left)) }
+    }
+
+    async fn left(&self, queue: &Queue, bound: Bound, bytes: u64) -> Result<Left, ApiError> {
+        let counter = self.counter(queue, bound);
+        match counter.take(bytes) {
+            Some(left) => left,
+            None => self.ask(queue, bound, bytes, &counter).await,
+        }
     }
 
     fn counter(&self, queue: &Queue, bound: Bound) -> Arc<Counter> {
@@ -161,6 +180,7 @@ impl Room {
             match bound {
                 Bound::Results => self.results_left(queue).await,
                 Bound::Scheduled => self.scheduled_left(queue).await,
+                Bound::Tasks => self.tasks_left(queue).await,
                 Bound::Retries => self.retries_left(queue).await,
                 Bound::Deadlines => self.deadlines_left(queue).await,
             }
@@ -190,6 +210,13 @@ impl Room {
         let max = queue.settings.deadlines_max;
         let held = if is_near(max, held) { ask::deadlines(&self.broker, &queue.name).await? } else { held };
         Ok(Left { tasks: u64::try_from(max).unwrap_or(0).saturating_sub(held), ..Left::ENDLESS })
+    }
+
+    async fn tasks_left(&self, queue: &Queue) -> Result<Left, ApiError> {
+        let state = ask::stream(&self.broker, &self.broker.names.tasks_stream(&queue.name)).await?;
+        let left = |max: i64, held: u64| u64::try_from(max).unwrap_or(0).saturating_sub(held);
+        let settings = &queue.settings;
+        Ok(Left { tasks: left(settings.tasks_max, state.messages), bytes: left(settings.tasks_bytes_max, state.bytes) })
     }
 
     async fn retries_left(&self, queue: &Queue) -> Result<Left, ApiError> {
@@ -229,6 +256,7 @@ fn full(queue: &Queue, bound: Bound, left: Left) -> ApiError {
             let max = settings.scheduled_bytes_max;
             format!("the scheduled tasks of {name} fill their {max} bytes (scheduled_bytes_max)")
         }
+        Bound::Tasks => format!("the queue {name} is full"),
         Bound::Retries => {
             let max = settings.scheduled_bytes_max;
             format!("retries and scheduled tasks of {name} fill twice {max} bytes (scheduled_bytes_max)")

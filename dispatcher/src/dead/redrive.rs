@@ -179,8 +179,9 @@ impl Driving<'_> {
     }
 
     async fn store_mark(&mut self, expected: u64, run: u32) -> Result<RedriveReply, ApiError> {
-        // Whatever may be refused is done before anything is marked. So what another redrive has marked had its room.
-        self.check_timer_room().await?;
+        // Whatever may be refused is done before anything is marked. So what another redrive has marked had its room, unless
+        // others took it meanwhile.
+        self.check_room().await?;
         self.prepare().await?;
         self.may_have_marked = true;
         let (letter, plan) = self.letter()?;

@@ -9,10 +9,11 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use workfleet_dispatcher::{Code, Deadline, Dispatcher, Options};
 use workfleet_link::pipeline::Publish;
+use workfleet_link::read;
 use workfleet_link::time::{now_ms, rfc3339_ms};
 use workfleet_proto::id::TaskId;
 use workfleet_proto::names::header;
-use workfleet_proto::v1::State;
+use workfleet_proto::v1::{self, State};
 
 use crate::halting::{DELAY, TASKS, caller, record, recorded, store, submitted};
 use crate::place::{Place, eventually, wide};
@@ -21,31 +22,31 @@ fn within(time: Duration) -> Options {
     Options { deadline: Some(Deadline::In(time)), ..Options::default() }
 }
 
-fn soon() -> Options {
+pub(crate) fn soon() -> Options {
     within(Duration::from_secs(1))
 }
 
 /// What takes deadlines; it ends with this.
-struct Taker {
+pub(crate) struct Taker {
     stop: CancellationToken,
     running: JoinHandle<()>,
 }
 
 impl Taker {
-    fn start(dispatcher: &Dispatcher) -> Self {
+    pub(crate) fn start(dispatcher: &Dispatcher) -> Self {
         let (stop, dispatcher) = (CancellationToken::new(), dispatcher.clone());
         let stopped = stop.clone();
         Self { stop, running: tokio::spawn(async move { dispatcher.expire(stopped).await }) }
     }
 
     /// In order.
-    async fn stop(self) {
+    pub(crate) async fn stop(self) {
         self.stop.cancel();
         self.running.await.expect("no panic");
     }
 }
 
-async fn expired(place: &Place, id: &TaskId) {
+pub(crate) async fn expired(place: &Place, id: &TaskId) {
     let ended = async || record(place, id).await.filter(|record| record.state().is_end());
     let record = eventually("the task ends", ended).await;
     assert_eq!(record.state(), State::Expired);
@@ -53,20 +54,33 @@ async fn expired(place: &Place, id: &TaskId) {
     assert_eq!((failure.code.as_str(), record.deadline_ms.is_some()), ("expired", true));
 }
 
-/// A deadline is not acknowledged for as long as it is looked at, and then it is put off: so it is that for a while.
-async fn put_off(place: &Place) {
-    let mut looks = 0;
-    let looked_at = async || {
-        let asked = "$JS.API.CONSUMER.INFO.DELAY_thumbnail.EXPIRED";
-        let info = place.dispatcher.broker().client.request(asked, "".into()).await.ok()?;
-        let info: Value = serde_json::from_slice(&info.payload).ok()?;
-        looks = if info["num_ack_pending"].as_u64() == Some(1) { looks + 1 } else { 0 };
-        (looks > 50).then_some(())
-    };
-    eventually("the deadline is looked at", looked_at).await;
+/// The consumer of deadlines as it is, but for this.
+pub(crate) async fn consumer_with(place: &Place, ack_wait_s: u64, max_ack_pending: u64) {
+    let changed = json!({
+        "stream_name": DELAY,
+        "config": {
+            "durable_name": "EXPIRED", "filter_subject": "wf.delay.expired.thumbnail.>", "deliver_policy": "all",
+            "ack_policy": "explicit", "ack_wait": ack_wait_s * 1_000_000_000, "max_deliver": -1,
+            "max_ack_pending": max_ack_pending,
+        },
+    });
+    let jetstream = &place.dispatcher.broker().jetstream;
+    let updated: Value =
+        jetstream.request("CONSUMER.DURABLE.CREATE.DELAY_thumbnail.EXPIRED", &changed).await.expect("an answer");
+    assert!(updated.get("error").is_none(), "{updated}");
 }
 
-async fn done(place: &Place) {
+/// Another timer of the task, which fires at this time.
+pub(crate) fn timer_of(place: &Place, id: &TaskId, deadline_ms: i64, fires_ms: i64) -> Publish {
+    let names = &place.dispatcher.broker().names;
+    let mut timer = Publish::new(names.delay_deadline(id), Vec::new().into());
+    timer.headers.insert(header::DEADLINE_MS, deadline_ms.to_string());
+    timer.headers.insert(header::SCHEDULE, format!("@at {}", rfc3339_ms(fires_ms)));
+    timer.headers.insert(header::SCHEDULE_TARGET, names.delay_expired(id));
+    timer
+}
+
+pub(crate) async fn done(place: &Place) {
     let empty = async || (place.messages(DELAY).await == 0).then_some(());
     eventually("every deadline is acknowledged", empty).await;
 }
@@ -119,18 +133,7 @@ async fn two_dispatchers_share_the_deadlines_and_record_each_end_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deadline_that_a_dispatcher_died_with_is_given_out_again() {
     let place = Place::start("").await;
-    let jetstream = &place.dispatcher.broker().jetstream;
-    // As its consumer is, with less patience.
-    let shorter = json!({
-        "stream_name": DELAY,
-        "config": {
-            "durable_name": "EXPIRED", "filter_subject": "wf.delay.expired.thumbnail.>", "deliver_policy": "all",
-            "ack_policy": "explicit", "ack_wait": 2_000_000_000_u64, "max_deliver": -1, "max_ack_pending": 4096,
-        },
-    });
-    let updated: Value =
-        jetstream.request("CONSUMER.DURABLE.CREATE.DELAY_thumbnail.EXPIRED", &shorter).await.expect("an answer");
-    assert!(updated.get("error").is_none(), "{updated}");
+    consumer_with(&place, 2, 4_096).await;
     let id = submitted(&place, soon()).await;
     let client = async_nats::connect(&place.config("").url).await.expect("connected");
     let inbox = client.new_inbox();
@@ -153,12 +156,7 @@ async fn a_deadline_is_acknowledged_without_harm_where_its_task_has_ended_or_has
     recorded(&place, &ended, State::Completed, 1).await;
     let redriven = submitted(&place, within(Duration::from_secs(3_600))).await;
     // A timer that an earlier run has left.
-    let names = &place.dispatcher.broker().names;
-    let mut old = Publish::new(names.delay_deadline(&redriven), Vec::new().into());
-    old.headers.insert(header::DEADLINE_MS, (now_ms() - 5).to_string());
-    old.headers.insert(header::SCHEDULE, format!("@at {}", rfc3339_ms(now_ms())));
-    old.headers.insert(header::SCHEDULE_TARGET, names.delay_expired(&redriven));
-    store(&place, old).await;
+    store(&place, timer_of(&place, &redriven, now_ms() - 5, now_ms())).await;
     // And what is no deadline at all.
     store(&place, Publish::new("wf.delay.expired.thumbnail.x".to_owned(), Vec::new().into())).await;
     let taker = Taker::start(&place.dispatcher);
@@ -167,34 +165,6 @@ async fn a_deadline_is_acknowledged_without_harm_where_its_task_has_ended_or_has
     assert_eq!(record(&place, &ended).await.expect("a record").state(), State::Completed);
     assert!(record(&place, &redriven).await.is_none(), "its own deadline has not passed");
     assert_eq!(place.messages(TASKS).await, 2);
-    taker.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_task_that_is_stored_after_its_timer_has_fired_expires_all_the_same() {
-    let place = Place::start("").await;
-    let id = submitted(&place, soon()).await;
-    let copy = crate::halting::copy(&place, &id).await;
-    let stream = place.dispatcher.broker().jetstream.get_stream(TASKS).await.expect("a stream");
-    stream.purge().await.expect("not stored yet");
-    let taker = Taker::start(&place.dispatcher);
-    put_off(&place).await;
-    store(&place, copy).await;
-    expired(&place, &id).await;
-    done(&place).await;
-    taker.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_deadline_leaves_a_run_that_is_only_marked_and_comes_again() {
-    let place = Place::start("").await;
-    let id = submitted(&place, soon()).await;
-    let stream = place.dispatcher.broker().jetstream.get_stream(TASKS).await.expect("a stream");
-    stream.purge().await.expect("its redrive has not published it");
-    recorded(&place, &id, State::Queued, 2).await;
-    let taker = Taker::start(&place.dispatcher);
-    put_off(&place).await;
-    assert_eq!(record(&place, &id).await.expect("the mark").state(), State::Queued);
     taker.stop().await;
 }
 
@@ -239,9 +209,7 @@ async fn a_repeat_of_a_keyed_submit_keeps_the_first_deadline() {
     let again = place.dispatcher.submit(keyed(60)).await.expect("told").task;
     assert_eq!((&again.id, again.deadline), (&first.id, first.deadline));
     assert_eq!(place.messages(DELAY).await, 1, "one timer");
-    let envelope = workfleet_proto::v1::Envelope::decode(
-        crate::halting::copy(&place, &first.id.parse().expect("an id")).await.payload,
-    );
+    let envelope = v1::Envelope::decode(crate::halting::copy(&place, &first.id.parse().expect("an id")).await.payload);
     assert_eq!(envelope.expect("an envelope").deadline_ms, first.deadline.map(|at| at.0));
 }
 
@@ -264,7 +232,7 @@ async fn a_submit_that_goes_on_with_a_key_of_an_earlier_one_has_a_deadline_of_it
     let id = crate::halting::id_of(&first.expect("accepted").task);
     let broker = place.dispatcher.broker();
     let timer = || async {
-        let stored = workfleet_link::read::last_on_subject(broker, DELAY, &broker.names.delay_deadline(&id)).await;
+        let stored = read::last_on_subject(broker, DELAY, &broker.names.delay_deadline(&id)).await;
         stored.expect("an answer").map(|stored| stored.sequence)
     };
     let before = timer().await.expect("a timer");

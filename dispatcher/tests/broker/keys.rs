@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use prost::Message as _;
-use workfleet_dispatcher::{Code, Options, TaskView};
+use workfleet_dispatcher::{Code, Dispatcher, Options, Payload, Submit, TaskView};
 use workfleet_link::pipeline::{Pipeline, Publish};
 use workfleet_link::read;
 use workfleet_proto::id::TaskId;
@@ -61,6 +61,35 @@ async fn a_scheduled_task_that_outlives_its_key_is_neither_replaced_nor_doubled(
     assert!(key_record(&place, &id).await.is_some(), "the key is remembered again");
     refused(&place, 2, late()).await;
     assert_eq!((place.messages("DELAY_thumbnail").await, place.messages("TASKS_thumbnail").await), (1, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_bytes_are_the_same_task_also_once_their_contract_knows_more_of_them() {
+    let place = Place::start("").await;
+    let proto = place.mail_proto();
+    let queue = format!("[queue.mail]\nproto = {proto:?}");
+    place.provision(&queue).await;
+    // The second field is not known yet.
+    let submit = |height_px: u8| Submit {
+        queue: "mail".to_owned(),
+        payload: Payload::Protobuf(vec![8, 1, 16, height_px].into()),
+        ..wide(1, Some("order-1"), Options::default())
+    };
+    let first = place.dispatcher.submit(submit(2)).await.expect("accepted").task;
+    let text = std::fs::read_to_string(&proto).expect("a file");
+    std::fs::write(&proto, text.replace("width_px = 1;", "width_px = 1; uint32 height_px = 2;")).expect("a file");
+    place.provision(&queue).await;
+    let deployed = Dispatcher::connect(&place.config("")).await.expect("connected");
+    let again = deployed.submit(submit(2)).await.expect("the same").task;
+    assert_eq!((again.id.as_str(), place.messages("TASKS_mail").await), (first.id.as_str(), 1));
+    assert_eq!(deployed.submit(submit(3)).await.expect_err("another").code, Code::Conflict);
+    // As an earlier version has kept the key.
+    let id: TaskId = first.id.parse().expect("an id");
+    let record = v1::KeyRecord::decode(key_record(&place, &id).await.expect("a record")).expect("a record");
+    assert_eq!(record.payload_bytes_sha256.len(), 32);
+    let earlier = v1::KeyRecord { payload_bytes_sha256: Bytes::new(), ..record };
+    store(&place, place.dispatcher.broker().names.key(&id), earlier.encode_to_vec().into()).await;
+    assert_eq!(deployed.submit(submit(2)).await.expect_err("it cannot be known").code, Code::Conflict);
 }
 
 #[tokio::test(flavor = "multi_thread")]

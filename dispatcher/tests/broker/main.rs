@@ -19,6 +19,7 @@ mod marks;
 mod operations;
 mod place;
 mod provision;
+mod put_off;
 mod removal;
 mod retire;
 mod room;

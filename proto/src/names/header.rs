@@ -22,6 +22,8 @@ pub const TRACE: &str = "Wf-Trace";
 pub const DEADLINE_MS: &str = "Wf-Deadline-Ms";
 /// When a timer was set, milliseconds since the Unix epoch: the task is stored right after it.
 pub const SET_MS: &str = "Wf-Set-Ms";
+/// Present: this timer has fired before, and nobody knew the task.
+pub const LOOKED: &str = "Wf-Looked";
 /// The id by which JetStream recognises a repeated publish.
 pub const MESSAGE_ID: &str = "Nats-Msg-Id";
 /// Compare-and-set: the last sequence on the subject.

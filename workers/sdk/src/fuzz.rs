@@ -70,7 +70,7 @@ fn opening(held: &Held) -> Opening {
         ran.hand_back(&names, Duration::ZERO),
         ran.hand_back_unknown(&names, Duration::MAX),
     ];
-    let letter = records::dead_letter(ran.failed(failure), held, 3);
+    let letter = records::dead_letter(ran.failed(failure), held);
     let letters = std::iter::successors(Some(letter), records::smaller).take(9).collect();
     Opening {
         id: held.id.clone(),

@@ -180,8 +180,10 @@ fn kept(mut attempts: Vec<Attempt>) -> Vec<Attempt> {
     attempts.split_off(attempts.len().saturating_sub(ATTEMPTS_KEPT_MAX))
 }
 
-/// The record that keeps a failed task.
-pub(crate) fn dead_letter(result: v1::Result, held: &Held, dead_at_ms: i64) -> DeadLetter {
+/// The record that keeps a failed task. It died when its result says so, and not now: whoever completes a letter, perhaps
+/// a second time, writes the same.
+pub(crate) fn dead_letter(result: v1::Result, held: &Held) -> DeadLetter {
+    let dead_at_ms = result.ended_at_ms;
     let failure = result.failure.clone().unwrap_or_default();
     let reason = format!("{} in attempt {} of {}", failure.code, result.attempt, result.attempts_max);
     // A redriven run has children of its own; the result tells which this one had.
@@ -412,7 +414,7 @@ mod tests {
             assert_eq!(Envelope::decode(copy.payload).expect("an envelope").children, told);
         }
         assert_eq!(ran.completed(Output::Inline(Bytes::new()), "").children, told);
-        let letter = dead_letter(ran.failed(failure()), &held, 3);
+        let letter = dead_letter(ran.failed(failure()), &held);
         assert_eq!(letter.result.map(|result| result.children), Some(told));
         assert_eq!(letter.envelope.map(|envelope| envelope.children), Some(Vec::new()));
     }
@@ -423,7 +425,7 @@ mod tests {
         held.envelope.blob = Some(Blob { name: "in.x".to_owned(), ..Default::default() });
         held.envelope.tenant = Some("wordy".to_owned());
         let ran = Ran { held: &held, worker: "w", started_at_ms: Some(1), ended_at_ms: 2, children: Vec::new() };
-        let letter = dead_letter(ran.failed(failure()), &held, 3);
+        let letter = dead_letter(ran.failed(failure()), &held);
         let smaller = super::smaller(&letter).expect("a smaller one");
         let envelope = smaller.envelope.as_ref().expect("what a redrive needs");
         assert_eq!((&envelope.blob, &envelope.tenant, envelope.attempts_max), (&held.envelope.blob, &None, 5));
@@ -435,7 +437,7 @@ mod tests {
     fn a_dead_letter_says_why_in_one_line() {
         let held = held();
         let ran = Ran { held: &held, worker: "w", started_at_ms: Some(1), ended_at_ms: 2, children: Vec::new() };
-        let letter = dead_letter(ran.failed(failure()), &held, 3);
+        let letter = dead_letter(ran.failed(failure()), &held);
         assert_eq!(letter.reason, "error in attempt 3 of 5");
         assert_eq!(letter.result.map(|result| result.state()), Some(State::Failed));
     }

@@ -19,7 +19,6 @@ use prost::Message as _;
 use workfleet_link::broker::Broker;
 use workfleet_link::pipeline::{Pipeline, Publish, PublishError, Stored};
 use workfleet_link::telemetry::trace;
-use workfleet_link::time::now_ms;
 use workfleet_proto::settlement::{Lease as LeaseState, Plan, Reply, Settlement, Step, dead_letter_id};
 use workfleet_proto::v1::{self, State};
 
@@ -228,7 +227,7 @@ impl Settling<'_> {
         let mut headers = HeaderMap::new();
         trace::inject(&span, &mut headers);
         let subject = self.settler.broker.names.dead(&self.held.id);
-        let mut letter = records::dead_letter(recorded.clone(), self.held, now_ms());
+        let mut letter = records::dead_letter(recorded.clone(), self.held);
         let message_id = Some(dead_letter_id(&self.held.id, recorded.run));
         let message = Publish { headers, message_id, ..Publish::new(subject, Bytes::new()) };
         let stored = loop {

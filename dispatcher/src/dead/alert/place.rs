@@ -15,6 +15,9 @@ use crate::dispatcher::Dispatcher;
 use crate::error::{ApiError, Code};
 
 const MINUTE_MS: i64 = 60_000;
+/// A letter that is stored so long after its task failed may be a repeat: one within two minutes of another is not stored. As
+/// far as clocks are in step.
+const LATE_MS: u64 = 60_000;
 /// How long after its end a minute is summed up: letters of it may be on their way from other dispatchers.
 const SUMMARY_LATE_MS: i64 = 5_000;
 
@@ -45,22 +48,21 @@ impl Places {
         letter: &Letter,
         is_new: bool,
     ) -> Result<Told, ApiError> {
-        let minute = letter.stored_at_ms.div_euclid(MINUTE_MS);
+        let died_in = letter.dead_at_ms.div_euclid(MINUTE_MS);
+        let is_late = letter.stored_at_ms.abs_diff(letter.dead_at_ms) >= LATE_MS;
+        // It may have been stored before, and told of in the minute in which it died.
+        if is_late && take(dispatcher, queue, alert, letter, died_in, 0).await?.is_some() {
+            return Ok(Told::Told);
+        }
+        let minute = if is_late { letter.stored_at_ms.div_euclid(MINUTE_MS) } else { died_in };
         if minute != self.minute {
             *self = Self { minute, ..Self::default() };
         }
         // One that was delivered before may have its place already.
         let first = if is_new { self.next } else { 0 };
-        for place in first..alert.per_minute {
-            let key = format!("dead/{queue}/{minute}/{place}");
-            match submit(dispatcher, alert, &key, say::letter(queue, alert, letter)).await {
-                Ok(()) => {
-                    self.next = self.next.max(place + 1);
-                    return Ok(Told::Told);
-                }
-                Err(error) if error.code == Code::Conflict => {}
-                Err(error) => return Err(error),
-            }
+        if let Some(place) = take(dispatcher, queue, alert, letter, minute, first).await? {
+            self.next = self.next.max(place + 1);
+            return Ok(Told::Told);
         }
         self.next = alert.per_minute;
         let left_ms = (minute + 1) * MINUTE_MS + SUMMARY_LATE_MS - now_ms();
@@ -92,6 +94,26 @@ impl Places {
             Ok(()) | Err(_) => Ok(Told::Told),
         }
     }
+}
+
+/// Takes the first free place of the minute from `first` on, or finds the letter's own; nothing where others have them all.
+async fn take(
+    dispatcher: &Dispatcher,
+    queue: &QueueName,
+    alert: &DeadAlert,
+    letter: &Letter,
+    minute: i64,
+    first: u32,
+) -> Result<Option<u32>, ApiError> {
+    for place in first..alert.per_minute {
+        let key = format!("dead/{queue}/{minute}/{place}");
+        match submit(dispatcher, alert, &key, say::letter(queue, alert, letter)).await {
+            Ok(()) => return Ok(Some(place)),
+            Err(error) if error.code == Code::Conflict => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(None)
 }
 
 /// The first sequence from `low` on that is not before `time_ms`. Each letter has one, whether it is still there or not, so

@@ -1,6 +1,7 @@
 //! What has to be there before the task of a redrive is published: its trace, its payload, its timer.
 
 use opentelemetry::Context;
+use prost::Message as _;
 use workfleet_link::blobs::{self, BlobInfo};
 use workfleet_link::pipeline::PublishError;
 use workfleet_link::read;
@@ -14,7 +15,7 @@ use workfleet_proto::v1::Blob;
 use super::super::plan::Source;
 use super::{Driving, refuse};
 use crate::error::ApiError;
-use crate::limits::DEADLINE_LATE_MAX;
+use crate::limits::{DEADLINE_LATE_MAX, TASK_HEADERS_BYTES};
 use crate::spans::{self, Span};
 
 /// What has to be there before the task is published.
@@ -79,13 +80,16 @@ impl Driving<'_> {
         Ok(RedriveReply::Timer(there.map_or(0, |there| there.sequence)))
     }
 
-    /// Refuses a deadline for which the queue has no room. One that takes another's place needs none.
-    pub(super) async fn check_timer_room(&self) -> Result<(), ApiError> {
+    /// Refuses what the queue has no room for: the task, or a deadline. One that takes another's place needs none.
+    pub(super) async fn check_room(&self) -> Result<(), ApiError> {
         let (_, plan) = self.letter()?;
+        let bytes = plan.envelope.encoded_len().saturating_add(TASK_HEADERS_BYTES);
+        let room = &self.inner.room;
+        room.check_task(self.queue, bytes as u64).await.map_err(|error| refuse::no_room(&error))?;
         if plan.envelope.deadline_ms.is_none() || self.has_timer {
             return Ok(());
         }
-        self.inner.room.check_deadline(self.queue).await.map_err(|error| refuse::no_room(&error))
+        room.check_deadline(self.queue).await.map_err(|error| refuse::no_room(&error))
     }
 
     /// The timer before the task, as with a submit.

@@ -9,12 +9,13 @@ use prost::Message as _;
 use tokio_util::sync::CancellationToken;
 use workfleet_dispatcher::Dispatcher;
 use workfleet_dispatcher::streams::ProvisionError;
+use workfleet_link::pipeline::Publish;
 use workfleet_link::read;
 use workfleet_link::time::now_ms;
 use workfleet_proto::kinds::webhook::WebhookRequest;
-use workfleet_proto::v1::Envelope;
+use workfleet_proto::v1::{DeadLetter, Envelope};
 
-use super::graves::{letter, lies};
+use super::graves::{letter, lies, store};
 use crate::place::{Place, eventually};
 
 const PER_MINUTE: u64 = 3;
@@ -35,6 +36,17 @@ async fn start() -> Place {
     lies(&place, &letter(100)).await;
     place.provision(&(alert("webhook") + &webhook())).await;
     place
+}
+
+/// A letter of a task that has failed so long ago.
+fn died_ago(number: u64, ago_ms: i64) -> DeadLetter {
+    DeadLetter { dead_at_ms: now_ms() - ago_ms, ..letter(number) }
+}
+
+/// Stores the letter once more, as a worker does after the one that had stored it died: its id is forgotten by then.
+async fn lies_again(place: &Place, letter: &DeadLetter) {
+    let id = letter.result.as_ref().expect("a result").id.parse().expect("an id");
+    store(place, Publish::new(place.dispatcher.broker().names.dead(&id), letter.encode_to_vec().into())).await;
 }
 
 /// Tells of dead letters, with one more dispatcher.
@@ -80,8 +92,8 @@ async fn each_letter_is_told_of_once_however_many_dispatchers_there_are_and_howe
     let place = start().await;
     minute_with_room().await;
     let tellers = [teller(&place).await, teller(&place).await];
-    lies(&place, &letter(1)).await;
-    lies(&place, &letter(2)).await;
+    lies(&place, &died_ago(1, 5)).await;
+    lies(&place, &died_ago(2, 5)).await;
     all_acknowledged(&place, 0).await;
     for teller in tellers {
         teller.cancel();
@@ -112,6 +124,27 @@ async fn each_letter_is_told_of_once_however_many_dispatchers_there_are_and_howe
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_letter_that_is_stored_again_long_after_its_task_failed_is_told_of_once() {
+    let place = start().await;
+    minute_with_room().await;
+    teller(&place).await;
+    // One whose worker died before it was stored at all, and one that was stored in time.
+    let (late, timely) = (died_ago(1, 3_600_000), died_ago(2, 55_000));
+    for letter in [&late, &timely] {
+        lies(&place, letter).await;
+    }
+    all_acknowledged(&place, 0).await;
+    assert_eq!(told(&place).await.len(), 2);
+    let is_late = async || (now_ms() - timely.dead_at_ms > 61_000).then_some(());
+    eventually("nobody who stores it now has just seen it fail", is_late).await;
+    for letter in [&timely, &late] {
+        lies_again(&place, letter).await;
+    }
+    all_acknowledged(&place, 0).await;
+    assert_eq!(told(&place).await.len(), 2, "nothing is new");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 #[ignore = "waits for a minute to be over: `make slow-test`"]
 async fn beyond_the_limit_of_a_minute_somebody_is_told_how_many_there_were() {
     assert_eq!(beyond_the_limit(1).await, LETTERS - PER_MINUTE);
@@ -132,7 +165,7 @@ async fn beyond_the_limit(tellers: usize) -> u64 {
         teller(&place).await;
     }
     for number in 0..LETTERS {
-        lies(&place, &letter(number)).await;
+        lies(&place, &died_ago(number, 5)).await;
     }
     eventually("the places are taken", async || (place.messages("TASKS_webhook").await == PER_MINUTE).then_some(()))
         .await;

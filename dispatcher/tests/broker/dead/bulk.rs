@@ -2,13 +2,14 @@
 
 use prost::Message as _;
 use workfleet_dispatcher::operations::ListOperations;
-use workfleet_dispatcher::{DeadFilter, DeadMany, DeadManyView, Letters, RedriveChanges};
+use workfleet_dispatcher::{DeadFilter, DeadMany, DeadManyView, Letters, Options, Payload, RedriveChanges, Submit};
 use workfleet_link::pipeline::Publish;
+use workfleet_proto::kinds::thumbnail::ThumbnailRequest;
 use workfleet_proto::v1::{Failure, State};
 
 use super::graves::{dies, is_dead, letter, marked, operator, queued, recorded, store};
 use crate::fill::id;
-use crate::place::{Place, eventually};
+use crate::place::{Place, eventually, wide};
 
 fn found(filter: DeadFilter) -> DeadMany {
     DeadMany { queue: "thumbnail".to_owned(), letters: Letters::Found(filter), reason: "a test".to_owned() }
@@ -89,6 +90,37 @@ async fn a_queue_that_is_full_midway_leaves_the_other_letters_and_says_so() {
     assert_eq!((view.done, view.problems.len()), (5, 25), "{view:?}");
     assert!(view.problems.iter().all(|problem| problem.code == "queue_full" && problem.task_id.is_some()));
     assert_eq!(place.messages("DEAD_thumbnail").await, 25);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redrive_that_a_full_queue_refuses_has_marked_nothing() {
+    for (settings, sizes) in [("tasks_max = 1", &[0][..]), ("tasks_bytes_max = 1048576", &[250_000, 20_000, 2_000, 0])]
+    {
+        let place = Place::start(settings).await;
+        for size in sizes {
+            let image = vec![0; *size].into();
+            let request = ThumbnailRequest { image, width_px: 1, height_px: 1, ..ThumbnailRequest::default() };
+            let payload = Payload::Protobuf(request.encode_to_vec().into());
+            while place
+                .dispatcher
+                .submit(Submit { payload: payload.clone(), ..wide(1, None, Options::default()) })
+                .await
+                .is_ok()
+            {}
+        }
+        for number in 0..40 {
+            dies(&place, &letter(number)).await;
+        }
+        let view = redriven(&place, &found(DeadFilter::default())).await;
+        assert_eq!((view.done, view.problems.len()), (0, 40), "{view:?}");
+        let one = place.dispatcher.redrive(&id(0), &RedriveChanges::default(), operator()).await.expect_err("full");
+        assert_eq!(one.code.name(), "queue_full");
+        assert!(one.detail.ends_with("is full; the dead letter is still there"), "{one}");
+        for number in 0..40 {
+            let (record, _) = recorded(&place, &id(number)).await.expect("a result");
+            assert_eq!(record.state(), State::Failed, "{settings}: {number}");
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -218,7 +218,7 @@ async fn attempts_that_were_used_up_by_dying_workers_fail_the_task_without_a_han
 async fn a_redelivery_whose_task_has_ended_is_only_acknowledged() {
     let fleet = Fleet::start().await;
     let id = fleet.submit(task(1)).await;
-    let record = workfleet_proto::v1::Result { id: id.to_string(), run: 1, ..Default::default() };
+    let record = workfleet_proto::v1::Result { id: id.to_string(), run: 1, ended_at_ms: 5, ..Default::default() };
     for (state, dead) in [(State::Completed, false), (State::Failed, true)] {
         let record = workfleet_proto::v1::Result { state: state.into(), ..record.clone() };
         let id = if dead { fleet.submit(task(1)).await } else { id.clone() };
@@ -231,7 +231,9 @@ async fn a_redelivery_whose_task_has_ended_is_only_acknowledged() {
         fleet.emptied().await;
         worker.stop().await;
         assert_eq!(fleet.ended(&id).await.state(), state);
-        assert_eq!(fleet.dead(&id).await.is_some(), dead, "{state:?}");
+        // Whoever completes the letter writes the same one.
+        let died = fleet.dead(&id).await.map(|letter| letter.dead_at_ms);
+        assert_eq!(died, dead.then_some(5), "{state:?}");
     }
 }
 
