@@ -65,7 +65,7 @@ pub(super) async fn cancel(inner: &Inner, many: CancelMany, caller: Caller) -> R
     let queue = inner.connected()?.kinds.queue(&many.queue).await?;
     let (ids, next) = wanted(inner, &queue, &many).await?;
     let mut done = CancelledMany { next, ..CancelledMany::default() };
-    let (halted, ids) = halt_all(inner, &queue, ids, &halting, &mut done).await;
+    let HaltedAll { halted, new: ids, is_held } = halt_all(inner, &queue, ids, &halting, &mut done).await;
     if !ids.is_empty() {
         let (action, count) = (Action::CancelMany, ids.len() as u64);
         let (queue, filter, reason) = (queue.name.clone(), many.filter(), halting.reason.clone());
@@ -74,7 +74,7 @@ pub(super) async fn cancel(inner: &Inner, many: CancelMany, caller: Caller) -> R
     if halted.is_empty() {
         return Ok(done);
     }
-    done.workers_unanswered = inner.tell(&queue, &halted, &halting).await?;
+    done.workers_unanswered = inner.tell(&queue, &halted, &halting, is_held).await?;
     Ok(done)
 }
 
@@ -171,24 +171,35 @@ async fn halt_one(inner: &Inner, queue: &Queue, id: TaskId, halting: &Halting, u
     }
 }
 
-/// Ends them, a bounded number at once; gives those whose workers are to be told, and those of them that were not cancelled
-/// before. A task that is recorded and may wait still is a problem, to be cancelled again: but the repeat finds it cancelled,
-/// so it is told and noted now or never.
+/// Those that are cancelled.
+#[derive(Default)]
+struct HaltedAll {
+    /// Of these the workers are to be told.
+    halted: Vec<TaskId>,
+    /// Those of them that were not cancelled before.
+    new: Vec<TaskId>,
+    /// Whether a handler held one of them.
+    is_held: bool,
+}
+
+/// Ends them, a bounded number at once. A task that is recorded and may wait still is a problem, to be cancelled again: but the
+/// repeat finds it cancelled, so it is told and noted now or never.
 async fn halt_all(
     inner: &Inner,
     queue: &Queue,
     ids: Vec<TaskId>,
     halting: &Halting,
     done: &mut CancelledMany,
-) -> (Vec<TaskId>, Vec<TaskId>) {
+) -> HaltedAll {
     let until = Instant::now() + CANCEL_MANY_TIME_MAX;
     let halts = ids.into_iter().map(|id| halt_one(inner, queue, id, halting, until));
     let mut halts = stream::iter(halts).buffer_unordered(CANCEL_MANY_CONCURRENT_MAX);
-    let (mut halted, mut new) = (Vec::new(), Vec::new());
+    let mut all = HaltedAll::default();
     while let Some(One { id, outcome, broken_off }) = halts.next().await {
         let is_new = match outcome {
-            Ok(Outcome { halted: Halted::Halted, is_new, .. }) => {
+            Ok(Outcome { halted: Halted::Halted, is_new, is_held, .. }) => {
                 done.cancelled += 1;
+                all.is_held |= is_held;
                 Some(is_new)
             }
             Ok(Outcome { halted: Halted::Ended(_), .. }) => {
@@ -207,11 +218,11 @@ async fn halt_all(
             }
         };
         if let Some(is_new) = is_new {
-            new.extend(is_new.then(|| id.clone()));
-            halted.push(id);
+            all.new.extend(is_new.then(|| id.clone()));
+            all.halted.push(id);
         }
     }
-    (halted, new)
+    all
 }
 
 #[cfg(test)]
