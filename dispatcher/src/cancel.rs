@@ -82,8 +82,7 @@ async fn cancel(
     let outcome = inner.halt(queue, id, &halting).await;
     let recorded_ms = match &outcome {
         Ok(_) => None,
-        // It may be recorded, and then it holds, whatever broke off behind it.
-        Err(_) => inner.read_result(queue, id).await.ok().flatten().as_ref().and_then(cancelled_at_ms),
+        Err(_) => recorded_ms(inner, queue, id).await,
     };
     let is_new = match &outcome {
         Ok(outcome) => outcome.halted == Halted::Halted && outcome.is_new,
@@ -108,6 +107,12 @@ async fn cancel(
 /// What is asked for, with the reason as it may stand in a record.
 fn halting(reason: &str, telling: Telling) -> Result<Halting, ApiError> {
     Ok(Halting { cause: Cause::Cancelled, deadline_ms: None, reason: operations::reason(reason)?, telling })
+}
+
+/// When it was recorded as cancelled, if that can be seen after a step that nobody has answered. Then it holds, whatever broke
+/// off behind it.
+async fn recorded_ms(inner: &Inner, queue: &Queue, id: &TaskId) -> Option<i64> {
+    inner.read_result(queue, id).await.ok().flatten().as_ref().and_then(cancelled_at_ms)
 }
 
 fn cancelled_at_ms(record: &v1::Result) -> Option<i64> {

@@ -8,7 +8,9 @@
 mod asker;
 mod find;
 mod grade;
+mod replicas;
 mod server;
+mod version;
 
 pub use grade::Grade;
 pub use server::{Server, SyncTime};
@@ -31,8 +33,8 @@ pub struct Examination {
     pub cluster_size: Option<u64>,
     /// The version of the server that answered.
     pub version: String,
-    /// On how many servers the least safe queue is; 0 without queues.
-    pub replicas: u32,
+    /// On how many servers the least safe stream is; 0 without queues; absent where not every stream could be read.
+    pub replicas: Option<u32>,
     /// What is on the broker.
     pub assets: Assets,
     /// The largest difference between this machine's clock and a server's, in milliseconds; positive where the server's

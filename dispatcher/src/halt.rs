@@ -59,6 +59,8 @@ pub(crate) struct Outcome {
     pub(crate) halted: Halted,
     /// Whether this halt has recorded the end, as far as can be known: an earlier one may have.
     pub(crate) is_new: bool,
+    /// Whether a handler held it when its end was recorded.
+    pub(crate) is_held: bool,
     /// Workers that have not confirmed in time.
     pub(crate) workers_unanswered: u32,
 }
@@ -79,6 +81,7 @@ impl Inner {
             record: None,
             found: None,
             is_new: false,
+            is_held: false,
             workers_unanswered: 0,
         };
         let outcome = walk.run().await;
@@ -106,6 +109,7 @@ struct Walk<'a> {
     /// As it was last found.
     found: Option<Found>,
     is_new: bool,
+    is_held: bool,
     workers_unanswered: u32,
 }
 
@@ -118,8 +122,8 @@ impl Walk<'_> {
                 Ok(step) => step,
                 Err(halted) => {
                     self.discard_payload(halted).await;
-                    let Self { is_new, workers_unanswered, .. } = self;
-                    return Ok(Outcome { halted, is_new, workers_unanswered });
+                    let Self { is_new, is_held, workers_unanswered, .. } = self;
+                    return Ok(Outcome { halted, is_new, is_held, workers_unanswered });
                 }
             };
             let reply = Box::pin(self.take(step)).await?;
@@ -193,10 +197,11 @@ impl Walk<'_> {
         Ok(HaltReply::Task(existence))
     }
 
-    async fn store_end(&self, expected: u64, run: u32) -> Result<HaltReply, ApiError> {
+    async fn store_end(&mut self, expected: u64, run: u32) -> Result<HaltReply, ApiError> {
         let Some(found) = &self.found else { return Ok(HaltReply::Unclear) };
         let heard = self.inner.read_event(self.queue, self.id).await?;
         let end = End { halting: self.halting, run, copy: &found.copy, heard: heard.as_ref(), now_ms: now_ms() };
+        self.is_held = end.cuts_off(self.queue);
         let names = &self.inner.broker.names;
         let mut message =
             Publish::new(names.result(self.id), Bytes::from(end.record(self.queue, self.id).encode_to_vec()));
@@ -259,7 +264,9 @@ impl Walk<'_> {
         match self.halting.telling {
             Telling::Later => {}
             Telling::Passing => self.inner.pass_on(self.queue, ids, self.halting).await?,
-            Telling::Asking => self.workers_unanswered = self.inner.tell(self.queue, ids, self.halting).await?,
+            Telling::Asking => {
+                self.workers_unanswered = self.inner.tell(self.queue, ids, self.halting, self.is_held).await?;
+            }
         }
         Ok(HaltReply::Done)
     }

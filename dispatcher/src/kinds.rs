@@ -65,6 +65,13 @@ impl Queue {
     }
 }
 
+/// What a schema was made of.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct SchemaKey {
+    hash: String,
+    service: String,
+}
+
 /// Every queue that was asked for lately.
 pub(crate) struct Kinds {
     broker: Broker,
@@ -74,8 +81,9 @@ pub(crate) struct Kinds {
     unknown: Mutex<HashMap<QueueName, Instant>>,
     /// Names that the broker gave no answer about a moment ago, or all who wait for it would find out one after the other.
     silent: Mutex<HashMap<QueueName, (Instant, ApiError)>>,
-    /// By hash; bytes under a hash never change.
-    schemas: Mutex<HashMap<String, KindSchema>>,
+    /// Bytes under a hash never change. One file may have the services of several queues, so the hash alone does not say
+    /// which messages are meant.
+    schemas: Mutex<HashMap<SchemaKey, KindSchema>>,
     /// Names of all queues, for answers that list what is known.
     listed: Mutex<Option<(Instant, Vec<QueueName>)>>,
     lookups: Semaphore,
@@ -162,9 +170,10 @@ impl Kinds {
         Ok(Some(Queue { name: name.clone(), settings, lanes, kind, read_at: Instant::now() }))
     }
 
-    /// The schema under a hash.
+    /// The schema of a service under a hash.
     async fn schema(&self, queue: &QueueName, service: &str, hash: &str) -> Result<Option<KindSchema>, ApiError> {
-        if let Some(schema) = lock(&self.schemas).get(hash) {
+        let key = SchemaKey { hash: hash.to_owned(), service: service.to_owned() };
+        if let Some(schema) = lock(&self.schemas).get(&key) {
             return Ok(Some(schema.clone()));
         }
         let Some(descriptors) = kinds::schema(&self.broker, queue, hash).await? else { return Ok(None) };
@@ -173,7 +182,7 @@ impl Kinds {
         if schemas.len() >= SCHEMAS_MAX {
             schemas.clear();
         }
-        schemas.insert(hash.to_owned(), schema.clone());
+        schemas.insert(key, schema.clone());
         Ok(Some(schema))
     }
 

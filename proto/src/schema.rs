@@ -122,6 +122,17 @@ pub enum SchemaError {
     /// Tasks that wait could not be read any more.
     #[error("incompatible with the schema that waiting tasks were written with: {0}")]
     Incompatible(String),
+    /// A schema is named by the hash of its descriptor set, so tasks of two services of one set could not be told apart.
+    #[error(
+        "the queue takes tasks of the service `{registered}` of this very descriptor set, and `{service}` is another: \
+         retire the queue first, or give each service a set of its own"
+    )]
+    OtherService {
+        /// The one that the queue has.
+        registered: String,
+        /// The one that was to take its place.
+        service: String,
+    },
     /// More than [`DESCRIPTORS_BYTES_MAX`].
     #[error("the descriptor set has {bytes} bytes; the limit is {DESCRIPTORS_BYTES_MAX} bytes: import less")]
     TooLarge {

@@ -133,6 +133,31 @@ async fn three_servers_are_graded_by_the_laziest_disk_and_only_when_all_are_seen
 }
 
 #[tokio::test]
+async fn the_grade_goes_by_what_streams_have_and_not_by_what_they_are_to_have() {
+    let folder = TempDir::new().expect("a folder");
+    let cluster = Cluster::builder().sync_always().start(folder.path()).await;
+    let desk = Desk::new(folder.path(), cluster.url(), SERVERS).await;
+    let system = cluster.url_of(0).replace("nats://", "nats://system:system@");
+    let graded = desk.doctor(&["--system-nats", &system]).await;
+    assert_eq!((&graded.document["grade"], &graded.document["replicas"]), (&json!("A"), &json!(3)), "{}", graded.text);
+
+    let jetstream = cluster.jetstream().await;
+    let info: Value = jetstream.request("STREAM.INFO.RESULTS_mail", &()).await.expect("an answer");
+    let mut config = info["config"].clone();
+    config["num_replicas"] = json!(1);
+    let changed: Value = jetstream.request("STREAM.UPDATE.RESULTS_mail", &config).await.expect("an answer");
+    assert_eq!(changed["config"]["num_replicas"], 1, "{changed}");
+    let scaled = eventually("the stream is on one server", async || {
+        let scaled = desk.doctor(&["--system-nats", &system]).await;
+        (scaled.document["replicas"] == 1).then_some(scaled)
+    })
+    .await;
+    assert_eq!((scaled.code, &scaled.document["grade"]), (Some(1), &json!("C")), "{}", scaled.text);
+    assert_eq!(scaled.document["queues"][0]["replicas"], 3, "what it is to have");
+    scaled.found("stream RESULTS_mail is not as provisioned: wanted num_replicas=3");
+}
+
+#[tokio::test]
 async fn a_replica_whose_server_is_gone_is_a_fault() {
     let folder = TempDir::new().expect("a folder");
     let mut cluster = Cluster::start(folder.path()).await;
@@ -247,7 +272,10 @@ async fn a_queue_near_its_bound_is_warned_of_and_a_key_that_may_not_look_is_told
     assert_eq!(full.code, Some(1), "{}", full.text);
     assert_eq!(full.found("queue probe: 10 of 10 are used (tasks_max, 100 %)")["severity"], "fault");
 
-    let refused = run("backup", &["doctor", "--json"]).await;
+    let refused = run("backup", &["doctor", "--json", "--system-nkey-file", &sys]).await;
     assert_eq!(refused.code, Some(1), "{}", refused.text);
+    let unread = (&refused.document["grade"], &refused.document["replicas"]);
+    assert_eq!(unread, (&json!("unknown"), &Value::Null), "{}", refused.text);
+    assert_eq!(refused.document["servers"].as_array().map(Vec::len), Some(1), "its disk was read: {}", refused.text);
     assert_eq!(refused.found("this client may not ask $JS.API.STREAM.MSG.GET.KV_QUEUES")["severity"], "fault");
 }

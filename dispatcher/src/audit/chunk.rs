@@ -26,6 +26,8 @@ struct Look<'a> {
     queue: &'a Queue,
     /// Those that were not found yet, by their text.
     open: HashMap<String, Entry>,
+    /// Of those that have a record: the earliest run whose copies are still the task. Others are the second look's.
+    runs_min: HashMap<String, u32>,
     fates: Fates,
 }
 
@@ -66,7 +68,8 @@ impl Inner {
             queue => queue?,
         };
         let open = entries.iter().map(|entry| (entry.id.to_string(), entry.clone())).collect();
-        let mut look = Look { inner: self, queue: &queue, open, fates: Vec::with_capacity(entries.len()) };
+        let fates = Vec::with_capacity(entries.len());
+        let mut look = Look { inner: self, queue: &queue, open, runs_min: HashMap::new(), fates };
         let failed = look.at_results().await?;
         look.at_letters(failed).await?;
         look.at_copies().await?;
@@ -94,19 +97,24 @@ impl Look<'_> {
         let mut states = Vec::with_capacity(subjects.len());
         // A result may have a large output, so none is kept.
         let each = |stored: StoredMessage| {
-            let state = v1::Result::decode(stored.payload).map(|result| result.state());
-            states.extend(state.ok().map(|state| (id_of(&stored.subject).to_owned(), state)));
+            let told = v1::Result::decode(stored.payload).map(|result| (result.state(), result.run));
+            states.extend(told.ok().map(|(state, run)| (id_of(&stored.subject).to_owned(), state, run)));
         };
         batch::last_on_subjects(&self.inner.broker, &stream, &subjects, LIST_READ_BYTES_MAX, each).await?;
         let mut failed = Vec::new();
-        for (id, state) in states {
+        for (id, state, run) in states {
             match state {
                 State::Completed => self.found(&id, Fate::Completed),
                 State::Cancelled => self.found(&id, Fate::Cancelled),
                 State::Expired => self.found(&id, Fate::Expired),
-                State::Failed => failed.extend(self.open.get(&id).map(|entry| entry.id.clone())),
-                // Begun again: it is wherever its copy is.
-                _ => {}
+                State::Failed => {
+                    failed.extend(self.open.get(&id).map(|entry| entry.id.clone()));
+                    self.runs_min.insert(id, run.saturating_add(1));
+                }
+                // Begun again: it is wherever the copy of this run is.
+                _ => {
+                    self.runs_min.insert(id, run);
+                }
             }
         }
         Ok(failed)
@@ -149,6 +157,9 @@ impl Look<'_> {
             copies.iter().filter(|copy| copy.1.place == Place::Queue).map(|copy| &copy.0).collect();
         let heard = self.events(&held).await?;
         for (id, copy) in copies {
+            if self.runs_min.get(id.as_str()).is_some_and(|run_min| copy.generation.run < *run_min) {
+                continue;
+            }
             let view = state::combine(self.queue, &id, &copy, heard.get(id.as_str()), now_ms());
             self.found(id.as_str(), fate_of(view.state.0));
         }

@@ -8,11 +8,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use futures::{StreamExt as _, stream};
 use tokio::time::Instant;
+use workfleet_link::time::now_ms;
 use workfleet_proto::id::{IdError, QueueName, TaskId};
 use workfleet_proto::settlement::Halted;
 use workfleet_proto::v1::State;
 
-use super::{UNKNOWN, halting, if_unavailable, too_many};
+use super::{RECORDED, UNKNOWN, halting, if_unavailable, recorded_ms, too_many};
 use crate::dispatcher::Inner;
 use crate::error::{ApiError, unavailable};
 use crate::halt::{Halting, Outcome, Telling};
@@ -64,7 +65,7 @@ pub(super) async fn cancel(inner: &Inner, many: CancelMany, caller: Caller) -> R
     let queue = inner.connected()?.kinds.queue(&many.queue).await?;
     let (ids, next) = wanted(inner, &queue, &many).await?;
     let mut done = CancelledMany { next, ..CancelledMany::default() };
-    let (halted, ids) = halt_all(inner, &queue, ids, &halting, &mut done).await;
+    let HaltedAll { halted, new: ids, is_held } = halt_all(inner, &queue, ids, &halting, &mut done).await;
     if !ids.is_empty() {
         let (action, count) = (Action::CancelMany, ids.len() as u64);
         let (queue, filter, reason) = (queue.name.clone(), many.filter(), halting.reason.clone());
@@ -73,7 +74,7 @@ pub(super) async fn cancel(inner: &Inner, many: CancelMany, caller: Caller) -> R
     if halted.is_empty() {
         return Ok(done);
     }
-    done.workers_unanswered = inner.tell(&queue, &halted, &halting).await?;
+    done.workers_unanswered = inner.tell(&queue, &halted, &halting, is_held).await?;
     Ok(done)
 }
 
@@ -145,40 +146,83 @@ fn ids(queue: &QueueName, texts: &[String]) -> Result<Vec<TaskId>, ApiError> {
     each_once.into_iter().map(read).collect()
 }
 
-/// Ends them, a bounded number at once; gives those whose workers are to be told, and those of them that were not cancelled
-/// before.
+/// What came of one of them.
+struct One {
+    id: TaskId,
+    outcome: Result<Outcome, ApiError>,
+    /// Where a step broke off behind the record of its end: whether this call has recorded it.
+    broken_off: Option<bool>,
+}
+
+async fn halt_one(inner: &Inner, queue: &Queue, id: TaskId, halting: &Halting, until: Instant) -> One {
+    if Instant::now() >= until {
+        let detail = "the time of one call is over; cancel it again".to_owned();
+        return One { outcome: Err(unavailable(detail).task_id(&id)), id, broken_off: None };
+    }
+    let began_ms = now_ms();
+    match inner.halt(queue, &id, halting).await {
+        Ok(outcome) => One { id, outcome: Ok(outcome), broken_off: None },
+        Err(error) => {
+            let recorded_ms = recorded_ms(inner, queue, &id).await;
+            let known = if recorded_ms.is_some() { RECORDED } else { UNKNOWN };
+            let outcome = Err(if_unavailable(error, known, &id).task_id(&id));
+            One { id, outcome, broken_off: recorded_ms.map(|at_ms| at_ms >= began_ms) }
+        }
+    }
+}
+
+/// Those that are cancelled.
+#[derive(Default)]
+struct HaltedAll {
+    /// Of these the workers are to be told.
+    halted: Vec<TaskId>,
+    /// Those of them that were not cancelled before.
+    new: Vec<TaskId>,
+    /// Whether a handler held one of them.
+    is_held: bool,
+}
+
+/// Ends them, a bounded number at once. A task that is recorded and may wait still is a problem, to be cancelled again: but the
+/// repeat finds it cancelled, so it is told and noted now or never.
 async fn halt_all(
     inner: &Inner,
     queue: &Queue,
     ids: Vec<TaskId>,
     halting: &Halting,
     done: &mut CancelledMany,
-) -> (Vec<TaskId>, Vec<TaskId>) {
+) -> HaltedAll {
     let until = Instant::now() + CANCEL_MANY_TIME_MAX;
-    let halts = ids.into_iter().map(|id| async move {
-        if Instant::now() >= until {
-            let detail = "the time of one call is over; cancel it again".to_owned();
-            return (Err(unavailable(detail).task_id(&id)), id);
-        }
-        let outcome = inner.halt(queue, &id, halting).await;
-        (outcome.map_err(|error| if_unavailable(error, UNKNOWN, &id).task_id(&id)), id)
-    });
+    let halts = ids.into_iter().map(|id| halt_one(inner, queue, id, halting, until));
     let mut halts = stream::iter(halts).buffer_unordered(CANCEL_MANY_CONCURRENT_MAX);
-    let (mut halted, mut new) = (Vec::new(), Vec::new());
-    while let Some((outcome, id)) = halts.next().await {
-        match outcome {
-            Ok(Outcome { halted: Halted::Halted, is_new, .. }) => {
+    let mut all = HaltedAll::default();
+    while let Some(One { id, outcome, broken_off }) = halts.next().await {
+        let is_new = match outcome {
+            Ok(Outcome { halted: Halted::Halted, is_new, is_held, .. }) => {
                 done.cancelled += 1;
-                new.extend(is_new.then(|| id.clone()));
-                halted.push(id);
+                all.is_held |= is_held;
+                Some(is_new)
             }
-            Ok(Outcome { halted: Halted::Ended(_), .. }) => done.ended += 1,
-            Ok(Outcome { halted: Halted::Unknown | Halted::Marked, .. }) => done.unknown += 1,
-            Err(error) if done.problems.len() < CANCEL_PROBLEMS_MAX => done.problems.push(error),
-            Err(_) => {}
+            Ok(Outcome { halted: Halted::Ended(_), .. }) => {
+                done.ended += 1;
+                None
+            }
+            Ok(Outcome { halted: Halted::Unknown | Halted::Marked, .. }) => {
+                done.unknown += 1;
+                None
+            }
+            Err(error) => {
+                if done.problems.len() < CANCEL_PROBLEMS_MAX {
+                    done.problems.push(error);
+                }
+                broken_off
+            }
+        };
+        if let Some(is_new) = is_new {
+            all.new.extend(is_new.then(|| id.clone()));
+            all.halted.push(id);
         }
     }
-    (halted, new)
+    all
 }
 
 #[cfg(test)]

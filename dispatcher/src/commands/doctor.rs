@@ -194,12 +194,13 @@ fn show(examined: &Examination) -> Result<(), Fault> {
     let seen = Some(examined.servers.len() as u64).filter(|seen| *seen > 0);
     let cluster = examined.cluster_size.or(seen).map_or_else(|| "unknown".to_owned(), |size| size.to_string());
     let skew = examined.clock_skew_ms.map_or_else(|| "unknown".to_owned(), |skew_ms| format!("{skew_ms} ms"));
+    let replicas = examined.replicas.map_or_else(|| "unknown".to_owned(), |replicas| replicas.to_string());
     let assets = &examined.assets;
     print::pairs(vec![
         ("grade", grade),
         ("version", examined.version.clone()),
         ("servers", cluster),
-        ("replicas", examined.replicas.to_string()),
+        ("replicas", replicas),
         ("streams", assets.streams.to_string()),
         ("consumers", assets.consumers.to_string()),
         ("clock skew", skew),

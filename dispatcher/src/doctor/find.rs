@@ -10,15 +10,13 @@ use workfleet_proto::id::QueueName;
 use workfleet_proto::v1::QueueSettings;
 
 use super::asker::{Answer, ask};
+use super::replicas::Replicas;
+use super::version::{VERSION_MIN, VERSION_QUICK, version_of};
 use super::{Assets, Examination, Finding, Grade, QueueExamined, Server, Severity};
 use crate::bounds;
 use crate::limits::{DEADLINE_LATE_MAX, QUEUES_LISTED_MAX};
 use crate::streams::{Expected, expected};
 
-/// The first version that has everything that a queue is made of.
-const VERSION_MIN: (u64, u64) = (2, 14);
-/// The first whose replicated streams share their writes to the disk.
-const VERSION_QUICK: (u64, u64) = (2, 15);
 /// Smallest `max_payload` with which every message of the contract fits, in bytes.
 const PAYLOAD_BYTES_MIN: u64 = 1 << 20;
 /// How full something is, in percent, that is warned of.
@@ -38,12 +36,13 @@ struct Find<'a> {
     broker: &'a Broker,
     findings: Vec<Finding>,
     skew_ms: Option<i64>,
+    replicas: Replicas,
 }
 
 pub(super) async fn examine(broker: &Broker, mut servers: Vec<Server>) -> Examination {
     servers.sort_by(|a, b| a.name.cmp(&b.name));
     servers.dedup_by(|a, b| a.name == b.name);
-    let mut find = Find { broker, findings: Vec::new(), skew_ms: None };
+    let mut find = Find { broker, findings: Vec::new(), skew_ms: None, replicas: Replicas::default() };
     find.strangers(&mut servers);
     find.servers(&servers);
     let assets = find.account(&servers).await;
@@ -61,14 +60,16 @@ pub(super) async fn examine(broker: &Broker, mut servers: Vec<Server>) -> Examin
     let cluster_size = servers.iter().filter_map(|server| server.cluster_size).max();
     // A stream on several servers tells of those; one that is on one server, of none.
     let cluster_size = cluster_size.or(Some(members).filter(|members| *members > 1));
-    let replicas = queues.iter().map(|(_, settings)| settings.replicas).min().unwrap_or(0);
     // Without queues, what could be made counts.
     let possible = u32::try_from(cluster_size.unwrap_or(servers.len() as u64)).unwrap_or(u32::MAX);
-    let (grade, meaning) = Grade::of(&servers, cluster_size, if queues.is_empty() { possible } else { replicas });
+    let has_none = queues.is_empty() && find.replicas.are_read();
+    let fewest = find.replicas.fewest();
+    let (grade, meaning) = Grade::of(&servers, cluster_size, if has_none { Some(possible) } else { fewest });
     if let Some(advice) = grade.advice() {
         find.add(Severity::Note, format!("the grade is {grade}"), advice);
     }
     let Find { mut findings, skew_ms, .. } = find;
+    let replicas = if has_none { Some(0) } else { fewest };
     findings.sort_by_key(|finding| finding.severity);
     Examination {
         grade,
@@ -179,13 +180,19 @@ impl Find<'_> {
             Err(ReadError::NoStream { .. }) => {
                 self.add(Severity::Fault, "nothing is provisioned here", "run `workfleet provision`");
             }
-            Err(error) => self.add(Severity::Fault, error.to_string(), "see whether its servers run"),
+            Err(error) => {
+                self.replicas.unread();
+                self.add(Severity::Fault, error.to_string(), "see whether its servers run");
+            }
             Ok(keys) => {
                 for name in keys.iter().filter_map(|key| key.strip_prefix(&prefix)?.parse::<QueueName>().ok()) {
                     match read::queue_settings(self.broker, &name).await {
                         Ok(Some(settings)) => queues.push((name, settings)),
                         Ok(None) => {}
-                        Err(error) => self.add(Severity::Fault, error.to_string(), "run `workfleet provision`"),
+                        Err(error) => {
+                            self.replicas.unread();
+                            self.add(Severity::Fault, error.to_string(), "run `workfleet provision`");
+                        }
                     }
                 }
             }
@@ -197,7 +204,13 @@ impl Find<'_> {
     async fn expected(&mut self, expected: &Expected) -> u64 {
         let name = expected.name();
         let (began, began_ms) = (Instant::now(), now_ms());
-        let info = match ask(self.broker, &expected.question()).await {
+        let answer = ask(self.broker, &expected.question()).await;
+        match &answer {
+            Answer::Told(info) if expected.consumer.is_none() => self.replicas.add(info),
+            Answer::Refused | Answer::Silent(_) if expected.consumer.is_none() => self.replicas.unread(),
+            _ => {}
+        }
+        let info = match answer {
             Answer::Told(info) => info,
             Answer::Missing => {
                 self.add(Severity::Fault, format!("{name} is missing"), "run `workfleet provision`");
@@ -222,10 +235,10 @@ impl Find<'_> {
             let what = format!("{name} is not as provisioned: wanted {}", differences.join(" "));
             self.add(Severity::Fault, what, "run `workfleet provision`");
         }
-        self.replicas(&name, &info)
+        self.members(&name, &info)
     }
 
-    fn replicas(&mut self, name: &str, info: &Value) -> u64 {
+    fn members(&mut self, name: &str, info: &Value) -> u64 {
         let cluster = &info["cluster"];
         let replicas = cluster["replicas"].as_array().cloned().unwrap_or_default();
         for replica in &replicas {
@@ -282,22 +295,5 @@ impl Find<'_> {
             let change = "connect with the key of the role provision or audit, or run `workfleet credentials` again";
             self.add(Severity::Fault, format!("this client may not ask {subject}"), change);
         }
-    }
-}
-
-/// `2.15.1` as (2, 15); what cannot be read is (0, 0).
-fn version_of(text: &str) -> (u64, u64) {
-    let mut numbers = text.split(['.', '-']).map(|part| part.parse().unwrap_or(0));
-    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{VERSION_MIN, VERSION_QUICK, version_of};
-
-    #[test]
-    fn versions_are_compared_as_numbers() {
-        assert!(version_of("2.9.30") < VERSION_MIN && version_of("2.14.0-beta.1") >= VERSION_MIN);
-        assert!(version_of("2.15.1") >= VERSION_QUICK && version_of("dev") < VERSION_MIN);
     }
 }

@@ -30,9 +30,9 @@ pub enum Grade {
 }
 
 impl Grade {
-    /// The grade of what was read, and its meaning. `replicas` are those of the least safe queue; without queues, those
-    /// that the servers allow.
-    pub(super) fn of(servers: &[Server], cluster_size: Option<u64>, replicas: u32) -> (Self, String) {
+    /// The grade of what was read, and its meaning. `replicas` are those of the least safe stream; without queues, those
+    /// that the servers allow; `None` where not every stream could be read.
+    pub(super) fn of(servers: &[Server], cluster_size: Option<u64>, replicas: Option<u32>) -> (Self, String) {
         if servers.is_empty() {
             let meaning = "unknown: sync interval not readable. It is in no answer that the fleet's account gets: pass \
                            --monitor URL for each server, or --system-nkey-file with the key of the role sys";
@@ -50,6 +50,9 @@ impl Grade {
         if let Some(server) = servers.iter().find(|server| server.sync == SyncTime::Unknown) {
             return (Self::Unknown, format!("unknown: sync interval not readable: {} does not tell it", server.name));
         }
+        let Some(replicas) = replicas else {
+            return (Self::Unknown, "unknown: not every stream could be read: see what was found".to_owned());
+        };
         let is_replicated = replicas >= REPLICAS_SAFE;
         // The laziest counts: it may be the one whose disk is needed.
         let lazy = servers.iter().map(|server| server.sync).find(|sync| *sync != SyncTime::Always);
@@ -134,7 +137,8 @@ mod tests {
     #[test]
     fn replicas_and_the_disk_make_the_grade_and_what_is_not_seen_makes_none() {
         const LATER: SyncTime = SyncTime::Every(120_000_000_000);
-        let grade = |syncs: &[SyncTime], replicas| Grade::of(&servers(syncs), Some(syncs.len() as u64), replicas).0;
+        let grade =
+            |syncs: &[SyncTime], replicas| Grade::of(&servers(syncs), Some(syncs.len() as u64), Some(replicas)).0;
         assert_eq!(grade(&[SyncTime::Always; 3], 3), Grade::A);
         assert_eq!(grade(&[LATER; 3], 3), Grade::B);
         assert_eq!(grade(&[SyncTime::Always, LATER, SyncTime::Always], 3), Grade::B, "the laziest counts");
@@ -143,6 +147,11 @@ mod tests {
         assert_eq!(grade(&[SyncTime::Always], 1), Grade::C);
         assert_eq!(grade(&[], 3), Grade::Unknown);
         assert_eq!(grade(&[SyncTime::Always, SyncTime::Unknown], 3), Grade::Unknown);
-        assert_eq!(Grade::of(&servers(&[SyncTime::Always; 2]), Some(3), 3).0, Grade::Unknown, "one was not seen");
+        assert_eq!(Grade::of(&servers(&[SyncTime::Always; 2]), Some(3), Some(3)).0, Grade::Unknown, "one was not seen");
+        assert_eq!(
+            Grade::of(&servers(&[SyncTime::Always; 3]), Some(3), None).0,
+            Grade::Unknown,
+            "nor were the streams"
+        );
     }
 }

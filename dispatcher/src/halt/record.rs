@@ -61,6 +61,11 @@ impl End<'_> {
         }
     }
 
+    /// Whether a handler holds the task.
+    pub(super) fn cuts_off(&self, queue: &Queue) -> bool {
+        self.last_attempt(queue.settings.lease_ms).is_cut_off
+    }
+
     fn failure(&self) -> Failure {
         match self.halting.cause {
             Cause::Cancelled if self.halting.reason.is_empty() => {

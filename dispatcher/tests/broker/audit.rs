@@ -115,6 +115,24 @@ async fn what_may_be_gone_by_right_is_not_called_lost() {
     assert!(!unreadable.accounts_for_all(Letters::MayBeDropped));
 }
 
+/// A hop of the retry was repeated after its task had failed and was redriven: workers drop it when it is due.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_left_of_an_earlier_run_is_no_task() {
+    let place = Place::start("").await;
+    let fill = Fill::new(place.dispatcher.broker());
+    fill.retrying(1..6).await;
+    let mark = |number, run| Record { run, ..record(number, State::Queued) };
+    let failed = |number| Record { ended_at_ms: now_ms(), ..record(number, State::Failed) };
+    fill.ended([mark(1, 2), mark(2, 2), mark(3, 1), failed(4), failed(5)]).await;
+    fill.dead([2, 5]).await;
+    let audited = audit(&place, &lines(1..6, 1_000)).await;
+    assert_eq!((audited.lost.clone(), audited.redrive_unfinished.clone()), (ids([1]), ids([2])));
+    assert_eq!((audited.scheduled, audited.failed), (1, 3), "the copy of the run that is marked is the task");
+    assert_eq!(audited.failed_without_letter, ids([4]));
+    let unknown = place.dispatcher.get(&id(1)).await.expect_err("nobody knows it");
+    assert_eq!(unknown.code.status(), 404, "as the audit says");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_submitted_long_ago_for_later_is_judged_by_when_it_could_end() {
     let place = Place::start("retention = \"1h\"").await;

@@ -2,10 +2,11 @@
 
 use std::time::{Duration, Instant};
 
+use async_nats::jetstream;
 use async_nats::jetstream::consumer::PullConsumer;
 use futures::StreamExt as _;
 use prost::Message as _;
-use workfleet_dispatcher::{Cancelled, Code, ListTasks, Options, Submit};
+use workfleet_dispatcher::{CancelMany, Cancelled, Code, ListTasks, Options, Submit};
 use workfleet_link::pipeline::{Pipeline, Publish, PublishError};
 use workfleet_link::read;
 use workfleet_link::time::{now_ms, rfc3339_ms};
@@ -26,6 +27,30 @@ async fn refused(place: &Place, id: &TaskId) -> workfleet_dispatcher::ApiError {
 
 fn with_deadline() -> Options {
     Options { deadline: Some(workfleet_dispatcher::Deadline::In(Duration::from_secs(3_600))), ..Options::default() }
+}
+
+/// The next task, as a worker takes it.
+async fn pulled(place: &Place) -> jetstream::Message {
+    let stream = place.dispatcher.broker().jetstream.get_stream(TASKS).await.expect("a stream");
+    let consumer: PullConsumer = stream.get_consumer("WORK_m").await.expect("a consumer");
+    let mut pulled = consumer.fetch().max_messages(1).messages().await.expect("a pull");
+    pulled.next().await.expect("a task").expect("a message")
+}
+
+/// What a worker says of a task that it runs.
+fn running(place: &Place, id: &TaskId) -> Publish {
+    let event = Event {
+        id: id.to_string(),
+        state: State::Running.into(),
+        run: 1,
+        attempt: 1,
+        sequence: 1,
+        at_ms: now_ms(),
+        started_at_ms: now_ms(),
+        worker: "frozen".to_owned(),
+        ..Event::default()
+    };
+    Publish::new(place.dispatcher.broker().names.event(id), event.encode_to_vec().into())
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -116,22 +141,8 @@ async fn what_a_worker_still_does_with_a_cancelled_task_is_not_recorded() {
     let place = Place::start("").await;
     let broker = place.dispatcher.broker();
     let id = submitted(&place, Options::default()).await;
-    let stream = broker.jetstream.get_stream(TASKS).await.expect("a stream");
-    let consumer: PullConsumer = stream.get_consumer("WORK_m").await.expect("a consumer");
-    let mut pulled = consumer.fetch().max_messages(1).messages().await.expect("a pull");
-    let held = pulled.next().await.expect("a task").expect("a message");
-    let event = Event {
-        id: id.to_string(),
-        state: State::Running.into(),
-        run: 1,
-        attempt: 1,
-        sequence: 1,
-        at_ms: now_ms(),
-        started_at_ms: now_ms(),
-        worker: "frozen".to_owned(),
-        ..Event::default()
-    };
-    store(&place, Publish::new(broker.names.event(&id), event.encode_to_vec().into())).await;
+    let held = pulled(&place).await;
+    store(&place, running(&place, &id)).await;
 
     let done = cancelled(&place, &id).await;
     let cut_off = &done.task.failure.expect("a failure").attempts[0];
@@ -213,6 +224,33 @@ async fn every_registered_worker_is_waited_for_a_second_and_no_other() {
 
     FakeWorker::leave(&place, "w-2").await;
     assert_eq!(cancelled(&place, &id).await.workers_unanswered, 0, "who has left holds nothing");
+}
+
+/// Records in `WORKERS` live ten seconds, so a bucket without a leader loses those of all who live.
+#[tokio::test(flavor = "multi_thread")]
+async fn where_nobody_is_registered_and_something_is_held_one_worker_has_not_confirmed() {
+    let place = Place::start("").await;
+    let taken = async || {
+        let id = submitted(&place, Options::default()).await;
+        let held = pulled(&place).await;
+        store(&place, running(&place, &id)).await;
+        (id, held)
+    };
+    let (id, _held) = taken().await;
+    assert_eq!(cancelled(&place, &id).await.workers_unanswered, 1, "it ran");
+    let waiting = submitted(&place, Options::default()).await;
+    assert_eq!(cancelled(&place, &waiting).await.workers_unanswered, 0, "nothing is held any more");
+
+    let (id, _held) = taken().await;
+    let many = CancelMany { queue: "thumbnail".to_owned(), ids: vec![id.to_string()], ..CancelMany::default() };
+    let done = place.dispatcher.cancel_many(many, &caller()).await.expect("done");
+    assert_eq!((done.cancelled, done.workers_unanswered), (1, 1));
+
+    let (_, held) = taken().await;
+    let waiting = submitted(&place, Options::default()).await;
+    assert_eq!(cancelled(&place, &waiting).await.workers_unanswered, 1, "whoever holds the other lives, or may");
+    held.double_ack().await.expect("acknowledged");
+    assert_eq!(cancelled(&place, &waiting).await.workers_unanswered, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -7,7 +7,7 @@ use workfleet_dispatcher::{CancelMany, Options};
 use workfleet_proto::id::TaskId;
 use workfleet_proto::v1::State;
 
-use crate::halting::{DELAY, FakeWorker, RESULTS, TASKS, caller, recorded, submitted};
+use crate::halting::{DELAY, FakeWorker, RESULTS, TASKS, caller, record, recorded, submitted};
 use crate::place::{Place, eventually};
 
 /// The operators' log, newest first, once there are so many.
@@ -92,4 +92,35 @@ async fn many_are_cancelled_by_their_ids_and_each_is_accounted_for() {
     let told: Vec<_> = log.iter().map(|one| (one.action.as_str(), one.count, one.ids.len())).collect();
     assert_eq!(told, [("cancel", 1, 0), ("cancel", 1, 0), ("cancel_many", 49, OPERATION_IDS_MAX)]);
     assert_eq!((log[0].task_id.as_deref(), log[2].filter.as_str()), (Some(witness.as_str()), ""));
+}
+
+/// The end is stored before anything is taken away, and it holds although that is refused.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_cancelled_before_the_broker_fell_silent_is_logged_and_told() {
+    let place = Place::start("").await;
+    let mut worker = FakeWorker::register(&place, "w-1").await;
+    let mut heard = worker.listen(&place, "w-1").await;
+    let id = submitted(&place, Options::default()).await;
+    let mut config = place.info(TASKS).await["config"].clone();
+    config["deny_delete"] = true.into();
+    let subject = format!("STREAM.UPDATE.{TASKS}");
+    let broker = place.dispatcher.broker();
+    let changed: serde_json::Value = broker.jetstream.request(subject, &config).await.expect("an answer");
+    assert_eq!(changed["config"]["deny_delete"], true, "{changed}");
+
+    let many = CancelMany { queue: "thumbnail".to_owned(), ids: vec![id.to_string()], ..CancelMany::default() };
+    let done = place.dispatcher.cancel_many(many.clone(), &caller()).await.expect("done");
+    assert_eq!((done.cancelled, done.workers_unanswered, done.problems.len()), (0, 0, 1));
+    assert!(done.problems[0].detail.contains("recorded as cancelled, and that holds"), "{:?}", done.problems);
+    assert_eq!(record(&place, &id).await.expect("a record").state(), State::Cancelled);
+    let told = eventually("the worker is told", async || heard.try_recv().ok()).await;
+    assert_eq!(told.ids, [id.to_string()]);
+    // A repeat meets the same refusal, and has nothing new to note.
+    place.dispatcher.cancel_many(many, &caller()).await.expect("done");
+    let ids = vec![submitted(&place, Options::default()).await.to_string()];
+    let witness = CancelMany { queue: "thumbnail".to_owned(), ids, ..CancelMany::default() };
+    place.dispatcher.cancel_many(witness.clone(), &caller()).await.expect("done");
+    let log = logged(&place, 2).await;
+    let told: Vec<_> = log.iter().map(|one| (one.action.as_str(), one.count, one.ids.clone())).collect();
+    assert_eq!(told, [("cancel_many", 1, witness.ids), ("cancel_many", 1, vec![id.to_string()])]);
 }

@@ -16,6 +16,7 @@ mod known;
 mod labels;
 mod lists;
 mod marks;
+mod one_file;
 mod operations;
 mod place;
 mod provision;

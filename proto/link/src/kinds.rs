@@ -24,7 +24,8 @@ const TRIES_MAX: usize = 10;
 /// nothing.
 ///
 /// # Errors
-/// When it is too large, waiting tasks could not be read with it, or the bucket is not there.
+/// When it is too large, waiting tasks could not be read with it, the queue has another service of the same descriptor set, or
+/// the bucket is not there.
 pub async fn register(
     broker: &Broker,
     queue: &QueueName,
@@ -36,7 +37,8 @@ pub async fn register(
     for _ in 0..TRIES_MAX {
         let stored = read::key_value(broker, &names.kinds_bucket(), &names.kind_key(queue)).await?;
         let known = stored.as_ref().map(|entry| decode(queue, entry.payload.clone())).transpose()?;
-        if known.as_ref().is_some_and(|known| known.schema == schema.hash.as_str()) {
+        if let Some(known) = known.as_ref().filter(|known| known.schema == schema.hash.as_str()) {
+            is_of_service(known, service)?;
             return Ok(schema.hash);
         }
         // What was registered before there was a bound stays in use.
@@ -138,6 +140,13 @@ async fn check(broker: &Broker, queue: &QueueName, known: &KindRecord, newer: &K
     };
     newer.check_replaces(&KindSchema::read(&descriptors, &known.service)?)?;
     Ok(())
+}
+
+fn is_of_service(known: &KindRecord, service: &str) -> Result<(), SchemaError> {
+    if known.service == service {
+        return Ok(());
+    }
+    Err(SchemaError::OtherService { registered: known.service.clone(), service: service.to_owned() })
 }
 
 fn replace(queue: &QueueName, service: &str, known: Option<KindRecord>, schema: &KindSchema) -> KindRecord {
