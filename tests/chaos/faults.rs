@@ -30,6 +30,7 @@ pub(crate) async fn kill_worker(field: &mut Field) -> u64 {
     let pid = field.stand.workers[victim].pid();
     field.falls();
     field.stand.workers[victim].replace();
+    assert_ne!(field.stand.workers[victim].pid(), pid, "it was killed");
     // Read after the kill: what has no end by then never gets one.
     u64::from(runs::unfinished(&field.stand.runs(), pid) > 0)
 }
@@ -49,21 +50,23 @@ pub(crate) async fn freeze_worker(field: &mut Field) -> u64 {
     u64::from(taken.count() > 0)
 }
 
-/// SIGKILL for a dispatcher, and a new one in its place.
+/// SIGKILL for a dispatcher, and a new one in its place: 1 where it is a new one.
 pub(crate) async fn kill_dispatcher(field: &mut Field) -> u64 {
     let victim = rng().random_range(0..field.stand.dispatchers());
+    let pid = field.stand.dispatcher_pid(victim);
     field.falls();
     field.stand.replace_dispatcher(victim).await;
-    1
+    u64::from(field.stand.dispatcher_pid(victim) != pid)
 }
 
-/// SIGKILL for the only server, which then returns.
+/// SIGKILL for the only server, which then returns: 1 where it is a new process.
 pub(crate) async fn kill_server(field: &mut Field) -> u64 {
+    let pid = field.server().process().pid();
     field.falls();
     field.server().kill();
     tokio::time::sleep(AWAY).await;
     field.server().restart().await;
-    1
+    u64::from(field.server().process().pid() != pid)
 }
 
 /// SIGKILL for the server that leads a stream, which then returns: 1 where another led the stream meanwhile.

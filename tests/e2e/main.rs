@@ -120,6 +120,9 @@ mod edges;
 /// Alerts, dashboard and documentation against what is really exported.
 mod metrics;
 
+/// What a dispatcher has under way, as its metrics tell it.
+mod under_way;
+
 /// Jaeger and the collector as the manifests ship them.
 mod trace_storage;
 

@@ -155,8 +155,10 @@ async fn all_servers_are_restarted_one_after_the_other() {
 async fn the_only_server_is_killed() {
     let mut fleet = fleet().start().await;
     let strike = async |fleet: &mut Fleet, _: &jetstream::Context| {
+        let pid = fleet.nats.process().pid();
         fleet.nats.kill();
         fleet.nats.restart().await;
+        assert_ne!(fleet.nats.process().pid(), pid, "it was killed");
     };
     each_arrived(&counted("one server is killed", &mut fleet, strike).await);
 }

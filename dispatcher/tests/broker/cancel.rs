@@ -6,7 +6,7 @@ use async_nats::jetstream;
 use async_nats::jetstream::consumer::PullConsumer;
 use futures::StreamExt as _;
 use prost::Message as _;
-use workfleet_dispatcher::{CancelMany, Cancelled, Code, ListTasks, Options, Submit};
+use workfleet_dispatcher::{CancelMany, Cancelled, Code, Dispatcher, ListTasks, Options, Submit};
 use workfleet_link::pipeline::{Pipeline, Publish, PublishError};
 use workfleet_link::read;
 use workfleet_link::time::{now_ms, rfc3339_ms};
@@ -16,6 +16,17 @@ use workfleet_proto::v1::{self, Event, State};
 
 use crate::halting::{DEAD, DELAY, FakeWorker, TASKS, caller, copy, id_of, later, record, recorded, store, submitted};
 use crate::place::{Place, eventually, wide};
+
+/// A user that may not take a task out of its queue: nobody answers that question.
+const BARRED_FROM_TASKS: &str = r#"
+no_auth_user: all
+authorization {
+  users = [
+    { user: all, password: x }
+    { user: barred, password: x, permissions: { publish: { deny: ["$JS.API.STREAM.MSG.DELETE.TASKS_thumbnail"] } } }
+  ]
+}
+"#;
 
 async fn cancelled(place: &Place, id: &TaskId) -> Cancelled {
     place.dispatcher.cancel(id, "a test", &caller()).await.expect("cancelled")
@@ -184,6 +195,17 @@ async fn a_cancel_that_died_between_its_record_and_its_purges_is_finished_by_the
         assert_eq!(cancelled(&place, id).await.task.state.0, State::Cancelled);
     }
     assert_eq!((place.messages(TASKS).await, place.messages(DELAY).await), (0, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancel_that_breaks_off_behind_its_record_stands_in_the_operators_log() {
+    let place = Place::start_with(BARRED_FROM_TASKS, "").await;
+    let barred = Dispatcher::connect(&place.config("barred:x@")).await.expect("connected");
+    let id = submitted(&place, Options::default()).await;
+    let broken = barred.cancel(&id, "", &caller()).await.expect_err("its copy stays");
+    assert_eq!(broken.code, Code::BrokerUnavailable, "{broken}");
+    assert_eq!(record(&place, &id).await.expect("a record").state(), State::Cancelled);
+    eventually("it is noted", async || (place.messages("OPERATIONS").await == 1).then_some(())).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,24 +3,21 @@
 use std::time::Duration;
 
 use futures::StreamExt as _;
-use prost::Message as _;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use workfleet_dispatcher::{Code, Deadline, Dispatcher, Options};
+use workfleet_dispatcher::streams::{self, InUse};
+use workfleet_dispatcher::{Code, Dispatcher, Options};
 use workfleet_link::pipeline::Publish;
-use workfleet_link::read;
 use workfleet_link::time::{now_ms, rfc3339_ms};
 use workfleet_proto::id::TaskId;
 use workfleet_proto::names::header;
-use workfleet_proto::v1::{self, State};
+use workfleet_proto::v1::State;
 
-use crate::halting::{DELAY, TASKS, caller, record, recorded, store, submitted};
+use crate::deadlines::within;
+use crate::halting::{DELAY, RESULTS, TASKS, caller, id_of, record, recorded, store, submitted};
 use crate::place::{Place, eventually, wide};
-
-fn within(time: Duration) -> Options {
-    Options { deadline: Some(Deadline::In(time)), ..Options::default() }
-}
+use crate::removal::name;
 
 pub(crate) fn soon() -> Options {
     within(Duration::from_secs(1))
@@ -78,6 +75,17 @@ pub(crate) fn timer_of(place: &Place, id: &TaskId, deadline_ms: i64, fires_ms: i
     timer.headers.insert(header::SCHEDULE, format!("@at {}", rfc3339_ms(fires_ms)));
     timer.headers.insert(header::SCHEDULE_TARGET, names.delay_expired(id));
     timer
+}
+
+/// It was looked at, and came again.
+async fn given_back(place: &Place) {
+    let again = async || {
+        let asked = "$JS.API.CONSUMER.INFO.DELAY_thumbnail.EXPIRED";
+        let info = place.dispatcher.broker().client.request(asked, "".into()).await.ok()?;
+        let info: Value = serde_json::from_slice(&info.payload).ok()?;
+        (info["delivered"]["consumer_seq"].as_u64()? >= 2).then_some(())
+    };
+    eventually("the deadline comes again", again).await;
 }
 
 pub(crate) async fn done(place: &Place) {
@@ -159,12 +167,33 @@ async fn a_deadline_is_acknowledged_without_harm_where_its_task_has_ended_or_has
     store(&place, timer_of(&place, &redriven, now_ms() - 5, now_ms())).await;
     // And what is no deadline at all.
     store(&place, Publish::new("wf.delay.expired.thumbnail.x".to_owned(), Vec::new().into())).await;
+    // Nor does one of this queue end a task of another.
+    let elsewhere = "wf.delay.expired.thumbnail.nowhere_01h455vb4pex5vsknk084sn02q";
+    let mut elsewhere = Publish::new(elsewhere.to_owned(), Vec::new().into());
+    elsewhere.headers.insert(header::DEADLINE_MS, (now_ms() - 5).to_string());
+    store(&place, elsewhere).await;
     let taker = Taker::start(&place.dispatcher);
     // That of the other deadline is looked at once more, since a submit may be under way.
     done(&place).await;
     assert_eq!(record(&place, &ended).await.expect("a record").state(), State::Completed);
     assert!(record(&place, &redriven).await.is_none(), "its own deadline has not passed");
     assert_eq!(place.messages(TASKS).await, 2);
+    taker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deadline_of_which_it_is_not_known_what_became_comes_again() {
+    let place = Place::start("").await;
+    let id = submitted(&place, soon()).await;
+    // Whether the task has ended cannot be read.
+    let garbled = Publish::new(place.dispatcher.broker().names.result(&id), "garbled".into());
+    let garbled = store(&place, garbled).await;
+    let taker = Taker::start(&place.dispatcher);
+    given_back(&place).await;
+    let results = place.dispatcher.broker().jetstream.get_stream(RESULTS).await.expect("a stream");
+    results.delete_message(garbled).await.expect("deleted");
+    expired(&place, &id).await;
+    done(&place).await;
     taker.stop().await;
 }
 
@@ -182,72 +211,19 @@ async fn deadlines_are_taken_again_once_the_broker_is_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn deadlines_have_a_bound_and_a_queue_that_has_reached_it_takes_tasks_without_one() {
-    let place = Place::start("deadlines_max = 2\nscheduled_max = 3").await;
-    for _ in 0..2 {
-        submitted(&place, within(Duration::from_secs(3_600))).await;
-    }
-    let other = Dispatcher::connect(&place.config("")).await.expect("connected");
-    for dispatcher in [&place.dispatcher, &other] {
-        let full = dispatcher.submit(wide(1, None, within(Duration::from_secs(3_600)))).await.expect_err("full");
-        assert!(full.code == Code::QueueFull && full.detail.contains("deadlines_max"), "{full}");
-        assert_eq!(full.retry_after_ms, Some(1_000));
-    }
-    submitted(&place, Options::default()).await;
-    // Timers do not count as scheduled tasks.
-    for _ in 0..3 {
-        let later = Options { delay: Some(Duration::from_secs(600)), ..Options::default() };
-        other.submit(wide(1, None, later)).await.expect("there is room for three");
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_repeat_of_a_keyed_submit_keeps_the_first_deadline() {
+async fn deadlines_are_taken_of_a_queue_that_was_retired_and_is_back() {
     let place = Place::start("").await;
-    let keyed = |time: u64| wide(1, Some("order-1"), within(Duration::from_secs(time)));
-    let first = place.dispatcher.submit(keyed(3_600)).await.expect("accepted").task;
-    let again = place.dispatcher.submit(keyed(60)).await.expect("told").task;
-    assert_eq!((&again.id, again.deadline), (&first.id, first.deadline));
-    assert_eq!(place.messages(DELAY).await, 1, "one timer");
-    let envelope = v1::Envelope::decode(crate::halting::copy(&place, &first.id.parse().expect("an id")).await.payload);
-    assert_eq!(envelope.expect("an envelope").deadline_ms, first.deadline.map(|at| at.0));
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_refused_submit_leaves_no_deadline_with_a_key_and_without() {
-    let place = Place::start("tasks_max = 1").await;
-    submitted(&place, Options::default()).await;
-    for key in [Some("order-1"), Some("order-2"), None] {
-        let refused =
-            place.dispatcher.submit(wide(1, key, within(Duration::from_secs(3_600)))).await.expect_err("full");
-        assert_eq!(refused.code, Code::QueueFull);
-    }
-    assert_eq!(place.messages(DELAY).await, 0, "timers of tasks that nobody accepted");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_submit_that_goes_on_with_a_key_of_an_earlier_one_has_a_deadline_of_its_own() {
-    let place = Place::start("").await;
-    let first = place.dispatcher.submit(wide(1, Some("order-1"), within(Duration::from_secs(3_600)))).await;
-    let id = crate::halting::id_of(&first.expect("accepted").task);
     let broker = place.dispatcher.broker();
-    let timer = || async {
-        let stored = read::last_on_subject(broker, DELAY, &broker.names.delay_deadline(&id)).await;
-        stored.expect("an answer").map(|stored| stored.sequence)
-    };
-    let before = timer().await.expect("a timer");
-    // The first one seems to have died between its timer and its task; it may also be about to take the timer back.
-    let tasks = broker.jetstream.get_stream(TASKS).await.expect("a stream");
-    tasks.purge().await.expect("purged");
-    // Its message id is remembered, so nothing is stored; the timer came before.
-    let again = place.dispatcher.submit(wide(1, Some("order-1"), within(Duration::from_secs(3_600)))).await;
-    assert_eq!(again.expect_err("removed a moment ago").code, Code::BrokerUnavailable);
-    taken_back(&place, before).await;
-    assert!(timer().await.is_some_and(|timer| timer > before), "the second one's timer stays");
-}
-
-/// As the first one would take its timer back, by its sequence.
-async fn taken_back(place: &Place, sequence: u64) {
-    let delay = place.dispatcher.broker().jetstream.get_stream(DELAY).await.expect("a stream");
-    let _ = delay.delete_message(sequence).await;
+    let taker = Taker::start(&place.dispatcher);
+    let first = submitted(&place, soon()).await;
+    expired(&place, &first).await;
+    done(&place).await;
+    let removal = streams::retire(broker, &name("thumbnail"), InUse::Refused).await.expect("nothing waits");
+    removal.carry_out(broker, InUse::Refused).await.expect("retired");
+    eventually("it is unknown", async || place.dispatcher.queue("thumbnail").await.err()).await;
+    place.provision("").await;
+    let accepted = async || place.dispatcher.submit(wide(2, None, soon())).await.ok();
+    let second = eventually("it is back", accepted).await;
+    expired(&place, &id_of(&second.task)).await;
+    taker.stop().await;
 }

@@ -7,6 +7,7 @@ mod cancel;
 mod cancel_many;
 mod children;
 mod dead;
+mod deadlines;
 mod expire;
 mod fill;
 mod fleet;

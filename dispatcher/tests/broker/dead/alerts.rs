@@ -145,6 +145,33 @@ async fn a_letter_that_is_stored_again_long_after_its_task_failed_is_told_of_onc
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_letter_for_whose_webhook_there_is_no_room_is_told_of_once_there_is() {
+    let place = start().await;
+    let with_room = |tasks: u64| alert("webhook") + &webhook() + &format!("tasks_max = {tasks}\n");
+    place.provision(&with_room(1)).await;
+    minute_with_room().await;
+    teller(&place).await;
+    for number in 1..3 {
+        lies(&place, &letter(number)).await;
+    }
+    eventually("one is told of, and the other comes again", async || {
+        let stream = place.dispatcher.broker().jetstream.get_stream("DEAD_thumbnail").await.ok()?;
+        let info = stream.consumer_info("ALERT").await.ok()?;
+        (info.num_ack_pending == 1 && info.delivered.consumer_sequence > 2).then_some(())
+    })
+    .await;
+    assert_eq!(place.messages("TASKS_webhook").await, 1);
+    place.provision(&with_room(10)).await;
+    all_acknowledged(&place, 0).await;
+    let told: Vec<_> = told(&place).await.iter().map(|told| format!("{:?}", told.data)).collect();
+    assert_eq!(told.len(), 2, "{told:?}");
+    for number in 1..3 {
+        let id = crate::fill::id(number);
+        assert!(told.iter().any(|told| told.contains(id.as_str())), "{id}: {told:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 #[ignore = "waits for a minute to be over: `make slow-test`"]
 async fn beyond_the_limit_of_a_minute_somebody_is_told_how_many_there_were() {
     assert_eq!(beyond_the_limit(1).await, LETTERS - PER_MINUTE);

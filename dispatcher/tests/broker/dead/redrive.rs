@@ -153,6 +153,14 @@ async fn a_letter_beside_a_later_end_is_a_leftover() {
     Fill::new(place.dispatcher.broker()).ended([ended]).await;
     assert_eq!(redriven(&place, &dead, &AS_IT_WAS).await, "completed");
     assert!(!is_dead(&place, &dead).await && queued(&place, &dead).await.is_none());
+    // Nothing was redriven, so that what is done next is the first entry of the operators' log.
+    let other = dies(&place, &letter(641)).await;
+    place.dispatcher.drop_dead(&other, "", operator()).await.expect("dropped");
+    let broker = place.dispatcher.broker();
+    let first = async || read::by_sequence(broker, "OPERATIONS", 1).await.expect("an answer");
+    let first = crate::place::eventually("something is noted", first).await;
+    let first: serde_json::Value = serde_json::from_slice(&first.payload).expect("JSON");
+    assert_eq!(first["action"], "drop", "{first}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
