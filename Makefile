@@ -10,6 +10,8 @@ export PATH := $(CURDIR)/.tools/bin:$(PATH)
 # A lock file that does not fit the manifests is an error in CI; at a desk cargo mends it.
 LOCKED := $(if $(CI),--locked)
 TOOLS := deploy/local/tools
+# Most tests wait for servers and for leases, and need no core meanwhile: on two cores, two at once take twice as long as four.
+export RUST_TEST_THREADS ?= $(shell cores=$$(getconf _NPROCESSORS_ONLN); echo $$((cores > 4 ? cores : 4)))
 ARGS ?=
 OVERLAY ?= local
 

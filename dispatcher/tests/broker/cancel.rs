@@ -6,7 +6,7 @@ use async_nats::jetstream;
 use async_nats::jetstream::consumer::PullConsumer;
 use futures::StreamExt as _;
 use prost::Message as _;
-use workfleet_dispatcher::{CancelMany, Cancelled, Code, Dispatcher, ListTasks, Options, Submit};
+use workfleet_dispatcher::{Cancelled, Code, Dispatcher, ListTasks, Options, Submit};
 use workfleet_link::pipeline::{Pipeline, Publish, PublishError};
 use workfleet_link::read;
 use workfleet_link::time::{now_ms, rfc3339_ms};
@@ -14,7 +14,7 @@ use workfleet_proto::id::TaskId;
 use workfleet_proto::names::{Lane, header};
 use workfleet_proto::v1::{self, Event, State};
 
-use crate::halting::{DEAD, DELAY, FakeWorker, TASKS, caller, copy, id_of, later, record, recorded, store, submitted};
+use crate::halting::{DEAD, DELAY, TASKS, caller, copy, id_of, later, record, recorded, store, submitted};
 use crate::place::{Place, eventually, wide};
 
 /// A user that may not take a task out of its queue: nobody answers that question.
@@ -28,7 +28,7 @@ authorization {
 }
 "#;
 
-async fn cancelled(place: &Place, id: &TaskId) -> Cancelled {
+pub(crate) async fn cancelled(place: &Place, id: &TaskId) -> Cancelled {
     place.dispatcher.cancel(id, "a test", &caller()).await.expect("cancelled")
 }
 
@@ -41,7 +41,7 @@ fn with_deadline() -> Options {
 }
 
 /// The next task, as a worker takes it.
-async fn pulled(place: &Place) -> jetstream::Message {
+pub(crate) async fn pulled(place: &Place) -> jetstream::Message {
     let stream = place.dispatcher.broker().jetstream.get_stream(TASKS).await.expect("a stream");
     let consumer: PullConsumer = stream.get_consumer("WORK_m").await.expect("a consumer");
     let mut pulled = consumer.fetch().max_messages(1).messages().await.expect("a pull");
@@ -49,7 +49,7 @@ async fn pulled(place: &Place) -> jetstream::Message {
 }
 
 /// What a worker says of a task that it runs.
-fn running(place: &Place, id: &TaskId) -> Publish {
+pub(crate) fn running(place: &Place, id: &TaskId) -> Publish {
     let event = Event {
         id: id.to_string(),
         state: State::Running.into(),
@@ -224,55 +224,6 @@ async fn a_task_that_has_ended_stays_as_it_is_and_one_that_nobody_knows_is_not_i
     assert!(record(&place, &nobody).await.is_none());
     let elsewhere: TaskId = "nowhere_01h455vb4pex5vsknk084sn02q".parse().expect("an id");
     assert_eq!(refused(&place, &elsewhere).await.code, Code::UnknownTask);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn every_registered_worker_is_waited_for_a_second_and_no_other() {
-    let place = Place::start("").await;
-    let mut answers = FakeWorker::register(&place, "w-1").await;
-    let mut heard = answers.listen(&place, "w-1").await;
-    let id = submitted(&place, Options::default()).await;
-    assert_eq!(cancelled(&place, &id).await.workers_unanswered, 0);
-    let told = heard.recv().await.expect("told");
-    assert_eq!((told.ids, told.reason.as_str()), (vec![id.to_string()], "a test"));
-    assert_eq!(told.state, i32::from(State::Cancelled));
-
-    let _frozen = FakeWorker::register(&place, "w-2").await;
-    let id = submitted(&place, Options::default()).await;
-    let began = Instant::now();
-    assert_eq!(cancelled(&place, &id).await.workers_unanswered, 1);
-    assert!(began.elapsed() >= Duration::from_secs(1), "{:?}", began.elapsed());
-    assert_eq!(place.messages(TASKS).await, 0, "it is cancelled all the same");
-
-    FakeWorker::leave(&place, "w-2").await;
-    assert_eq!(cancelled(&place, &id).await.workers_unanswered, 0, "who has left holds nothing");
-}
-
-/// Records in `WORKERS` live ten seconds, so a bucket without a leader loses those of all who live.
-#[tokio::test(flavor = "multi_thread")]
-async fn where_nobody_is_registered_and_something_is_held_one_worker_has_not_confirmed() {
-    let place = Place::start("").await;
-    let taken = async || {
-        let id = submitted(&place, Options::default()).await;
-        let held = pulled(&place).await;
-        store(&place, running(&place, &id)).await;
-        (id, held)
-    };
-    let (id, _held) = taken().await;
-    assert_eq!(cancelled(&place, &id).await.workers_unanswered, 1, "it ran");
-    let waiting = submitted(&place, Options::default()).await;
-    assert_eq!(cancelled(&place, &waiting).await.workers_unanswered, 0, "nothing is held any more");
-
-    let (id, _held) = taken().await;
-    let many = CancelMany { queue: "thumbnail".to_owned(), ids: vec![id.to_string()], ..CancelMany::default() };
-    let done = place.dispatcher.cancel_many(many, &caller()).await.expect("done");
-    assert_eq!((done.cancelled, done.workers_unanswered), (1, 1));
-
-    let (_, held) = taken().await;
-    let waiting = submitted(&place, Options::default()).await;
-    assert_eq!(cancelled(&place, &waiting).await.workers_unanswered, 1, "whoever holds the other lives, or may");
-    held.double_ack().await.expect("acknowledged");
-    assert_eq!(cancelled(&place, &waiting).await.workers_unanswered, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,6 +5,7 @@ mod blobs;
 mod bounds;
 mod cancel;
 mod cancel_many;
+mod cancel_told;
 mod children;
 mod dead;
 mod deadlines;
