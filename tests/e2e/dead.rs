@@ -145,4 +145,8 @@ async fn a_person_lists_reads_redrives_and_drops() {
     assert!(words.contains("code=bad_image") && words.contains(&second), "{words}");
     let unknown = told(&["operations", "--queue", "nope"], 5).await;
     assert!(unknown.contains("probe"), "the known queues are named: {unknown}");
+    let third = dead(&fleet).await;
+    let both = told(&["dead", "drop", "probe_01h455vb4pex5vsknk084sn02q", &third], 5).await;
+    assert!(both.contains("unknown_dead_letter") && both.contains(&third), "{both}");
+    assert!(fleet.dead_letter(&third).await.is_none(), "one that is not there does not keep the other");
 }

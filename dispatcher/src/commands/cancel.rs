@@ -6,7 +6,7 @@ use clap::{ArgGroup, Args};
 use reqwest::Method;
 use serde_json::{Map, Value, json};
 
-use super::fault::{Fault, Form};
+use super::fault::{Fault, Faults, Form};
 use super::print;
 use super::remote::{Client, Remote};
 
@@ -26,7 +26,7 @@ Examples:
   workfleet cancel --queue thumbnail --label import:17 --state scheduled --yes --json")]
 pub(crate) struct Cancel {
     /// The tasks' ids
-    #[arg(required_unless_present = "queue", conflicts_with_all = ["queue", "condition"], value_name = "ID")]
+    #[arg(required_unless_present_any = ["queue", "condition"], conflicts_with_all = ["queue", "condition"], value_name = "ID")]
     ids: Vec<String>,
     /// The queue whose tasks are to end that have the labels, or are in the state
     #[arg(long, value_name = "QUEUE", requires = "condition")]
@@ -59,21 +59,16 @@ impl Cancel {
 
     /// One after the other. The first that cannot be cancelled does not keep the others.
     async fn each(&self, client: &Client) -> Result<(), Fault> {
-        let mut failed = None;
+        let mut faults = Faults::new(&self.remote);
         for id in &self.ids {
             let request = client.request(Method::DELETE, &["v1", "tasks", id]);
             let request = if self.reason.is_empty() { request } else { request.query(&[("reason", &self.reason)]) };
             match client.json(request).await {
                 Ok(task) => self.show(id, &task)?,
-                Err(fault @ Fault::Refused(_)) => {
-                    if let Some(earlier) = failed.replace(fault) {
-                        earlier.report(self.form());
-                    }
-                }
-                Err(fault) => return Err(fault),
+                Err(fault) => faults.add(fault)?,
             }
         }
-        failed.map_or(Ok(()), Err)
+        faults.verdict()
     }
 
     fn show(&self, id: &str, task: &Value) -> Result<(), Fault> {

@@ -50,7 +50,8 @@ Examples:
   workfleet doctor --system-nkey-file credentials/sys.nk --require A --json | jq -r .grade")]
 pub(crate) struct Doctor {
     /// The monitoring port of a server; may be given again, once for each, or several with commas
-    #[arg(long, value_name = "URL", num_args = 1.., value_delimiter = ',', env = "WORKFLEET_NATS_MONITOR_URL")]
+    #[arg(long, value_name = "URL", num_args = 1.., value_delimiter = ',', env = "WORKFLEET_NATS_MONITOR_URL",
+          value_parser = super::remote::url)]
     monitor: Vec<Url>,
     /// The seed of a user of the account of the system, as the role sys has it
     #[arg(long, value_name = "FILE", env = "WORKFLEET_SYSTEM_NKEY_FILE", hide_env_values = true)]

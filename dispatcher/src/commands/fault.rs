@@ -6,6 +6,8 @@ use std::process::ExitCode;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::remote::Remote;
+
 /// A problem document (RFC 9457), as far as a person needs it.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Problem {
@@ -27,6 +29,9 @@ pub(crate) struct Problem {
     /// A task that may have been stored nevertheless.
     #[serde(default)]
     pub(crate) task_id: Option<String>,
+    /// The command that shows more; `workfleet get` of the task where there is none.
+    #[serde(skip)]
+    pub(crate) look_at: Option<String>,
 }
 
 /// Whom a command speaks to.
@@ -138,6 +143,37 @@ impl Fault {
     }
 }
 
+/// Those of several tasks, of which none keeps the others.
+pub(crate) struct Faults {
+    form: Form,
+    last: Option<Fault>,
+}
+
+impl Faults {
+    pub(crate) fn new(remote: &Remote) -> Self {
+        Self { form: if remote.json { Form::Json } else { Form::Words }, last: None }
+    }
+
+    /// Notes one, and says the one before it.
+    ///
+    /// # Errors
+    /// That one, where the others would come to the same.
+    pub(crate) fn add(&mut self, fault: Fault) -> Result<(), Fault> {
+        if !matches!(fault, Fault::Refused(_) | Fault::Usage(_) | Fault::Ended(_) | Fault::TimedOut(_)) {
+            return Err(fault);
+        }
+        if let Some(earlier) = self.last.replace(fault) {
+            earlier.report(self.form);
+        }
+        Ok(())
+    }
+
+    /// The last one, which is said by whoever ends the command.
+    pub(crate) fn verdict(self) -> Result<(), Fault> {
+        self.last.map_or(Ok(()), Err)
+    }
+}
+
 impl From<io::Error> for Fault {
     fn from(error: io::Error) -> Self {
         if error.kind() == io::ErrorKind::BrokenPipe { Self::PipeClosed } else { Self::Output(error) }
@@ -155,8 +191,9 @@ fn words(problem: &Problem) -> String {
         words.push_str("\nknown: ");
         words.push_str(&problem.known.join(", "));
     }
-    if let Some(id) = &problem.task_id {
-        words.push_str(&format!("\nlook at it with: workfleet get {id}"));
+    let look_at = problem.look_at.clone().or_else(|| Some(format!("workfleet get {}", problem.task_id.as_ref()?)));
+    if let Some(command) = look_at {
+        words.push_str(&format!("\nlook at it with: {command}"));
     }
     if let Some(ms) = problem.retry_after_ms {
         words.push_str(&format!("\ntry again in {ms} ms"));

@@ -22,7 +22,7 @@ const EVENTS_SILENCE_MS_MAX: u64 = 45_000;
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Remote {
     /// Where the dispatcher listens: http:// or https://
-    #[arg(long, env = "WORKFLEET_URL", default_value = "http://127.0.0.1:8080")]
+    #[arg(long, env = "WORKFLEET_URL", default_value = "http://127.0.0.1:8080", value_parser = url)]
     pub(super) url: Url,
     /// A file with the token that says who you are
     #[arg(long, value_name = "FILE", env = "WORKFLEET_TOKEN_FILE", hide_env_values = true)]
@@ -176,7 +176,10 @@ impl Client {
         } else if error.is_timeout() {
             format!("the dispatcher at {url} did not answer in time; what it was asked for may have happened")
         } else if is_parse(error) {
-            format!("what listens at {url} does not answer in HTTP; where it speaks TLS, the URL begins with https://")
+            format!(
+                "what listens at {url} does not answer in HTTP: is this the port of gRPC? Where it speaks TLS, the URL begins with \
+                 https://"
+            )
         } else {
             format!("the connection to the dispatcher at {url} broke: {}", describe(error))
         })
@@ -206,6 +209,19 @@ async fn refusal(response: Response) -> Box<Problem> {
     Box::new(problem)
 }
 
+/// A URL, or what is missing.
+///
+/// # Errors
+/// When it is none.
+pub(super) fn url(text: &str) -> Result<Url, String> {
+    text.parse().map_err(|error| match error {
+        url::ParseError::RelativeUrlWithoutBase => {
+            format!("it must begin with http:// or https://; write http://{text}")
+        }
+        error => error.to_string(),
+    })
+}
+
 /// Whether what came back is no HTTP.
 fn is_parse(error: &reqwest::Error) -> bool {
     let mut cause: Option<&dyn std::error::Error> = Some(error);
@@ -229,7 +245,7 @@ fn describe(error: &reqwest::Error) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Remote, bearer, is_loopback};
+    use super::{Remote, bearer, is_loopback, url};
 
     #[test]
     fn a_token_is_sent_as_its_file_has_it_and_shown_to_nobody() {
@@ -268,6 +284,7 @@ mod tests {
         };
         assert!(told("localhost:8080").ends_with("write http://localhost:8080"));
         assert!(told("nats://localhost:4222").ends_with("not nats:"));
+        assert!(url("127.0.0.1:8080").expect_err("no scheme").ends_with("write http://127.0.0.1:8080"));
     }
 
     #[test]

@@ -96,7 +96,11 @@ impl Task {
         if !self.has_ended() || self.fields.state == State::Completed.word() {
             return Ok(());
         }
-        let why = self.fields.failure.as_ref().map_or_else(String::new, |failure| format!(": {}", failure.words()));
+        let why = self
+            .fields
+            .failure
+            .as_ref()
+            .map_or_else(String::new, |failure| format!(": {}", failure.words_behind(&self.fields.state)));
         Err(Fault::Ended(format!("task {} {}{why}", self.fields.id, self.fields.state)))
     }
 
@@ -111,7 +115,7 @@ impl Task {
             line.push_str(&format!(" {:>3} % {}", progress.percent, progress.message));
         }
         if let Some(failure) = &fields.failure {
-            line.push_str(&format!(" {}", failure.words()));
+            line.push_str(&format!(" {}", failure.words_behind(&fields.state)));
         }
         line.trim_end().to_owned()
     }
@@ -173,8 +177,9 @@ impl Task {
             ("ended", fields.ended_at.filter(|_| self.has_ended())),
         ];
         let mut rows: Vec<_> = named.into_iter().filter_map(|(name, at)| Some((name, at?.to_string()))).collect();
+        // Of a later attempt or run, all before it is in there: since when it has waited stands nowhere.
         if let (Some(from), Some(to)) = (fields.submitted_at.max(fields.not_before), fields.started_at) {
-            rows.push(("waited", between(from, to)));
+            rows.push(("to start", between(from, to)));
         }
         // A retry that was ended while it waited has not run until then.
         let attempts = fields.failure.iter().flat_map(|failure| &failure.attempts);
@@ -189,6 +194,11 @@ impl Task {
 impl Failure {
     fn words(&self) -> String {
         format!("{}: {}", self.code, self.message)
+    }
+
+    /// Behind the state, which may be the code.
+    fn words_behind(&self, state: &str) -> String {
+        if self.code == state { self.message.clone() } else { self.words() }
     }
 }
 

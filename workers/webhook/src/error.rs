@@ -25,7 +25,7 @@ pub(crate) enum DeliveryError {
     PrivateAddress { host: String, address: IpAddr, range: &'static str },
     #[error("no answer: {0}")]
     Unreachable(String),
-    #[error("no answer within {0:?}")]
+    #[error("no answer within {:.1} s", .0.as_secs_f64())]
     Timeout(Duration),
     #[error("the receiver answered {status}{body}")]
     Answered {

@@ -45,13 +45,17 @@ pub(crate) struct Ports {
     pub(crate) monitor: u16,
 }
 
+/// Below those that systems give to connections: one of these is not taken between the look and the server's start.
+const PORTS: std::ops::Range<u16> = 20_000..32_000;
+
 /// Ports that nobody uses now. A server takes no free port by itself here, since the others have to know it.
 pub(crate) fn free_ports(servers: usize) -> Vec<Ports> {
-    let held: Vec<TcpListener> =
-        (0..3 * servers).map(|_| TcpListener::bind("127.0.0.1:0").expect("there is a free port")).collect();
-    let port = |listener: &TcpListener| listener.local_addr().expect("a bound socket has an address").port();
-    let one =
-        |three: &[TcpListener]| Ports { client: port(&three[0]), route: port(&three[1]), monitor: port(&three[2]) };
+    let mut held: Vec<(u16, TcpListener)> = Vec::new();
+    while held.len() < 3 * servers {
+        let port = rand::random_range(PORTS);
+        held.extend(TcpListener::bind(("127.0.0.1", port)).ok().map(|listener| (port, listener)));
+    }
+    let one = |three: &[(u16, TcpListener)]| Ports { client: three[0].0, route: three[1].0, monitor: three[2].0 };
     held.chunks(3).map(one).collect()
 }
 

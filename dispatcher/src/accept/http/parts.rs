@@ -31,7 +31,7 @@ impl<S: Send + Sync> FromRequestParts<S> for IdPath {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
-        let unknown = |error: String| ApiError::new(Code::UnknownTask, format!("the path names no task: {error}"));
+        let unknown = |error: String| ApiError::new(Code::UnknownTask, format!("no task is called so: {error}"));
         let Path(text) =
             Path::<String>::from_request_parts(parts, state).await.map_err(|error| unknown(error.to_string()))?;
         text.parse().map(Self).map_err(|error: workfleet_proto::id::IdError| unknown(error.to_string()))

@@ -7,7 +7,7 @@ use clap::Args;
 use reqwest::{Method, StatusCode};
 use serde_json::{Map, Value, json};
 
-use super::super::fault::Fault;
+use super::super::fault::{Fault, Faults};
 use super::super::follow::tell_end;
 use super::super::payload::{Field, read_json};
 use super::super::print;
@@ -34,8 +34,8 @@ Examples:
 pub(super) struct Redrive {
     #[command(flatten)]
     letters: Letters,
-    /// Another payload, as JSON: a file, or - for the standard input
-    #[arg(long, value_name = "FILE|-", conflicts_with = "queue")]
+    /// Another payload, as JSON: a file, or - for the standard input; for named tasks alone, as all options from here to --wait
+    #[arg(long, value_name = "@FILE|FILE|-", conflicts_with = "queue")]
     payload: Option<String>,
     /// Set one field of the payload: NAME=@FILE puts a file's bytes there as base64, NAME=VALUE any JSON, or text
     #[arg(long = "field", value_name = "NAME=@FILE|NAME=VALUE", conflicts_with = "queue")]
@@ -102,35 +102,41 @@ impl Redrive {
             return Err(Fault::Usage("a payload is changed for one task at a time".to_owned()));
         }
         self.letters.check()?;
+        let mut faults = Faults::new(&self.remote);
+        let mut redriven = Vec::new();
         for id in &self.letters.ids {
-            let path = format!("{id}:redrive");
-            let request = client.request(Method::POST, &["v1", "queues", queue_of(id)?, "dead", &path]);
-            let task = Task::read(client.json(request.json(&self.body(&client, id).await?)).await?)?;
-            let told = format!("{} {}", task.fields.id, task.fields.state);
-            match self.wait {
-                Some(_) => {}
-                None if self.remote.json => print::json_line(&task.document)?,
-                None => print::line(&told)?,
+            match self.one(&client, id).await {
+                Ok(()) => redriven.push(id),
+                Err(fault) => faults.add(fault)?,
             }
         }
-        self.wait_for_ends(&client).await
+        for id in redriven {
+            let Some(wait) = self.wait else { break };
+            if let Err(fault) = tell_end(&client, id, wait, &self.remote).await {
+                faults.add(fault)?;
+            }
+        }
+        faults.verdict()
     }
 
-    /// Tells of every end; the first that is no output is the fault of the whole.
-    async fn wait_for_ends(&self, client: &Client) -> Result<(), Fault> {
-        let Some(wait) = self.wait else { return Ok(()) };
-        let mut verdict = Ok(());
-        for id in &self.letters.ids {
-            verdict = verdict.and(tell_end(client, id, wait, &self.remote).await);
+    async fn one(&self, client: &Client, id: &str) -> Result<(), Fault> {
+        let path = format!("{id}:redrive");
+        let request = client.request(Method::POST, &["v1", "queues", queue_of(id)?, "dead", &path]);
+        let answer = client.json(request.json(&self.body(client, id).await?)).await;
+        let task = Task::read(answer.map_err(|fault| of_letter(fault, id))?)?;
+        let told = format!("{} {}", task.fields.id, task.fields.state);
+        match self.wait {
+            Some(_) => Ok(()),
+            None if self.remote.json => print::json_line(&task.document),
+            None => print::line(&told),
         }
-        verdict
     }
 
     async fn body(&self, client: &Client, id: &str) -> Result<Value, Fault> {
         let mut body = Map::new();
         if self.payload.is_some() || !self.fields.is_empty() {
             let mut changed = match &self.payload {
-                Some(source) => read_json(source)?,
+                Some(source) => read_json(source.strip_prefix('@').unwrap_or(source))?,
                 None => payload(&letter(client, id).await?, id)?.clone(),
             };
             self.fields.iter().try_for_each(|field| field.put(&mut changed))?;
@@ -151,13 +157,20 @@ impl Drop {
             return self.letters.many(&client, "drop", &self.remote).await;
         }
         self.letters.check()?;
+        let mut faults = Faults::new(&self.remote);
         for id in &self.letters.ids {
-            let request = client.request(Method::DELETE, &["v1", "queues", queue_of(id)?, "dead", id]);
-            let dropped = client.send(request.query(&self.letters.reason().map(|reason| [("reason", reason)]))).await?;
-            debug_assert_eq!(dropped.status(), StatusCode::NO_CONTENT);
-            if self.remote.json { print::json_line(&json!({ "dropped": id }))? } else { print::line(id)? }
+            if let Err(fault) = self.one(&client, id).await {
+                faults.add(fault)?;
+            }
         }
-        Ok(())
+        faults.verdict()
+    }
+
+    async fn one(&self, client: &Client, id: &str) -> Result<(), Fault> {
+        let request = client.request(Method::DELETE, &["v1", "queues", queue_of(id)?, "dead", id]);
+        let dropped = client.send(request.query(&self.letters.reason().map(|reason| [("reason", reason)]))).await;
+        debug_assert_eq!(dropped.map_err(|fault| of_letter(fault, id))?.status(), StatusCode::NO_CONTENT);
+        if self.remote.json { print::json_line(&json!({ "dropped": id })) } else { print::line(id) }
     }
 }
 
@@ -205,7 +218,7 @@ impl Letters {
                 next => filter["cursor"] = next,
             }
         }
-        tell(&[done, gone], &problems, remote)
+        tell(act, &[done, gone], &problems, remote)
     }
 
     /// On the standard error, since the standard output may go elsewhere.
@@ -221,12 +234,20 @@ impl Letters {
     }
 }
 
+/// A letter's payload stands in the letter alone.
+fn of_letter(fault: Fault, id: &str) -> Fault {
+    let Fault::Refused(mut problem) = fault else { return fault };
+    problem.look_at = Some(format!("workfleet dead get {id}"));
+    Fault::Refused(problem)
+}
+
 /// What came of it; letters that are still there are a fault.
-fn tell([done, gone]: &[u64; 2], problems: &[Value], remote: &Remote) -> Result<(), Fault> {
+fn tell(act: &str, [done, gone]: &[u64; 2], problems: &[Value], remote: &Remote) -> Result<(), Fault> {
     if remote.json {
         print::json(&json!({ "done": done, "gone": gone, "problems": problems }))?;
     } else {
-        print::line(&format!("{done} done, {gone} gone before, {} still there", problems.len()))?;
+        let acted = if act == "drop" { "dropped" } else { "redriven" };
+        print::line(&format!("{done} {acted}, {gone} gone before, {} still there", problems.len()))?;
         let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
         problems.iter().take(PROBLEMS_SHOWN).try_for_each(|problem| {
             print::line(&format!("  {}: {}", text(&problem["task_id"]), text(&problem["detail"])))

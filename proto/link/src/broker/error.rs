@@ -29,7 +29,9 @@ pub enum BrokerError {
         reason: String,
     },
     /// Nobody answers.
-    #[error("no NATS server answers at {url}: {reason}; is it running, and is WORKFLEET_NATS_URL right?")]
+    #[error(
+        "no NATS server answers at {url}: {reason}; is it running, and is the address (--nats, WORKFLEET_NATS_URL) right?"
+    )]
     Unreachable {
         /// The address.
         url: String,
