@@ -9,6 +9,7 @@ use async_nats::jetstream;
 use tempfile::TempDir;
 use workfleet_tests::{Cluster, Nats, Observer, Proxy, QueueSettings, SERVERS, Stand, StandPlan};
 
+use crate::advisories;
 use crate::pace::Pace;
 
 const DISPATCHERS: usize = 2;
@@ -100,6 +101,7 @@ impl Field {
         };
         let stand = plan.start().await;
         let pace = Pace::start(&jetstream, ground.servers()).await;
+        advisories::write_down(jetstream.client(), &folder.path().join("advisories.ndjson")).await;
         Some(Self { stand, links, servers, observer, pace, disk, blow: Instant::now(), folder })
     }
 
@@ -111,6 +113,12 @@ impl Field {
     /// From this moment on is counted how long it takes until all is well.
     pub(crate) fn falls(&mut self) {
         self.blow = Instant::now();
+    }
+
+    /// Leaves all files where they are, for whoever wants to know why: stores and logs of servers, ledger, runs, advisories.
+    pub(crate) fn keep(&mut self) -> &Path {
+        self.folder.disable_cleanup(true);
+        self.folder.path()
     }
 
     /// Where the ledger goes.

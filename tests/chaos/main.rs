@@ -6,6 +6,8 @@
 //! it is complete, into `docs/guarantees.md`.
 
 /// What `workfleet audit` says in the end.
+mod advisories;
+
 mod audit;
 
 /// 10,000 cancels.

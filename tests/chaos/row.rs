@@ -73,7 +73,7 @@ pub(crate) async fn run(row: Row, strike: impl AsyncFnMut(&mut Field, &Load) -> 
     let verdict = verdict::of(&field, &submitted.ledger).await;
     let audit = audit::of(&field).await;
     if !verdict.lost.is_empty() {
-        eprintln!("    {audit:?}");
+        eprintln!("    {audit:?}\n    all files of this row are kept in {}", field.keep().display());
     }
     let speed = recovered.map_or("never".to_owned(), |after| format!("{:.1} s", after.as_secs_f64()));
     let line = line(row, struck, &verdict, &speed);

@@ -19,6 +19,11 @@ use crate::runs::{self, Run};
 use crate::wait::eventually;
 use crate::worker::Worker;
 
+/// The exit code of a command that may succeed later.
+const LATER: i32 = 3;
+/// How often `provision` is tried again then.
+const PROVISION_AGAIN_MAX: usize = 3;
+
 /// What is to stand. Every program is named by its way to the broker.
 #[derive(Debug, Clone)]
 pub struct StandPlan {
@@ -86,7 +91,14 @@ impl StandPlan {
         queues::write(&file, &BTreeMap::from([("probe".to_owned(), self.queue.clone())]));
         let mut stand =
             Stand { workers: Vec::new(), dispatchers: Vec::new(), edges: Edges::default(), plan: self.clone() };
-        let provisioned = stand.command(&["provision", "--queues", &file.display().to_string()]).await;
+        let mut provisioned = stand.command(&["provision", "--queues", &file.display().to_string()]).await;
+        // On a busy machine three servers take a while to agree, and `provision` says so; what it has made it finds again.
+        for _ in 0..PROVISION_AGAIN_MAX {
+            if provisioned.status.code() != Some(LATER) {
+                break;
+            }
+            provisioned = stand.command(&["provision", "--queues", &file.display().to_string()]).await;
+        }
         assert!(provisioned.status.success(), "{}", String::from_utf8_lossy(&provisioned.stderr));
         for (at, broker) in self.dispatchers.iter().enumerate() {
             let spec = self.dispatcher_spec(at, broker);
