@@ -4,8 +4,9 @@
 //! of in a minute is kept without any counter that they would have to share: a minute has as many places as webhooks, and
 //! a place is an idempotency key. A letter takes the first one that no other letter has, in the minute in which its task
 //! failed; the same letter, met again, finds its own, also where a worker has stored it a second time. One that is stored
-//! long after its task failed, and finds no place there, takes one of the minute in which it was stored. So neither a restart nor a second dispatcher tells of a letter twice,
-//! or of more than there are places. A counter in each dispatcher would let through as many times more as there are of them.
+//! long after its task failed, and finds no place there, takes one of the minute in which it was stored. So neither a
+//! restart nor a second dispatcher tells of a letter twice, or of more than there are places. A counter in each dispatcher
+//! would let through as many times more as there are of them.
 //!
 //! The first letter that finds no place comes back when its minute is over, and is told of as how many there were beyond.
 
