@@ -1,7 +1,10 @@
 //! What is there, compared with what is wanted.
 
+use std::time::Duration;
+
 use async_nats::jetstream::response::Response;
 use serde_json::{Map, Value, json};
+use tokio::time::Instant;
 use workfleet_link::broker::Broker;
 
 use crate::ask;
@@ -22,6 +25,10 @@ pub(super) const FIXED: [&str; 1] = ["max_waiting"];
 const NOT_FOUND: usize = 404;
 /// The server, or the account, may not store so much: 10047, 10023, 10028 and 10002.
 const NO_ROOM: [u64; 4] = [10_047, 10_023, 10_028, 10_002];
+/// Too few servers are there for so many replicas: 10005.
+const NO_PEERS: u64 = 10_005;
+const PEERS_WAIT_MAX: Duration = Duration::from_secs(10);
+const PEERS_PAUSE: Duration = Duration::from_millis(250);
 
 impl<'a> Api<'a> {
     pub(super) fn new(broker: &'a Broker) -> Self {
@@ -127,15 +134,36 @@ impl<'a> Api<'a> {
         }
     }
 
+    /// Asks for a change. Servers that have only just started, or started again, may not know each other yet: that is waited
+    /// for.
+    ///
+    /// # Errors
+    /// When the broker refuses or does not answer.
     pub(super) async fn ask(&self, name: &str, subject: &str, question: &Value) -> Result<(), ProvisionError> {
-        let answer = ask::api::<_, Value>(self.broker, subject.to_owned(), Some(question)).await;
-        match answer.map_err(|error| unanswered(name, &error))? {
-            Response::Ok(_) => Ok(()),
-            Response::Err { error } if NO_ROOM.contains(&error.error_code().0) => {
-                Err(ProvisionError::NoRoom { name: name.to_owned() })
+        let until = Instant::now() + PEERS_WAIT_MAX;
+        loop {
+            match self.ask_once(name, subject, question).await? {
+                Response::Err { error } if error.error_code().0 == NO_PEERS && Instant::now() < until => {
+                    tokio::time::sleep(PEERS_PAUSE).await;
+                }
+                answer => return changed(name, answer),
             }
-            Response::Err { error } => Err(refused(name, &error)),
         }
+    }
+
+    async fn ask_once(&self, name: &str, subject: &str, question: &Value) -> Result<Response<Value>, ProvisionError> {
+        let answer = ask::api::<_, Value>(self.broker, subject.to_owned(), Some(question)).await;
+        answer.map_err(|error| unanswered(name, &error))
+    }
+}
+
+fn changed(name: &str, answer: Response<Value>) -> Result<(), ProvisionError> {
+    match answer {
+        Response::Ok(_) => Ok(()),
+        Response::Err { error } if NO_ROOM.contains(&error.error_code().0) => {
+            Err(ProvisionError::NoRoom { name: name.to_owned() })
+        }
+        Response::Err { error } => Err(refused(name, &error)),
     }
 }
 
