@@ -16,7 +16,7 @@ ARGS ?=
 OVERLAY ?= local
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test kill-test crash-test redrive-test slow-test k8s-test chaos sourcing list-bench model-deep fuzz api-test check build fleet jaeger tools lint-tools fuzz-tools api-tools images manifests credentials manifest-tools clean-tools
+.PHONY: help demo test kill-test crash-test redrive-test slow-test k8s-test chaos carrying list-bench model-deep fuzz api-test check build fleet jaeger tools lint-tools fuzz-tools api-tools images manifests credentials manifest-tools clean-tools
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -57,9 +57,9 @@ chaos: tools ## break fleets under load, 5,000 tasks a fault: nothing lost, noth
 	@# One row at a time, or rates before and after a fault could not be compared.
 	WORKFLEET_CHAOS=full cargo test $(LOCKED) --workspace --test chaos -- --include-ignored --nocapture --test-threads=1
 
-sourcing: tools ## kill leaders and servers while thousands of delayed tasks fall due into a full queue (minutes)
+carrying: tools ## kill leaders and servers while thousands of delayed tasks fall due into a full queue (minutes)
 	cargo build $(LOCKED) --workspace --bins --tests
-	WORKFLEET_SOURCING=full cargo test $(LOCKED) --workspace --test sourcing -- --include-ignored --nocapture --test-threads=2
+	WORKFLEET_CARRYING=full cargo test $(LOCKED) --workspace --test carrying -- --include-ignored --nocapture --test-threads=2
 
 list-bench: tools ## list a million waiting and a million ended tasks: times of first pages, memory (minutes)
 	cargo build $(LOCKED) --workspace --bins --tests

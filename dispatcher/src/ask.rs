@@ -73,6 +73,8 @@ pub(crate) struct ConsumerState {
     pub(crate) paused: bool,
     /// The last that was delivered.
     pub(crate) delivered: Delivered,
+    /// All up to here are acknowledged.
+    pub(crate) ack_floor: Delivered,
 }
 
 /// A place in a stream.

@@ -15,6 +15,7 @@ use workfleet_proto::schema::KindSchema;
 use crate::admit::{Parent, Submit};
 use crate::blobs::Reads;
 use crate::call::{self, Call, Called};
+use crate::due;
 use crate::error::{ApiError, Code, unavailable};
 use crate::expire;
 use crate::kinds::{Kinds, Queue};
@@ -230,6 +231,12 @@ impl Dispatcher {
             .flatten()
             .filter_map(|queue| Some((queue.name.clone(), queue.kind.as_ref()?.schema.clone())))
             .collect())
+    }
+
+    /// Carries tasks that are due into their queues, until `stop`: what each process that serves does beside its ports. A
+    /// service with a dispatcher in its own process leaves it to those, or does it too; somebody has to.
+    pub async fn carry(&self, stop: CancellationToken) {
+        due::serve(self.clone(), stop).await;
     }
 
     /// Ends tasks whose deadlines have passed, until `stop`: what each process that serves does beside its ports. A service

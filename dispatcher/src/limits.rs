@@ -107,11 +107,31 @@ pub const DELAY_MAX: Duration = Duration::from_secs(365 * 24 * 3_600);
 pub const DEADLINE_MAX: Duration = DELAY_MAX;
 /// How far in the past a deadline may lie and still be taken, to expire at once: clocks differ, and a submit takes time.
 pub const DEADLINE_LATE_MAX: Duration = Duration::from_secs(5);
-/// How often a dispatcher looks for queues whose deadlines nobody here takes yet.
-pub const EXPIRE_LOOK_INTERVAL: Duration = Duration::from_secs(2);
-/// Deadlines of one queue that a dispatcher takes at once. Its share of those that a herd leaves with it for the time of
-/// one redelivery, should it die.
-pub const EXPIRE_BATCH_MAX: usize = 64;
+/// How often a dispatcher looks for queues of which nobody here takes what fires.
+pub const FIRED_LOOK_INTERVAL: Duration = Duration::from_secs(2);
+/// Tasks that are due, or deadlines, that a dispatcher takes at once from one queue. Its share of what a herd leaves with it
+/// for the time of one redelivery, should it die.
+pub const FIRED_BATCH_MAX: usize = 64;
+/// Longest that one request for what has fired waits at the broker.
+pub const FIRED_PULL_TIME: Duration = Duration::from_secs(10);
+/// How much later than that a request without any answer is given up.
+pub const FIRED_PULL_MARGIN: Duration = Duration::from_secs(2);
+/// When the broker is asked again that refused, or was not there.
+pub const FIRED_AGAIN: Duration = Duration::from_secs(1);
+/// Tasks that are due that may be with all dispatchers together and not acknowledged, in each queue.
+pub const DUE_PENDING_MAX: u32 = 4_096;
+/// When a task that is due is given out again that a dispatcher took and did not acknowledge: as long as one of those waits
+/// that were with a dispatcher which died.
+pub const DUE_ACK_WAIT: Duration = Duration::from_secs(10);
+/// How long a dispatcher works on one task that is due, in front of a full queue for instance, before it gives it back.
+/// Shorter than [`DUE_ACK_WAIT`].
+pub const DUE_TIME_MAX: Duration = Duration::from_secs(6);
+/// How often a queue that was full is asked, by one for all that wait here, whether it has room again.
+pub const DUE_FULL_PAUSE: Duration = Duration::from_millis(200);
+/// When a task that is due comes again that was given back.
+pub const DUE_AGAIN: Duration = Duration::from_secs(1);
+/// When one comes again that the broker refuses to store, for another reason than that its queue is full.
+pub const DUE_REFUSED_AGAIN: Duration = Duration::from_secs(30);
 /// Tasks that a dispatcher expires at once, of all queues.
 pub const EXPIRES_MAX: usize = 128;
 /// Deadlines that may be with all dispatchers together and not acknowledged, in each queue.
@@ -123,10 +143,6 @@ pub const EXPIRE_TIME_MAX: Duration = Duration::from_secs(20);
 /// When one that it gave back comes again, as the broker did not answer. Until then it counts towards
 /// [`EXPIRED_PENDING_MAX`], so that whatever is put off for longer gets a timer anew instead.
 pub const EXPIRE_AGAIN: Duration = Duration::from_secs(1);
-/// Longest that one request for deadlines waits at the broker.
-pub const EXPIRE_PULL_TIME: Duration = Duration::from_secs(10);
-/// How much later than that a request without any answer is given up.
-pub const EXPIRE_PULL_MARGIN: Duration = Duration::from_secs(2);
 /// When a deadline is looked at once more whose task is not there: a submit that stored its timer may still be under way.
 pub const EXPIRE_UNKNOWN_AGAIN: Duration = Duration::from_secs(15);
 /// When a deadline is looked at again whose task a redrive has marked and not published.

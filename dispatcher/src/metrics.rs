@@ -44,6 +44,7 @@ pub(crate) struct Metrics {
     operations_bytes: Gauge<u64>,
     operations_bytes_max: Gauge<u64>,
     connected: Gauge<u64>,
+    carried: Counter<u64>,
     deadlines: Counter<u64>,
     callers_refused: Counter<u64>,
     auth_stale: Gauge<u64>,
@@ -90,6 +91,7 @@ impl Metrics {
             blobs: meter.u64_gauge("workfleet.blob.stored").with_unit("{blob}").build(),
             blobs_bytes: meter.u64_gauge("workfleet.blob.stored_size").with_unit("By").build(),
             blobs_bytes_max: meter.u64_gauge("workfleet.blob.stored_size_max").with_unit("By").build(),
+            carried: meter.u64_counter("workfleet.due.carried").with_unit("{task}").build(),
             deadlines: meter.u64_counter("workfleet.deadline.passed").with_unit("{task}").build(),
             connected: meter.u64_gauge("workfleet.broker.connected").build(),
         }
@@ -122,6 +124,11 @@ impl Metrics {
         self.dead.record(view.dead, &attributes);
         self.workers.record(view.workers.len() as u64, &attributes);
         self.oldest_age.record(oldest.as_secs_f64(), &attributes);
+    }
+
+    /// A task that was due, and what came of carrying it into its queue.
+    pub(crate) fn due_carried(&self, queue: &QueueName, outcome: &'static str) {
+        self.carried.add(1, &[KeyValue::new("queue", queue.to_string()), KeyValue::new("outcome", outcome)]);
     }
 
     /// A deadline that has passed, and what came of it.

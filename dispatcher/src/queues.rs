@@ -5,7 +5,7 @@ use prost::Message as _;
 use workfleet_link::broker::NatsHeaders;
 use workfleet_link::read::{self, ReadError};
 use workfleet_link::time::now_ms;
-use workfleet_proto::names::Lane;
+use workfleet_proto::names::{DelayPart, Lane};
 use workfleet_proto::v1::WorkerRecord;
 use workfleet_proto::wire::CopyHeaders;
 
@@ -106,9 +106,17 @@ impl Inner {
             Ok::<_, ReadError>((*lane, state))
         });
         let delay = names.delay_stream(&queue.name);
-        let source = ask::consumer(&self.broker, &delay, names.source_consumer());
-        let (lanes, source) = try_join(try_join_all(lanes), source).await?;
-        Ok(Counts { lanes, due: source.num_pending + source.num_ack_pending })
+        let due = async {
+            match ask::consumer(&self.broker, &delay, names.due_consumer()).await {
+                // Nobody takes them, since the queue was not provisioned again: they are due all the same.
+                Err(ReadError::NoStream { .. }) => {
+                    ask::count(&self.broker, &delay, &names.delay_all(DelayPart::Due, &queue.name)).await
+                }
+                due => due.map(|due| due.num_pending + due.num_ack_pending),
+            }
+        };
+        let (lanes, due) = try_join(try_join_all(lanes), due).await?;
+        Ok(Counts { lanes, due })
     }
 
     /// Age of the oldest task that was never delivered.

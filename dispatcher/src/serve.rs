@@ -103,6 +103,12 @@ async fn with_broker(
         fleet.await;
         Ok(())
     });
+    let carrying = dispatcher.clone();
+    let stop_carrying = stop.clone();
+    servers.spawn(async move {
+        carrying.carry(stop_carrying).await;
+        Ok(())
+    });
     let expiring = dispatcher.clone();
     let stop_expiring = stop.clone();
     servers.spawn(async move {

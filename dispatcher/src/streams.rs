@@ -14,6 +14,7 @@ mod loss;
 mod orphans;
 mod removal;
 mod shared_dead;
+mod sourced;
 mod wanted;
 
 pub(crate) use expected::{Expected, expected};
@@ -57,15 +58,24 @@ pub async fn provision_with(broker: &Broker, file: &QueuesFile, losses: Losses) 
     alert::check(&api, file).await?;
     let shared_dead = shared_dead::detach(&api, file).await?;
     let mut alerts = Vec::new();
+    // What is refused is refused before the first queue is changed.
+    let mut removals = Vec::new();
     for queue in &file.queues {
-        let removal = lanes::plan(&api, queue).await?;
+        removals.push(lanes::plan(&api, queue).await?);
+    }
+    for (queue, removal) in file.queues.iter().zip(removals) {
         for step in wanted::queue(&broker.names, &queue.name, &removal.meanwhile) {
             match step {
                 wanted::Step::Stream(config) => api.stream(config).await?,
                 wanted::Step::Consumer { stream, config } if alert::is_alert(&broker.names, &config) => {
                     alerts.push((stream, config));
                 }
-                wanted::Step::Consumer { stream, config } => api.consumer(&stream, config).await?,
+                wanted::Step::Consumer { stream, config } => {
+                    if sourced::takes_its_place(&broker.names, &config) {
+                        sourced::detach(&mut api, &queue.name).await?;
+                    }
+                    api.consumer(&stream, config).await?;
+                }
             }
         }
         alert::remove_unwanted(&mut api, queue).await?;

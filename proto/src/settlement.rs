@@ -31,8 +31,8 @@ use crate::v1::State;
 pub enum Origin {
     /// Published into it.
     Direct,
-    /// Moved there from the delay stream (`Nats-Stream-Source`), which may happen twice after a crash of the server.
-    Sourced,
+    /// Carried there out of the delay stream, which may happen twice when a dispatcher dies.
+    Carried,
 }
 
 /// What the broker handed over, less its payload.
@@ -112,7 +112,7 @@ impl Delivered {
     pub fn look(&self) -> Look {
         if self.deliveries > 1 {
             Look::ResultAndCopies
-        } else if self.origin == Origin::Sourced || self.check || self.result_sequence > 0 {
+        } else if self.origin == Origin::Carried || self.check || self.result_sequence > 0 {
             Look::Result
         } else {
             Look::No

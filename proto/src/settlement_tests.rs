@@ -33,7 +33,7 @@ fn steps(plan: Plan, replies: &[Reply]) -> Vec<Step> {
 fn only_a_delivery_that_is_certainly_new_starts_without_a_look() {
     assert_eq!(NEW.look(), Look::No);
     assert_eq!(Delivered { deliveries: 2, ..NEW }.look(), Look::ResultAndCopies);
-    assert_eq!(Delivered { origin: Origin::Sourced, ..NEW }.look(), Look::Result);
+    assert_eq!(Delivered { origin: Origin::Carried, ..NEW }.look(), Look::Result);
     assert_eq!(Delivered { check: true, ..NEW }.look(), Look::Result);
     assert_eq!(Delivered { result_sequence: 9, ..NEW }.look(), Look::Result);
 }

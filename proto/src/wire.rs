@@ -1,7 +1,7 @@
 //! An envelope as (subject, headers, bytes), and back.
 //!
 //! What differs from copy to copy (run, attempt, hand-backs, the awaited sequence) travels in headers, because a
-//! schedule and a sourcing stream carry headers along untouched, and because a worker decides on them before it decodes
+//! schedule and whoever carries a copy pass headers on untouched, and because a worker decides on them before it decodes
 //! anything. What belongs to the task stays in the body.
 
 use bytes::Bytes;
@@ -96,7 +96,7 @@ impl CopyHeaders {
         Ok(Self {
             generation,
             result_sequence: optional(headers, header::RESULT_SEQ)?,
-            check: headers.value(header::CHECK).is_some(),
+            check: headers.value(header::CHECK).is_some_and(|value| value != header::CARRIED),
             schema: headers.value(header::SCHEMA).unwrap_or_default().to_owned(),
             schema_backs: optional(headers, header::SCHEMA_BACK)?,
             due_ms: optional(headers, header::DUE_MS)?,
@@ -110,11 +110,13 @@ impl CopyHeaders {
     /// The delivery as the rules of settling see it.
     #[must_use]
     pub fn delivered<H: Headers + ?Sized>(&self, headers: &H, deliveries: u64) -> Delivered {
-        let sourced = headers.value(header::STREAM_SOURCE).is_some();
+        let is_carried = headers.value(header::CHECK) == Some(header::CARRIED);
+        // Moved by the server itself, in the days before.
+        let is_sourced = headers.value(header::STREAM_SOURCE).is_some();
         Delivered {
             generation: self.generation,
             deliveries,
-            origin: if sourced { Origin::Sourced } else { Origin::Direct },
+            origin: if is_carried || is_sourced { Origin::Carried } else { Origin::Direct },
             check: self.check,
             result_sequence: self.result_sequence,
         }
@@ -204,10 +206,16 @@ mod tests {
     }
 
     #[test]
-    fn a_sourced_message_is_recognised() {
-        let mut pairs = copy().pairs();
-        pairs.push((header::STREAM_SOURCE, "DELAY_mail:1".to_owned()));
-        assert_eq!(copy().delivered(pairs.as_slice(), 1).origin, Origin::Sourced);
+    fn what_came_through_the_delay_stream_is_recognised() {
+        let without = CopyHeaders { check: false, ..copy() };
+        for (name, value) in [(header::CHECK, header::CARRIED), (header::STREAM_SOURCE, "DELAY_mail:1")] {
+            let mut pairs = without.pairs();
+            assert_eq!(without.delivered(pairs.as_slice(), 1).origin, Origin::Direct);
+            pairs.push((name, value.to_owned()));
+            assert_eq!(without.delivered(pairs.as_slice(), 1).origin, Origin::Carried, "{name}");
+            assert_eq!(CopyHeaders::read(pairs.as_slice()), Ok(without.clone()), "{name} is no part of the next copy");
+        }
+        let pairs = copy().pairs();
         assert_eq!(pairs.as_slice().value("wf-run"), None, "names are compared letter by letter");
     }
 

@@ -142,9 +142,7 @@ async fn a_direct_call_has_no_children() {
 
 #[tokio::test]
 async fn a_dispatcher_that_restarts_costs_a_parent_no_attempt() {
-    let mut fleet = parents().start().await;
-    let id = fleet.submit_with("?delay=1s", &Probe::echo("parent").submits(&Probe::echo("child"))).await;
-    fleet.dispatcher().kill();
+    let (mut fleet, id) = parent_without_a_dispatcher().await;
     fleet.started(&id).await;
     fleet.replace_dispatcher().await;
     let parent = fleet.completed(&id).await;
@@ -154,16 +152,23 @@ async fn a_dispatcher_that_restarts_costs_a_parent_no_attempt() {
 
 #[tokio::test]
 async fn a_dispatcher_that_stays_away_is_waited_for_between_attempts() {
-    let mut fleet = parents().start().await;
-    let id = fleet.submit_with("?delay=1s", &Probe::echo("parent").submits(&Probe::echo("child"))).await;
-    fleet.dispatcher().kill();
-    eventually("the first attempt gives up", async || (fleet.runs_of(&id).len() == 2).then_some(())).await;
+    let (mut fleet, id) = parent_without_a_dispatcher().await;
+    let gives_up = async || fleet.workers[0].process().log().contains("no_dispatcher").then_some(());
+    eventually("the first attempt gives up", gives_up).await;
     fleet.replace_dispatcher().await;
     let parent = fleet.completed(&id).await;
     assert_eq!(parent["attempt"], 2, "{parent:#}");
-    assert!(fleet.workers[0].process().log().contains("no_dispatcher"));
     fleet.completed(&only_child(&parent)).await;
     assert_eq!(tasks(&fleet).len(), 2);
+}
+
+/// The dispatcher is gone when a worker starts on it.
+async fn parent_without_a_dispatcher() -> (Fleet, String) {
+    let mut fleet = parents().workers("probe", 0).start().await;
+    let id = fleet.submit(&Probe::echo("parent").submits(&Probe::echo("child"))).await;
+    fleet.dispatcher().kill();
+    fleet.launch_worker("probe");
+    (fleet, id)
 }
 
 #[tokio::test]

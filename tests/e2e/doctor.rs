@@ -197,7 +197,7 @@ async fn what_is_not_as_provisioned_is_named_with_what_to_do() {
     let nats = Nats::start(folder.path()).await;
     let desk = Desk::new(folder.path(), nats.url(), 1).await;
     let jetstream = nats.jetstream().await;
-    for consumer in ["EXPIRED", "SRC"] {
+    for consumer in ["EXPIRED", "DUE"] {
         let delay = jetstream.get_stream("DELAY_mail").await.expect("a stream");
         delay.delete_consumer(consumer).await.expect("deleted");
     }
@@ -208,8 +208,6 @@ async fn what_is_not_as_provisioned_is_named_with_what_to_do() {
     tasks.update_consumer(consumer).await.expect("changed");
     let mut config = tasks.info().await.expect("told").config.clone();
     config.max_messages = 3;
-    // The client does not know all that a source can say.
-    config.sources = None;
     let _ = jetstream.update_stream(&config).await;
     jetstream.delete_stream("DEAD_mail").await.expect("deleted");
     let harmed = desk.doctor(&[]).await;
@@ -217,7 +215,7 @@ async fn what_is_not_as_provisioned_is_named_with_what_to_do() {
     let of_lane = format!("consumer TASKS_mail/{lane} is not as provisioned: wanted ack_wait=");
     for (what, severity) in [
         ("consumer DELAY_mail/EXPIRED is missing", "fault"),
-        ("consumer DELAY_mail/SRC is missing", "fault"),
+        ("consumer DELAY_mail/DUE is missing", "fault"),
         ("stream TASKS_mail is not as provisioned: wanted max_msgs=1000000", "fault"),
         ("stream DEAD_mail is missing", "fault"),
         (of_lane.as_str(), "fault"),

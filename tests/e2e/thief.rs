@@ -34,7 +34,7 @@ async fn he_reads_nothing_of_another_queue() {
         thief.may_not_publish(&format!("$JS.API.STREAM.MSG.GET.{store}"), "{\"seq\":1}").await;
         thief.may_not_publish(&format!("$JS.API.DIRECT.GET.{store}"), "{\"seq\":1}").await;
     }
-    for next in ["MSG.NEXT.TASKS_thumbnail.WORK_m", "INFO.TASKS_thumbnail.WORK_m", "MSG.NEXT.DELAY_probe.SRC"] {
+    for next in ["MSG.NEXT.TASKS_thumbnail.WORK_m", "INFO.TASKS_thumbnail.WORK_m", "MSG.NEXT.DELAY_probe.DUE"] {
         thief.may_not_publish(&format!("$JS.API.CONSUMER.{next}"), "1").await;
     }
     for consumer in ["RESULTS_thumbnail", "RESULTS_probe", "TASKS_probe", "DEAD_probe", "KV_QUEUES"] {

@@ -1,8 +1,6 @@
 //! What each action does. Every decision in here is a call of the rules.
 
-use workfleet_proto::settlement::{
-    Deadline, Delivered, Ended, Generation, Lease, Look, Origin, Plan, Reply, Seen, Step,
-};
+use workfleet_proto::settlement::{Deadline, Delivered, Ended, Generation, Lease, Look, Plan, Reply, Seen, Step};
 use workfleet_proto::v1::State;
 
 use crate::broker::{Due, Name, Parcel, Publish};
@@ -266,9 +264,10 @@ impl World {
         }
     }
 
+    /// A dispatcher stores it, and acknowledges whatever the answer is.
     fn move_due(&mut self, due: Due) {
         self.broker.due.retain(|other| *other != due);
-        self.broker.enqueue(due.parcel, Origin::Sourced, due.twin);
+        self.broker.carry(due);
     }
 
     /// Whether a deadline lies behind.

@@ -26,6 +26,8 @@ pub(crate) struct Broker {
     pub(crate) due: Vec<Due>,
     /// DELAY: the ids it remembers.
     pub(crate) delay_ids: Vec<Generation>,
+    /// TASKS: the ids of carried copies that it remembers.
+    pub(crate) carried_ids: Vec<Generation>,
     /// DELAY: the one timer that a task can have: its deadline, and its sequence.
     pub(crate) timer: Option<(u8, u64)>,
     /// DELAY: the last sequence of a timer.
@@ -77,6 +79,17 @@ impl Broker {
         }
         self.tasks.push(Queued { name, origin, parcel, deliveries: 0, leased: false });
         self.tasks.sort_unstable_by_key(|queued| queued.name);
+    }
+
+    /// Puts a copy into TASKS that was due, unless its id is known there. A twin comes when the server has forgotten it.
+    pub(crate) fn carry(&mut self, due: Due) {
+        let generation = due.parcel.generation;
+        let is_published = generation == (Generation { attempt: 1, back: 0, ..generation })
+            && self.published[self.forgotten..].contains(&generation.run);
+        let is_new = remember(&mut self.carried_ids, generation) && !is_published;
+        if is_new || due.twin > 0 {
+            self.enqueue(due.parcel, Origin::Carried, due.twin);
+        }
     }
 
     /// Puts a copy among those that are due.
@@ -186,6 +199,7 @@ impl Broker {
     pub(crate) fn forget(&mut self) {
         self.forgotten = self.published.len();
         self.delay_ids.clear();
+        self.carried_ids.clear();
         self.dead_ids.clear();
     }
 
@@ -219,7 +233,7 @@ impl Broker {
     /// Those that a halt takes away. What is due stays, and meets the record once it is in the queue.
     pub(crate) fn copies_to_take(&self) -> impl Iterator<Item = &Parcel> {
         let scheduled = self.scheduled.iter().map(|(parcel, _)| parcel);
-        let direct = self.tasks.iter().filter(|queued| queued.origin != Origin::Sourced);
+        let direct = self.tasks.iter().filter(|queued| queued.origin != Origin::Carried);
         scheduled.chain(direct.map(|queued| &queued.parcel))
     }
 

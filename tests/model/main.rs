@@ -11,7 +11,7 @@
 //!   it has sent arrives;
 //! - an answer or an acknowledgement is lost, a publish is given up that arrives at any later time, or never, or the workers
 //!   do not hear of a cancel;
-//! - the server moves a due copy into the queue twice;
+//! - a due copy is carried into the queue twice;
 //! - a stream is full, and refuses what a worker, a redrive, a cancel or an expiry stores; then there is room again;
 //! - a worker drains;
 //! - the windows of message ids close.
@@ -23,7 +23,7 @@
 //! which a redrive or a cancel breaks.
 //!
 //! **What is not.** More than one task, and so slots, isolation, order and priorities. A duplicate window that closes while a
-//! publish is on its way, a record or a letter that outlives its retention. A full queue that due copies wait for: they may move
+//! publish is on its way or between a retry and its carrying, a record or a letter that outlives its retention. A full queue that due copies wait for: they may move
 //! late as it is. Letters that are dropped. Hand-backs for a while, which are scheduled like retries. A worker's clock that runs
 //! slower than the broker's, or deadlines that pass earlier for one than for another.
 //!

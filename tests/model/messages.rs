@@ -52,7 +52,7 @@ pub(crate) struct Parcel {
 pub(crate) struct Due {
     /// What it carries.
     pub(crate) parcel: Parcel,
-    /// 1 for the second time that the server moves the same copy.
+    /// 1 for the second time that the same copy is carried.
     pub(crate) twin: u8,
 }
 

@@ -10,7 +10,7 @@ pub(crate) struct Mishaps {
     pub(crate) lapses: u8,
     /// An answer or an acknowledgement is lost, or a publish is given up that may still arrive.
     pub(crate) unanswered: u8,
-    /// The server moves a due copy into the queue a second time.
+    /// A due copy is carried into the queue a second time.
     pub(crate) twins: u8,
     /// A worker drains and hands back what it holds.
     pub(crate) hand_backs: u8,

@@ -113,7 +113,7 @@ fn wrong_looks() -> Vec<Mutant> {
             ..rules()
         }),
         mutant("a copy from the delay stream starts without a look", START_AFTER_END, Mishaps { twins: 1, ..CALM })
-            .with(Rules { look: |delivered| look_but_for(delivered, Origin::Sourced), ..rules() }),
+            .with(Rules { look: |delivered| look_but_for(delivered, Origin::Carried), ..rules() }),
         mutant("the result is read before the copies", START_AFTER_END, CRASH)
             .with(Rules { reads: result_first, ..rules() }),
         mutant("a redelivery takes a failure for finished", ENDS_WELL, CRASH).with(Rules {

@@ -115,9 +115,9 @@ pub(crate) enum Action {
     Lapse(Name),
     /// The schedule fires.
     Fire,
-    /// The server moves a due copy into the queue.
+    /// A dispatcher carries a due copy into the queue.
     Move(Due),
-    /// The same, and it will do so again, for it dies before it notes it.
+    /// The same, and another will do so again, for it dies before it acknowledges.
     MoveTwice(Due),
     /// A publish arrives that nobody waits for.
     Arrive(Publish),

@@ -109,7 +109,7 @@ fn dispatcher(names: &Names, file: &QueuesFile, inbox: String) -> Permissions {
         publish.extend(api(&[&format!("STREAM.CREATE.{events}"), &format!("STREAM.UPDATE.{events}")]));
         publish.extend(api(&[&format!("STREAM.MSG.DELETE.{}", names.results_stream(queue))]));
         publish.extend(api(&[&format!("STREAM.MSG.DELETE.{}", names.dead_stream(queue))]));
-        publish.extend(deadlines_taken(names, queue));
+        publish.extend(fired_taken(names, queue));
         publish.extend(halted_tasks_removed(names, queue));
         publish.extend(letters_taken(names, queue));
         publish.extend(object_store_writes(names, Store::In, queue));
@@ -216,23 +216,27 @@ fn halted_tasks_removed(names: &Names, queue: &QueueName) -> Vec<String> {
     api(&[&format!("STREAM.MSG.DELETE.{tasks}"), &format!("STREAM.PURGE.{delay}")])
 }
 
-/// Deadlines that have passed are taken and acknowledged; the timer of a refused task is deleted.
-fn deadlines_taken(names: &Names, queue: &QueueName) -> Vec<String> {
-    let (delay, consumer) = (names.delay_stream(queue), names.expired_consumer());
-    let mut taken = api(&[&format!("CONSUMER.MSG.NEXT.{delay}.{consumer}"), &format!("STREAM.MSG.DELETE.{delay}")]);
-    // The second form is the one with domain and account, which servers may be set to.
-    taken.push(format!("$JS.ACK.{delay}.{consumer}.>"));
-    taken.push(format!("$JS.ACK.*.*.{delay}.{consumer}.>"));
+/// Tasks that are due and deadlines that have passed are taken and acknowledged; the timer of a refused task is deleted.
+fn fired_taken(names: &Names, queue: &QueueName) -> Vec<String> {
+    let delay = names.delay_stream(queue);
+    let mut taken = api(&[&format!("STREAM.MSG.DELETE.{delay}")]);
+    for consumer in [names.due_consumer(), names.expired_consumer()] {
+        taken.extend(consumer_taken(&delay, consumer));
+    }
     taken
 }
 
 /// Dead letters are taken and acknowledged, where somebody is told of them.
 fn letters_taken(names: &Names, queue: &QueueName) -> Vec<String> {
     let (dead, consumer) = (names.dead_stream(queue), names.alert_consumer());
-    let mut taken = api(&[&format!("CONSUMER.MSG.NEXT.{dead}.{consumer}")]);
+    consumer_taken(&dead, consumer)
+}
+
+fn consumer_taken(stream: &str, consumer: &str) -> Vec<String> {
+    let mut taken = api(&[&format!("CONSUMER.MSG.NEXT.{stream}.{consumer}")]);
     // The second form is the one with domain and account, which servers may be set to.
-    taken.push(format!("$JS.ACK.{dead}.{consumer}.>"));
-    taken.push(format!("$JS.ACK.*.*.{dead}.{consumer}.>"));
+    taken.push(format!("$JS.ACK.{stream}.{consumer}.>"));
+    taken.push(format!("$JS.ACK.*.*.{stream}.{consumer}.>"));
     taken
 }
 

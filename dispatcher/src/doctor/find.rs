@@ -112,7 +112,7 @@ impl Find<'_> {
         for (name, version, payload_bytes_max) in told {
             let number = version_of(&version);
             if number < VERSION_MIN {
-                let change = "upgrade to nats-server 2.15: queues need consumers that 2.14 was the first to have";
+                let change = "upgrade to nats-server 2.15: what is older than 2.14 was never tried";
                 self.add(Severity::Fault, format!("{name} is of version {version}"), change);
             } else if number < VERSION_QUICK {
                 let change = "upgrade to nats-server 2.15, which shares one write to the disk among many messages";

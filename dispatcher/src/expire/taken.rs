@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use async_nats::jetstream::{AckKind, Message};
+use async_nats::jetstream::Message;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use workfleet_link::pipeline::PublishError;
@@ -12,6 +12,7 @@ use workfleet_proto::settlement::{Cause, Halted};
 
 use crate::dispatcher::Dispatcher;
 use crate::error::ApiError;
+use crate::fired::Then;
 use crate::halt::{Halting, Outcome, Telling};
 use crate::limits::{EXPIRE_AGAIN, EXPIRE_MARKED_AGAIN, EXPIRE_TIME_MAX, EXPIRE_UNKNOWN_AGAIN};
 use crate::publish::Timer;
@@ -21,14 +22,6 @@ pub(super) struct Taken {
     dispatcher: Dispatcher,
     queue: QueueName,
     message: Message,
-}
-
-/// What becomes of the delivery.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Then {
-    Acknowledge,
-    /// It comes again after this time, and counts as taken until then: so it is not to be long.
-    Again(Duration),
 }
 
 impl Taken {
@@ -47,14 +40,7 @@ impl Taken {
             Err(_) => ("unclear", Then::Again(EXPIRE_AGAIN)),
         };
         self.dispatcher.metrics().deadline_passed(&self.queue, outcome);
-        let kind = match then {
-            Then::Acknowledge => AckKind::Ack,
-            Then::Again(time) => AckKind::Nak(Some(time)),
-        };
-        // What is not acknowledged is given out again, and does no harm then.
-        if let Err(error) = self.message.ack_with(kind).await {
-            tracing::debug!(queue = %self.queue, %error, "a deadline is not acknowledged");
-        }
+        then.say(&self.message).await;
     }
 
     async fn expire(&self) -> (&'static str, Then) {

@@ -61,10 +61,11 @@ async fn look(broker: &Broker, queue: &QueueName) -> Result<Option<Held>, ReadEr
         is_there |= state.is_some();
         Ok(state.map_or((0, 0), |state| (state.messages, state.bytes)))
     };
-    let queued = stream(&tasks).await?.0;
-    // Timers of tasks that have ended are no tasks.
+    // In the direction in which tasks move, so that one which is carried meanwhile is met in the queue. Timers of tasks that
+    // have ended are no tasks.
     let timers = there(ask::deadlines(broker, queue).await)?.unwrap_or(0);
     let delayed = stream(&names.delay_stream(queue)).await?.0.saturating_sub(timers);
+    let queued = stream(&tasks).await?.0;
     let results = stream(&names.results_stream(queue)).await?.0;
     // A removal that broke off may have left any of them.
     stream(&names.events_stream(queue)).await?;

@@ -79,17 +79,18 @@ async fn check(api: &Api<'_>, queue: &QueueEntry, lanes: &[Lane]) -> Result<(), 
     let names = &api.broker.names;
     for lane in lanes {
         let tasks = names.tasks_stream(&queue.name);
-        let held = match ask::consumer(api.broker, &tasks, &names.work_consumer(*lane)).await {
-            Ok(state) => state.num_pending + state.num_ack_pending,
-            Err(ReadError::NoStream { .. }) => 0,
-            Err(error) => return Err(unanswered(queue, &error)),
-        };
-        // A schedule's subject does not name its lane, so any of them may be for this one.
+        // In the direction in which tasks move, so that one which is carried meanwhile is met in the queue. A schedule's
+        // subject does not name its lane, so any of them may be for this one.
         let delayed = ask::stream(api.broker, &names.delay_stream(&queue.name)).await;
         let delayed = delayed.map_err(|error| unanswered(queue, &error))?.messages;
         // Timers of deadlines lead to no lane.
         let timers = ask::deadlines(api.broker, &queue.name).await.map_err(|error| unanswered(queue, &error))?;
         let delayed = delayed.saturating_sub(timers);
+        let held = match ask::consumer(api.broker, &tasks, &names.work_consumer(*lane)).await {
+            Ok(state) => state.num_pending + state.num_ack_pending,
+            Err(ReadError::NoStream { .. }) => 0,
+            Err(error) => return Err(unanswered(queue, &error)),
+        };
         if held + delayed > 0 {
             let (queue, lane) = (queue.name.to_string(), lane.to_string());
             return Err(ProvisionError::LaneInUse { queue, lane, tasks: held, delayed });

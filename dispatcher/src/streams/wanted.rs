@@ -11,7 +11,7 @@ use workfleet_proto::settings;
 use workfleet_proto::v1::QueueSettings;
 
 use crate::limits::PULLS_WAITING_MAX;
-use consumers::{alert_consumer, expired_consumer, source_consumer};
+use consumers::{alert_consumer, due_consumer, expired_consumer};
 
 const SECOND_NS: i64 = 1_000_000_000;
 /// For two minutes a repeated publish is recognised by its id; beyond, compare-and-set does it.
@@ -36,8 +36,6 @@ const KIND_BYTES_MAX: usize = DESCRIPTORS_BYTES_MAX + 4 * 1024;
 const WORKER_BYTES_MAX: usize = 4 * 1024;
 /// Largest message of `QUEUES`.
 const SETTINGS_BYTES_MAX: usize = 64 * 1024;
-/// How often the way from the delay stream into the queue shows that it lives.
-const SOURCE_HEARTBEAT_NS: i64 = SECOND_NS;
 
 type Config = Map<String, Value>;
 
@@ -80,7 +78,7 @@ pub(super) fn queue(names: &Names, queue: &QueueName, settings: &QueueSettings) 
     let tasks = names.tasks_stream(queue);
     let mut steps = vec![
         Step::Stream(delay_stream(names, queue, settings)),
-        Step::Consumer { stream: delay.clone(), config: source_consumer(names, queue) },
+        Step::Consumer { stream: delay.clone(), config: due_consumer(names, queue) },
         Step::Consumer { stream: delay, config: expired_consumer(names, queue) },
         Step::Stream(tasks_stream(names, queue, settings)),
         Step::Stream(results_stream(names, queue, settings)),
@@ -127,14 +125,6 @@ fn tasks_stream(names: &Names, queue: &QueueName, settings: &QueueSettings) -> C
         // Pages of a list are read in batches, from any replica.
         "allow_direct": true,
         "num_replicas": settings.replicas,
-        "sources": [{
-            "name": names.delay_stream(queue),
-            "consumer": { "name": names.source_consumer(), "deliver_subject": names.source_deliver(queue) },
-            "subject_transforms": [{
-                "src": names.delay_all(DelayPart::Due, queue),
-                "dest": names.task_all(queue),
-            }],
-        }],
     }))
 }
 

@@ -14,6 +14,7 @@ use workfleet_proto::id::TaskId;
 use workfleet_proto::names::{Lane, header};
 use workfleet_proto::v1::{self, Event, State};
 
+use crate::due::Carrier;
 use crate::halting::{DEAD, DELAY, TASKS, caller, copy, id_of, later, record, recorded, store, submitted};
 use crate::place::{Place, eventually, wide};
 
@@ -44,7 +45,8 @@ fn with_deadline() -> Options {
 pub(crate) async fn pulled(place: &Place) -> jetstream::Message {
     let stream = place.dispatcher.broker().jetstream.get_stream(TASKS).await.expect("a stream");
     let consumer: PullConsumer = stream.get_consumer("WORK_m").await.expect("a consumer");
-    let mut pulled = consumer.fetch().max_messages(1).messages().await.expect("a pull");
+    let mut pulled =
+        consumer.batch().max_messages(1).expires(Duration::from_secs(30)).messages().await.expect("a pull");
     pulled.next().await.expect("a task").expect("a message")
 }
 
@@ -110,6 +112,7 @@ async fn a_cancel_at_a_frozen_broker_says_that_nobody_knows_and_may_be_repeated(
 #[tokio::test(flavor = "multi_thread")]
 async fn a_scheduled_task_never_starts() {
     let place = Place::start("").await;
+    let carrier = Carrier::start(&place.dispatcher);
     let id = submitted(&place, Options { delay: Some(Duration::from_secs(2)), ..with_deadline() }).await;
     assert_eq!(place.messages(DELAY).await, 2);
     let done = cancelled(&place, &id).await;
@@ -121,6 +124,7 @@ async fn a_scheduled_task_never_starts() {
     let arrived = async || read::last_on_subject(place.dispatcher.broker(), TASKS, &subject).await.expect("an answer");
     eventually("the witness is due", arrived).await;
     assert_eq!(place.messages(TASKS).await, 1);
+    carrier.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

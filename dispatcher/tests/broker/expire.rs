@@ -15,6 +15,7 @@ use workfleet_proto::names::header;
 use workfleet_proto::v1::State;
 
 use crate::deadlines::within;
+use crate::due::Carrier;
 use crate::halting::{DELAY, RESULTS, TASKS, caller, id_of, record, recorded, store, submitted};
 use crate::place::{Place, eventually, wide};
 use crate::removal::name;
@@ -96,7 +97,7 @@ pub(crate) async fn done(place: &Place) {
 #[tokio::test(flavor = "multi_thread")]
 async fn tasks_expire_wherever_they_wait_and_others_go_on() {
     let place = Place::start("").await;
-    let taker = Taker::start(&place.dispatcher);
+    let (carrier, taker) = (Carrier::start(&place.dispatcher), Taker::start(&place.dispatcher));
     let queued = submitted(&place, soon()).await;
     let long = submitted(&place, within(Duration::from_secs(3_600))).await;
     let endless = submitted(&place, Options::default()).await;
@@ -114,6 +115,7 @@ async fn tasks_expire_wherever_they_wait_and_others_go_on() {
     assert_eq!(view.scheduled, 0, "the timer of a deadline is no task");
     let conflict = place.dispatcher.cancel(&queued, "", &caller()).await.expect_err("it has ended");
     assert!(conflict.code == Code::Conflict && conflict.detail.contains("expired"), "{conflict}");
+    carrier.stop().await;
     taker.stop().await;
 }
 

@@ -6,6 +6,7 @@ use futures::StreamExt as _;
 use workfleet_dispatcher::{Code, Options};
 use workfleet_proto::id::TaskId;
 
+use crate::due::Carrier;
 use crate::place::{Place, eventually, wide};
 
 fn delayed(milliseconds: u64) -> Options {
@@ -15,6 +16,7 @@ fn delayed(milliseconds: u64) -> Options {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_delayed_task_moves_into_the_queue_when_its_time_has_come() {
     let place = Place::start("").await;
+    let carrier = Carrier::start(&place.dispatcher);
     let task = place.dispatcher.submit(wide(1, None, delayed(700))).await.expect("stored").task;
     let id: TaskId = task.id.parse().expect("an id");
     assert_eq!(task.state.0.word(), "scheduled");
@@ -28,6 +30,7 @@ async fn a_delayed_task_moves_into_the_queue_when_its_time_has_come() {
     .await;
     eventually("nothing is left behind", async || (place.messages("DELAY_thumbnail").await == 0).then_some(())).await;
     assert_eq!(place.messages("TASKS_thumbnail").await, 1);
+    carrier.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -10,8 +10,11 @@ pub const BACK: &str = "Wf-Back";
 pub const SCHEMA_BACK: &str = "Wf-Schema-Back";
 /// Sequence of the record that the result must replace; absent: there is none yet.
 pub const RESULT_SEQ: &str = "Wf-Result-Seq";
-/// Present: read the result before starting, whatever the delivery looks like (keyed and redriven tasks).
+/// Present: read the result before starting, whatever the delivery looks like. `1` on keyed and redriven tasks, [`CARRIED`]
+/// on what a dispatcher has carried out of the delay stream.
 pub const CHECK: &str = "Wf-Check";
+/// A value of [`CHECK`].
+pub const CARRIED: &str = "carried";
 /// Hash of the schema that the payload was written with.
 pub const SCHEMA: &str = "Wf-Schema";
 /// When this copy could first be taken, milliseconds since the Unix epoch.
@@ -32,7 +35,10 @@ pub const EXPECTED_SEQUENCE: &str = "Nats-Expected-Last-Subject-Sequence";
 pub const SCHEDULE: &str = "Nats-Schedule";
 /// Subject that a schedule publishes to.
 pub const SCHEDULE_TARGET: &str = "Nats-Schedule-Target";
-/// Set by the server on messages that a stream took from another.
+/// Begins what belongs to the server.
+pub const NATS_PREFIX: &str = "Nats-";
+/// Set by the server on messages that a stream took from another, as queues did with what was due before dispatchers carried
+/// it.
 pub const STREAM_SOURCE: &str = "Nats-Stream-Source";
 /// W3C trace context.
 pub const TRACEPARENT: &str = "traceparent";

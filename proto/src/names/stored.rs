@@ -62,6 +62,12 @@ impl Names {
         self.stored(&format!("ACCEPTED_{queue}"))
     }
 
+    /// The durable consumer of what is due, shared by dispatchers: `DUE` on `DELAY_<q>`.
+    #[must_use]
+    pub fn due_consumer(&self) -> &'static str {
+        "DUE"
+    }
+
     /// The durable consumer of deadlines that have passed, shared by dispatchers: `EXPIRED` on `DELAY_<q>`.
     #[must_use]
     pub fn expired_consumer(&self) -> &'static str {
@@ -78,18 +84,6 @@ impl Names {
     #[must_use]
     pub fn work_consumer(&self, lane: Lane) -> String {
         format!("WORK_{lane}")
-    }
-
-    /// The consumer through which `TASKS_<q>` sources what is due in `DELAY_<q>`: `SRC`.
-    #[must_use]
-    pub fn source_consumer(&self) -> &'static str {
-        "SRC"
-    }
-
-    /// Where that consumer delivers to: `wf.source.<q>`.
-    #[must_use]
-    pub fn source_deliver(&self, queue: &QueueName) -> String {
-        format!("{}.source.{queue}", self.root())
     }
 
     /// Key-value bucket of contracts: `KINDS`, with keys [`kind_key`](Self::kind_key) and [`schema_key`](Self::schema_key).

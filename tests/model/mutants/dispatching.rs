@@ -97,7 +97,7 @@ fn wrong_purges() -> Vec<Mutant> {
                 ..rules()
             }),
         mutant("what was due when it was cancelled starts without a look", START_AFTER_END, CANCEL)
-            .with(Rules { look: |delivered| look_but_for(delivered, Origin::Sourced), ..rules() }),
+            .with(Rules { look: |delivered| look_but_for(delivered, Origin::Carried), ..rules() }),
         mutant(
             "a cancel leaves the letter of the redrive that it overtakes",
             HALT_HOLDS,

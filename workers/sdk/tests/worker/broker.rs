@@ -56,10 +56,7 @@ pub(super) async fn provision(broker: &Broker, queue: &QueueName, settings: &Que
     let names = &broker.names;
     let delay = names.delay_stream(queue);
     let due = names.delay_all(DelayPart::Due, queue);
-    let source = json!({
-        "durable_name": "SRC", "deliver_subject": names.source_deliver(queue), "filter_subject": due,
-        "deliver_policy": "all", "ack_policy": "flow_control", "flow_control": true, "idle_heartbeat": 1_000_000_000,
-    });
+    let due = json!({ "durable_name": names.due_consumer(), "filter_subject": due, "ack_policy": "explicit" });
     for bucket in [names.kinds_bucket(), names.queues_bucket(), names.workers_bucket()] {
         let subject = format!("$KV.{bucket}.>");
         stream(
@@ -75,13 +72,11 @@ pub(super) async fn provision(broker: &Broker, queue: &QueueName, settings: &Que
     let parts: Vec<String> = DelayPart::ALL.iter().map(|part| names.delay_all(*part, queue)).collect();
     let schedules = json!({ "name": delay, "subjects": parts, "retention": "workqueue", "allow_msg_schedules": true });
     stream(broker, schedules).await;
-    consumer(broker, &delay, source).await;
+    consumer(broker, &delay, due).await;
     stream(
         broker,
         json!({ "name": names.tasks_stream(queue), "subjects": [names.task_all(queue)],
-        "retention": "workqueue", "discard": "new", "max_msgs": 10_000, "sources": [{ "name": delay,
-            "consumer": { "name": "SRC", "deliver_subject": names.source_deliver(queue) },
-            "subject_transforms": [{ "src": due, "dest": names.task_all(queue) }] }] }),
+        "retention": "workqueue", "discard": "new", "max_msgs": 10_000 }),
     )
     .await;
     stream(

@@ -30,6 +30,7 @@ use workfleet_proto::{Task as _, settings};
 use workfleet_sdk::{Handler, KindWorker, RunError, Worker};
 
 use crate::broker::{ask, connect, provision, start_nats};
+use crate::carrier;
 
 pub(crate) use stores::noise;
 
@@ -86,6 +87,7 @@ impl Fleet {
         };
         change(&mut settings);
         provision(&broker, &queue, &settings).await;
+        carrier::start(&broker, &queue);
         let tasks = Pipeline::start(&broker);
         Self { nats, folder, port, broker, queue, tasks }
     }

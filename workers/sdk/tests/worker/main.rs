@@ -10,9 +10,11 @@
 //! - `cancels`: tasks that are ended from outside while a worker has them, by a cancel or by their deadline;
 //! - `stuck`: slots whose handlers do not stop;
 //! - `calls`: direct calls;
-//! - `fleet`: the queue, and workers inside this process; `broker`: the server and its streams.
+//! - `fleet`: the queue, and workers inside this process; `broker`: the server and its streams; `carrier`:
+//!   what a dispatcher does for it.
 
 mod broker;
+mod carrier;
 mod fleet;
 
 mod alone;

@@ -16,15 +16,12 @@ use workfleet_tests::{eventually, eventually_within};
 
 /// When the first is due; all are stored by then.
 const DUE_AFTER: Duration = Duration::from_secs(3);
-/// The others follow within this time.
-const DUE_WITHIN_MS: usize = 3_000;
 /// Publishes whose answer is awaited at once.
 const WINDOW: usize = 200;
 const LOOK: Duration = Duration::from_millis(100);
 const PULL_MAX: usize = 50;
 const PULL_EXPIRES: Duration = Duration::from_millis(500);
-/// Nothing new for so long is nothing more. After a leader was killed, the stream that sources was seen to wait for longer
-/// than 30 s.
+/// Nothing new for so long is nothing more.
 const STILL_MAX: Duration = Duration::from_secs(120);
 /// A second copy would come soon after the last first one.
 const AFTERWARDS: Duration = Duration::from_secs(3);
@@ -132,17 +129,20 @@ async fn messages(jetstream: &jetstream::Context, stream: &str) -> Option<u64> {
     Some(stream.cached_info().state.messages)
 }
 
-/// Stores schedules that fire into the queue, and gives their ids.
-pub(crate) async fn publish(jetstream: &jetstream::Context, count: usize) -> HashSet<String> {
+/// Stores schedules that fire into the queue within this time, and gives their ids.
+pub(crate) async fn publish(jetstream: &jetstream::Context, count: usize, within: Duration) -> HashSet<String> {
     let names = Names::default();
     let queue: QueueName = "probe".parse().expect("a name");
     let due = Timestamp::now() + DUE_AFTER;
     let publishes = (0..count).map(|number| {
         let id = TaskId::new(&queue, 0, rand::random(), None);
-        let later = Duration::from_millis(u64::try_from(number * DUE_WITHIN_MS / count).unwrap_or(0));
+        let later = within.mul_f64(number as f64 / count as f64);
         let mut headers = HeaderMap::new();
         headers.insert(header::SCHEDULE, format!("@at {}", due + later));
         headers.insert(header::SCHEDULE_TARGET, names.delay_due(&id, Lane::DEFAULT));
+        // What its message id in the queue is made of.
+        headers.insert(header::RUN, "1");
+        headers.insert(header::ATTEMPT, "1");
         let subject = names.delay_at(&id);
         async move {
             let ack = jetstream.publish_with_headers(subject, headers, "x".into()).await.expect("sent");

@@ -1,35 +1,37 @@
-//! Asks the broker for deadlines of one queue that have passed.
+//! Asks the broker for what has fired in one queue.
 //!
 //! Own requests instead of the client's streams, as the workers' `pull.rs` says it: those go silent with a broker that was
 //! away, and nobody notices. One request is out at a time, for as many as there is room for. What it brings is taken whenever
 //! it comes, also after its time, for its inbox stays the same for as long as the loop lives.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::jetstream::Message as Delivered;
 use async_nats::{Message, StatusCode, SubscribeError, Subscriber};
 use futures::StreamExt as _;
 use serde_json::json;
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 use workfleet_link::read::ReadError;
 use workfleet_proto::id::QueueName;
 
-use super::taken::Taken;
+use super::Firing;
+use super::sift::sift;
 use crate::ask;
 use crate::dispatcher::Dispatcher;
-use crate::limits::{EXPIRE_AGAIN, EXPIRE_BATCH_MAX, EXPIRE_PULL_MARGIN, EXPIRE_PULL_TIME};
+use crate::limits::{FIRED_AGAIN, FIRED_BATCH_MAX, FIRED_PULL_MARGIN, FIRED_PULL_TIME};
+
+/// After so many requests in vain it is said, and then again after so many.
+const FIRED_IN_VAIN_FIRST: u32 = 3;
+const FIRED_IN_VAIN: u32 = 60;
 
 /// The loop of one queue.
-pub(super) struct Taking {
+pub(super) struct Taking<F> {
     dispatcher: Dispatcher,
     queue: QueueName,
-    /// Shared with the other queues.
-    places: Arc<Semaphore>,
-    /// Deadlines that are taken and not done.
+    firing: F,
+    /// What is taken and not done.
     underway: JoinSet<()>,
     serial: u64,
 }
@@ -41,21 +43,25 @@ enum Ended {
     Again,
     /// Ask again, and not at once.
     Refused,
+    /// No answer at all.
+    Silent,
+    /// The connection was lost meanwhile.
+    Reconnected,
     /// The process stops, or the connection is closed for good.
     Stopping,
 }
 
-impl Taking {
-    pub(super) fn new(dispatcher: Dispatcher, queue: QueueName, places: Arc<Semaphore>) -> Self {
-        Self { dispatcher, queue, places, underway: JoinSet::new(), serial: 0 }
+impl<F: Firing> Taking<F> {
+    pub(super) fn new(dispatcher: Dispatcher, queue: QueueName, firing: F) -> Self {
+        Self { dispatcher, queue, firing, underway: JoinSet::new(), serial: 0 }
     }
 
-    /// Takes deadlines until `stop`, or until the queue is gone; then finishes those that it has.
+    /// Takes until `stop`, or until the queue is gone; then finishes those that it has.
     pub(super) async fn run(mut self, stop: CancellationToken) {
         let inbox = self.dispatcher.broker().client.new_inbox();
         match self.subscribe(&inbox).await {
             Ok(messages) => self.take(&inbox, messages, &stop).await,
-            Err(error) => tracing::warn!(queue = %self.queue, %error, "deadlines cannot be taken"),
+            Err(error) => tracing::warn!(queue = %self.queue, %error, "{} cannot be taken", F::WHAT),
         }
         while self.underway.join_next().await.is_some() {}
     }
@@ -65,24 +71,47 @@ impl Taking {
     }
 
     async fn take(&mut self, inbox: &str, mut messages: Subscriber, stop: &CancellationToken) {
+        let mut in_vain = 0_u32;
         loop {
-            let ended = self.request(inbox, &mut messages, stop).await;
-            let is_gone = ended == Ended::Refused && self.is_gone().await;
-            if ended == Ended::Stopping || is_gone {
-                return;
-            }
-            if ended == Ended::Refused && stop.run_until_cancelled(sleep(EXPIRE_AGAIN)).await.is_none() {
-                return;
+            match self.request(inbox, &mut messages, stop).await {
+                Ended::Again => in_vain = 0,
+                Ended::Stopping => return,
+                Ended::Reconnected => self.sift().await,
+                Ended::Refused if self.is_gone().await => return,
+                Ended::Refused | Ended::Silent => {
+                    in_vain += 1;
+                    self.say_so(in_vain);
+                    if stop.run_until_cancelled(sleep(FIRED_AGAIN)).await.is_none() {
+                        return;
+                    }
+                }
             }
         }
     }
 
+    /// While the broker is there, and refuses or does not answer.
+    fn say_so(&self, in_vain: u32) {
+        if self.dispatcher.broker().is_connected() && in_vain % FIRED_IN_VAIN == FIRED_IN_VAIN_FIRST {
+            tracing::warn!(
+                queue = %self.queue,
+                "{} are not taken: has `workfleet provision` run since this version, and do the servers have its auth.conf?",
+                F::WHAT
+            );
+        }
+    }
+
+    async fn sift(&self) {
+        let broker = self.dispatcher.broker();
+        let (stream, filter) = (broker.names.delay_stream(&self.queue), broker.names.delay_all(F::PART, &self.queue));
+        sift(broker, &stream, F::consumer(&broker.names), &filter).await;
+    }
+
     /// One request, until it has brought all that it may, or has ended, or is given up.
     async fn request(&mut self, inbox: &str, messages: &mut Subscriber, stop: &CancellationToken) -> Ended {
-        while self.underway.len() > EXPIRE_BATCH_MAX / 2 {
+        while self.underway.len() > FIRED_BATCH_MAX / 2 {
             self.underway.join_next().await;
         }
-        let batch = EXPIRE_BATCH_MAX - self.underway.len();
+        let batch = FIRED_BATCH_MAX - self.underway.len();
         self.serial += 1;
         let reply = format!("{inbox}.{}", self.serial);
         let mut reconnects = self.dispatcher.broker().reconnects();
@@ -90,7 +119,7 @@ impl Taking {
         if !self.dispatcher.broker().is_connected() || !self.send(reply.clone(), batch).await {
             return Ended::Refused;
         }
-        let until = Instant::now() + EXPIRE_PULL_TIME + EXPIRE_PULL_MARGIN;
+        let until = Instant::now() + FIRED_PULL_TIME + FIRED_PULL_MARGIN;
         let mut brought = 0;
         while brought < batch {
             tokio::select! {
@@ -109,10 +138,10 @@ impl Taking {
                 },
                 Some(_) = self.underway.join_next() => {}
                 // What was asked on the old connection is not answered on the new one.
-                _ = reconnects.changed() => return Ended::Again,
+                _ = reconnects.changed() => return Ended::Reconnected,
                 () = sleep_until(until) => {
-                    tracing::debug!(queue = %self.queue, "a request for deadlines went silent; asking anew");
-                    return Ended::Again;
+                    tracing::debug!(queue = %self.queue, "a request for {} went silent; asking anew", F::WHAT);
+                    return if brought > 0 { Ended::Again } else { Ended::Silent };
                 }
             }
         }
@@ -121,19 +150,15 @@ impl Taking {
 
     async fn send(&self, reply: String, batch: usize) -> bool {
         let broker = self.dispatcher.broker();
-        let (stream, consumer) = (broker.names.delay_stream(&self.queue), broker.names.expired_consumer());
+        let (stream, consumer) = (broker.names.delay_stream(&self.queue), F::consumer(&broker.names));
         let subject = format!("$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}");
-        let question = json!({ "batch": batch, "expires": nanos(EXPIRE_PULL_TIME) });
+        let question = json!({ "batch": batch, "expires": nanos(FIRED_PULL_TIME) });
         broker.client.publish_with_reply(subject, reply, question.to_string().into()).await.is_ok()
     }
 
     fn start(&mut self, message: Message) {
         let context = self.dispatcher.broker().jetstream.clone();
-        let taken = Taken::new(self.dispatcher.clone(), self.queue.clone(), Delivered { message, context });
-        let places = Arc::clone(&self.places);
-        self.underway.spawn(async move {
-            taken.finish(&places).await;
-        });
+        self.underway.spawn(self.firing.clone().finish(Delivered { message, context }));
     }
 
     /// Whether nothing will ever come: the queue was retired.

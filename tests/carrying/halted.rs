@@ -90,7 +90,7 @@ async fn neighbours_of_a_due_task_that_expires_outlive_the_server() {
 }
 
 #[tokio::test]
-#[ignore = "a case of `make sourcing`"]
+#[ignore = "a case of `make carrying`"]
 async fn neighbours_of_a_cancelled_due_task_outlive_the_leader() {
     let mut fleet: Fleet<Cluster> = three_of(fleet()).await;
     let ids = all_due(&fleet, "").await;
