@@ -33,6 +33,7 @@ pub(crate) struct Metrics {
     rejected: Counter<u64>,
     waiting: Gauge<u64>,
     running: Gauge<u64>,
+    due: Gauge<u64>,
     scheduled: Gauge<u64>,
     dead: Gauge<u64>,
     workers: Gauge<u64>,
@@ -74,6 +75,7 @@ impl Metrics {
             rejected: meter.u64_counter("workfleet.task.rejected").with_unit("{task}").build(),
             waiting: meter.u64_gauge("workfleet.queue.waiting").with_unit("{task}").build(),
             running: meter.u64_gauge("workfleet.queue.running").with_unit("{task}").build(),
+            due: meter.u64_gauge("workfleet.queue.due").with_unit("{task}").build(),
             scheduled: meter.u64_gauge("workfleet.queue.scheduled").with_unit("{task}").build(),
             dead: meter.u64_gauge("workfleet.queue.dead").with_unit("{task}").build(),
             workers: meter.u64_gauge("workfleet.queue.workers").with_unit("{worker}").build(),
@@ -120,6 +122,7 @@ impl Metrics {
         let oldest = Duration::from_millis(u64::try_from(view.oldest_waiting_ms.unwrap_or(0)).unwrap_or(0));
         self.waiting.record(view.waiting, &attributes);
         self.running.record(view.running, &attributes);
+        self.due.record(view.due, &attributes);
         self.scheduled.record(view.scheduled, &attributes);
         self.dead.record(view.dead, &attributes);
         self.workers.record(view.workers.len() as u64, &attributes);

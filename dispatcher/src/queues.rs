@@ -80,6 +80,7 @@ impl Inner {
             paused: counts.lanes.iter().any(|(_, lane)| lane.paused),
             waiting: counts.waiting(),
             running: counts.running(),
+            due: counts.due,
             scheduled: delayed.messages.saturating_sub(counts.due + timers),
             dead,
             oldest_waiting_ms: self.oldest_waiting_ms(queue, &counts).await?,

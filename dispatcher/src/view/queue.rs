@@ -25,6 +25,10 @@ pub struct QueueView {
     pub waiting: u64,
     /// Tasks that a worker holds.
     pub running: u64,
+    /// Tasks, and attempts, whose time has come, and that are not in the queue yet. For the metrics; callers ask for
+    /// [`ScaleView`].
+    #[serde(skip)]
+    pub due: u64,
     /// Tasks, and attempts, whose time has not come.
     pub scheduled: u64,
     /// Dead letters.
