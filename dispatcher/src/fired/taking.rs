@@ -74,7 +74,12 @@ impl<F: Firing> Taking<F> {
         let mut in_vain = 0_u32;
         loop {
             match self.request(inbox, &mut messages, stop).await {
-                Ended::Again => in_vain = 0,
+                Ended::Again => {
+                    if in_vain >= FIRED_IN_VAIN_FIRST {
+                        tracing::info!(queue = %self.queue, "{} are taken again", F::WHAT);
+                    }
+                    in_vain = 0;
+                }
                 Ended::Stopping => return,
                 Ended::Reconnected => self.sift().await,
                 Ended::Refused if self.is_gone().await => return,
@@ -94,7 +99,8 @@ impl<F: Firing> Taking<F> {
         if self.dispatcher.broker().is_connected() && in_vain % FIRED_IN_VAIN == FIRED_IN_VAIN_FIRST {
             tracing::warn!(
                 queue = %self.queue,
-                "{} are not taken: has `workfleet provision` run since this version, and do the servers have its auth.conf?",
+                "{} are not taken: has `workfleet provision` run since this version, and do the servers have its auth.conf? \
+                 `workfleet doctor` says what is missing",
                 F::WHAT
             );
         }
