@@ -186,6 +186,7 @@ async fn the_leader_of_the_consumer_between_them_is_killed() {
 /// Nobody dies: the queue's stream and the consumer between the streams change their leaders again and again, one right after
 /// the other.
 #[tokio::test]
+#[ignore = "a case of `make carrying`"]
 async fn leaders_are_handed_over() {
     let mut fleet = three().await;
     let strike = async |_: &mut Fleet<Cluster>, jetstream: &jetstream::Context| {

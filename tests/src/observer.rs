@@ -8,6 +8,9 @@ use std::collections::BTreeMap;
 use async_nats::jetstream;
 use futures::TryStreamExt as _;
 
+use crate::cluster::HEALTHY_TIME_MAX;
+use crate::wait::eventually_within;
+
 const STREAM: &str = "OBSERVED";
 
 /// A stream of its own beside the fleet's.
@@ -36,7 +39,10 @@ impl Observer {
             num_replicas: replicas,
             ..Default::default()
         };
-        let stream = jetstream.create_stream(config).await.expect("the broker takes one more stream");
+        // Servers that have just become a cluster may not answer in time, on a machine where others start too. It may be there
+        // already by the next time.
+        let take = async || jetstream.get_or_create_stream(config.clone()).await.ok();
+        let stream = eventually_within(HEALTHY_TIME_MAX, "the broker takes one more stream", take).await;
         Self { stream }
     }
 
