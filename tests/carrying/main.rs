@@ -7,12 +7,14 @@
 //! Redeliveries of one stored copy are another matter, and counted apart. The cases that have found most are part of `make
 //! test`; `make carrying` runs all, with more schedules and more blows. Each prints a line.
 
+mod asked;
 mod halted;
 mod looked;
 mod schedules;
 
 use std::time::Duration;
 
+use asked::{reset, step_down};
 use async_nats::jetstream;
 use schedules::{Count, Watch};
 use workfleet_tests::{Broker, Cluster, Fleet, FleetBuilder, eventually_within};
@@ -202,11 +204,6 @@ async fn leaders_are_handed_over() {
     each_arrived(&count);
 }
 
-/// The answer is of no interest: a leader that is gone cannot step down.
-async fn step_down(jetstream: &jetstream::Context, what: &str) {
-    let _ = jetstream.client().request(format!("$JS.API.{what}"), "".into()).await;
-}
-
 #[tokio::test]
 #[ignore = "a case of `make carrying`"]
 async fn the_meta_leader_is_killed() {
@@ -284,12 +281,6 @@ async fn the_consumer_between_them_is_reset_while_tasks_flow() {
         }
     };
     each_arrived_or_twice(&flowing("DUE is reset while tasks flow", &mut fleet, strike).await, 0);
-}
-
-async fn reset(jetstream: &jetstream::Context) {
-    let answer: serde_json::Value =
-        jetstream.request("CONSUMER.RESET.DELAY_probe.DUE", &serde_json::json!({})).await.expect("an answer");
-    assert!(answer["error"].is_null(), "{answer}");
 }
 
 #[tokio::test]
